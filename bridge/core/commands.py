@@ -1,0 +1,138 @@
+"""What people may ask of the bridge itself, in a room or in a chat with it."""
+
+import logging
+from collections.abc import Mapping
+
+from bridge.core.directory import Directory
+from bridge.core.dispatch import Dispatch
+from bridge.core.ports import Adapter, MatrixRooms, Store, Unit, XmppRooms
+from bridge.core.provisioning import Provisioning
+from bridge.model.delivery import Refusal
+from bridge.model.events import Command, Rank
+from bridge.model.places import Network, Room
+from bridge.model.records import Cursor, Kind, Portal
+
+logger = logging.getLogger(__name__)
+
+PROPOSAL = "proposal"
+
+HELP = {
+    Network.MATRIX: (
+        "!xmpp bridge room@muc.example.org: link this room with that MUC"
+        " (room admins; an owner or admin of the MUC has to agree)\n"
+        "!xmpp unbridge: undo the link\n"
+        "!xmpp status: say what this room is linked with"
+    ),
+    Network.XMPP: (
+        "!matrix accept: agree to link this room with the Matrix room that asked\n"
+        "!matrix unbridge: undo the link (owners and admins)\n"
+        "!matrix status: say what this room is linked with"
+    ),
+}
+
+
+class Commands:
+    """Obeys those who may command, and answers everybody."""
+
+    def __init__(  # noqa: PLR0913 - a command may concern every part
+        self,
+        *,
+        adapters: Mapping[Network, Adapter],
+        store: Store,
+        directory: Directory,
+        dispatch: Dispatch,
+        provisioning: Provisioning,
+        matrix: MatrixRooms,
+        xmpp: XmppRooms,
+    ) -> None:
+        self._adapters = adapters
+        self._store = store
+        self._directory = directory
+        self._dispatch = dispatch
+        self._provisioning = provisioning
+        self._matrix = matrix
+        self._xmpp = xmpp
+
+    async def obey(self, event: Command, unit: Unit) -> None:
+        """Do what *event* asks for, and answer in its room."""
+        words = event.words.split()
+        matrix = event.room.network is Network.MATRIX
+        match words:
+            case ["bridge", address] if matrix:
+                answer = await self._bridge(event, address, unit)
+            case ["accept"] if not matrix:
+                answer = await self._accept(event, unit)
+            case ["unbridge"]:
+                answer = await self._unbridge(event, unit)
+            case ["status"]:
+                answer = self._status(event)
+            case _:
+                answer = HELP[event.room.network]
+        if answer:
+            self._answer(unit, event.room, answer)
+
+    async def _bridge(self, event: Command, address: str, unit: Unit) -> str:
+        if event.rank < Rank.ADMIN:
+            return "Only admins of this room may link it."
+        if self._directory.portal(event.room):
+            return "This room is linked already; !xmpp unbridge undoes that."
+        muc = Room(Network.XMPP, address.removeprefix("xmpp:").removesuffix("?join"))
+        if self._directory.portal(muc):
+            return f"{muc.address} is linked with another Matrix room already."
+        if other := await self._matrix.foreign_bridge(event.room.address, muc.address):
+            return f"Another bridge ({other}) links this room with {muc.address}."
+        about = await self._xmpp.visit(muc.address)
+        if isinstance(about, Refusal):
+            return f"{muc.address} cannot be entered: {about.value}."
+        unit.put.append(Cursor(PROPOSAL, muc.address, event.room.address))
+        self._answer(
+            unit,
+            muc,
+            f"{event.name or event.sender.id} asks to link this room with the Matrix"
+            f" room {event.room.address}. Everybody there would read along. An owner"
+            " or admin of this room agrees with: !matrix accept",
+        )
+        return (
+            f"Asked in {muc.address}: an owner or admin there now has to write"
+            " !matrix accept"
+        )
+
+    async def _accept(self, event: Command, unit: Unit) -> str:
+        if event.rank < Rank.ADMIN:
+            return "Only owners and admins of this room may link it."
+        proposal = await self._store.find(Cursor, PROPOSAL, event.room.address)
+        if proposal is None or self._directory.portal(event.room):
+            return "Nobody has asked to link this room."
+        room = Room(Network.MATRIX, proposal.value)
+        portal = await self._provisioning.plumb(room, event.room.address)
+        if isinstance(portal, Refusal):
+            return f"The Matrix room cannot be linked: {portal.value}."
+        unit.drop.append(proposal)
+        self._answer(unit, room, f"This room is now linked with {event.room.address}.")
+        return f"This room is now linked with the Matrix room {room.address}."
+
+    async def _unbridge(self, event: Command, unit: Unit) -> str:
+        portal = self._directory.portal(event.room)
+        if portal is None or portal.kind not in (Kind.PLUMBED, Kind.FOREIGN):
+            return "This room is not linked with any."
+        if event.rank < Rank.ADMIN:
+            return "Only admins of this room may undo the link."
+        if portal.kind is Kind.FOREIGN and event.room.network is Network.MATRIX:
+            return "This room exists only for the MUC; leave it, and nothing remains."
+        far = self._directory.far(portal, event.room)
+        if event.room.network is Network.XMPP:
+            self._answer(unit, far, "The link was undone from the other side.")
+        self._answer(unit, event.room, "The link is undone.")
+        await self._provisioning.unplumb(portal, unit)
+        return ""
+
+    def _status(self, event: Command) -> str:
+        portal: Portal | None = self._directory.portal(event.room)
+        if portal is None:
+            return "This room is not linked with any."
+        far = self._directory.far(portal, event.room)
+        return f"This room is linked with {far.address} ({portal.kind.value})."
+
+    def _answer(self, unit: Unit, room: Room, words: str) -> None:
+        wires = self._adapters[room.network].notice(room, words)
+        self._dispatch.add(unit, room, wires)

@@ -1,0 +1,85 @@
+"""Which rooms belong together. In memory whole, as it is small."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from bridge.core.ports import Unit
+from bridge.model.delivery import Parcel
+from bridge.model.places import Network, PortalId, Room
+from bridge.model.records import Portal
+
+
+class Directory:
+    """The portals, by the room on either side."""
+
+    def __init__(self, portals: Iterable[Portal] = ()) -> None:
+        self._by_id: dict[PortalId, Portal] = {}
+        self._by_room: dict[Room, Portal] = {}
+        for portal in portals:
+            self._enter(portal)
+
+    def __iter__(self) -> Iterator[Portal]:
+        return iter(tuple(self._by_id.values()))
+
+    def portal(self, room: Room) -> Portal | None:
+        """Find the portal that *room*, on either network, is a side of."""
+        return self._by_room.get(room)
+
+    def far(self, portal: Portal, near: Room) -> Room:
+        """Name the other side of *portal*."""
+        return side(portal, near.network.other)
+
+    def lane(self, room: Room) -> str:
+        """Name the lane of *room*: both sides of a portal share one."""
+        portal = self._by_room.get(room)
+        if portal is not None:
+            return str(portal.id)
+        return unbridged(room)
+
+    def rooms(self, lane: str) -> Sequence[Room]:
+        """Name the rooms whose arrivals *lane* carries."""
+        portal = self._by_id.get(PortalId(int(lane))) if lane.isdigit() else None
+        if portal is None:
+            network, _, address = lane.partition(" ")
+            return (Room(Network(network), address),) if address else ()
+        return tuple(side(portal, network) for network in Network)
+
+    def near_of(self, parcel: Parcel) -> Room:
+        """Name the room in which whoever sent *parcel* waits for the outcome."""
+        portal = self._by_id.get(parcel.portal)
+        if portal is None:
+            return Room(parcel.network.other, parcel.lane)
+        return side(portal, parcel.network.other)
+
+    def put(self, portal: Portal, unit: Unit) -> None:
+        """Remember *portal*, now and in *unit*."""
+        self._enter(portal)
+        unit.put.append(portal)
+
+    def drop(self, portal: Portal, unit: Unit) -> None:
+        """Forget *portal*, now and in *unit*."""
+        self._leave(portal)
+        unit.drop.append(portal)
+
+    def _enter(self, portal: Portal) -> None:
+        old = self._by_id.get(portal.id)
+        if old is not None:
+            self._leave(old)
+        self._by_id[portal.id] = portal
+        for network in Network:
+            self._by_room[side(portal, network)] = portal
+
+    def _leave(self, portal: Portal) -> None:
+        self._by_id.pop(portal.id, None)
+        for network in Network:
+            self._by_room.pop(side(portal, network), None)
+
+
+def side(portal: Portal, network: Network) -> Room:
+    """Name the room of *portal* on *network*."""
+    address = portal.matrix if network is Network.MATRIX else portal.xmpp
+    return Room(network, address)
+
+
+def unbridged(room: Room) -> str:
+    """Name the lane of a room that is bridged nowhere (yet)."""
+    return f"{room.network.value} {room.address}"

@@ -1,0 +1,211 @@
+"""Carries each event from the network it happened on to the other one.
+
+    keep -> read -> route -> verdict -> prepare -> commit -> dispatch
+
+The whole chain runs inside the portal's lane, so what two people see in a room has
+one order. An arrival is done in the same commit that keeps what it becomes.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+
+from bridge.core.commands import Commands
+from bridge.core.directory import Directory, unbridged
+from bridge.core.dispatch import Dispatch
+from bridge.core.lanes import Lanes
+from bridge.core.policy import verdict
+from bridge.core.ports import Adapter, State, Store, StoreUnavailableError, Unit
+from bridge.core.provisioning import Provisioning
+from bridge.model.delivery import (
+    Arrival,
+    Refusal,
+    Refused,
+    Route,
+    Taken,
+    Unreadable,
+)
+from bridge.model.events import AnyEvent, Command, Invite, Leave, Message
+from bridge.model.places import Network, Ref, Room
+from bridge.model.records import Alias, Portal
+
+logger = logging.getLogger(__name__)
+
+Item = Taken | State
+
+
+class Hub:
+    """The middle of the bridge; offers the port ``Host`` to the adapters."""
+
+    def __init__(  # noqa: PLR0913 - the hub is where all the parts meet
+        self,
+        *,
+        adapters: Mapping[Network, Adapter],
+        store: Store,
+        directory: Directory,
+        dispatch: Dispatch,
+        provisioning: Provisioning,
+        commands: Commands,
+        tasks: asyncio.TaskGroup,
+    ) -> None:
+        self._adapters = adapters
+        self._store = store
+        self._directory = directory
+        self._dispatch = dispatch
+        self._provisioning = provisioning
+        self._commands = commands
+        self._lanes: Lanes[str, Item] = Lanes(
+            tasks, work=self._work, refill=self._refill, order=_order
+        )
+        self.portal = directory.portal
+        self.open_hosted = provisioning.open_hosted
+        self.open_foreign = provisioning.open_foreign
+        self.describe = provisioning.describe
+        self.later = dispatch.later
+
+    async def start(self) -> None:
+        """Take up what an earlier run left undone."""
+        for room in await self._store.rooms_waiting():
+            self._lanes.wake(self._directory.lane(room))
+
+    def close(self) -> None:
+        """Begin no further step."""
+        self._lanes.close()
+
+    async def wait_empty(self) -> None:
+        """Wait until everything that came has been carried."""
+        await self._lanes.wait_empty()
+
+    async def keep(self, arrivals: Sequence[Arrival]) -> None:
+        """Take charge of *arrivals*; see ``Host``."""
+        taken = [Taken(self._store.number(), arrival) for arrival in arrivals]
+        known = await self._store.commit(Unit(take=taken))
+        for item in taken:
+            if item.seq not in known:
+                self._put(item.arrival.room, item)
+
+    def tell(self, event: State) -> None:
+        """Take note of how things stand; see ``Host``."""
+        self._put(event.room, event)
+
+    def _put(self, room: Room, item: Item) -> None:
+        # While a room's portal is being made, its lane goes by another name; what
+        # comes meanwhile must queue behind.
+        early = unbridged(room)
+        lane = early if self._lanes.busy(early) else self._directory.lane(room)
+        self._lanes.put(lane, item)
+
+    async def _refill(self, lane: str, after: int) -> Sequence[Item]:
+        return await self._store.waiting(self._directory.rooms(lane), after, 500)
+
+    async def _work(self, lane: str, items: Sequence[Item]) -> int:
+        """Carry *items*; their commits are awaited together, to share an fsync."""
+        steps = [await self._carry(item) for item in items]
+        for unit, commit in steps:
+            await self._settled(lane, unit, commit)
+        return len(items)
+
+    async def _settled(
+        self, lane: str, unit: Unit, commit: "asyncio.Future[frozenset[int]]"
+    ) -> None:
+        """Wait until *unit* is durable, however long nothing can be written."""
+        while True:
+            try:
+                await commit
+            except StoreUnavailableError:
+                logger.warning("lane %s: nothing can be written, will be retried", lane)
+                await asyncio.sleep(1)
+                commit = self._dispatch.commit(unit)
+            else:
+                return
+
+    async def _carry(self, item: Item) -> "tuple[Unit, asyncio.Future[frozenset[int]]]":
+        unit = Unit(done=[item.seq] if isinstance(item, Taken) else [])
+        try:
+            await self._step(item, unit)
+        except Exception:
+            # The end of the line for one arrival: it must not stop its conversation.
+            logger.exception("arrival %d cannot be carried", _order(item))
+            unit = Unit(done=unit.done)
+        return unit, self._dispatch.commit(unit)
+
+    async def _step(self, item: Item, unit: Unit) -> None:
+        event: AnyEvent | Unreadable | None
+        if isinstance(item, Taken):
+            near = self._adapters[item.arrival.room.network]
+            event = await near.read(item)
+            if isinstance(event, Unreadable):
+                wires = near.settle(event.receipt, Refused(event.why))
+                self._dispatch.add(unit, item.arrival.room, wires)
+                return
+            await self._cross(event, item.seq, unit)
+        else:
+            await self._cross(item, 0, unit)
+
+    async def _cross(self, event: AnyEvent | None, seq: int, unit: Unit) -> None:
+        match event:
+            case None:
+                return
+            case Message():
+                await self._message(event, seq, unit)
+            case Invite():
+                await self._catch_up(await self._provisioning.invited(event))
+            case Command():
+                await self._commands.obey(event, unit)
+            case _:
+                await self._state(event, unit)
+
+    async def _message(self, event: Message, seq: int, unit: Unit) -> None:
+        near = self._adapters[event.room.network]
+        far = self._adapters[event.room.network.other]
+        receipt = near.receipt(event)
+        portal = self._directory.portal(event.room)
+        made = portal or await self._provisioning.open(event, unit)
+        if made is None:
+            return  # a room that is bridged nowhere: nobody expects an answer
+        if isinstance(made, Refusal):
+            self._refuse(event, receipt, made, unit)
+            return
+        route = Route(made, self._directory.far(made, event.room))
+        wires = verdict(event, route) or far.prepare(event, route)
+        if isinstance(wires, Refusal):
+            self._refuse(event, receipt, wires, unit)
+            return
+        _name(unit, made, event, seq)
+        self._dispatch.add(unit, route.room, wires, receipt=receipt, seq=seq)
+
+    def _refuse(self, event: Message, receipt: bytes, why: Refusal, unit: Unit) -> None:
+        logger.info("room %s: refused: %s", event.room.address, why.name)
+        near = self._adapters[event.room.network]
+        self._dispatch.add(unit, event.room, near.settle(receipt, Refused(why)))
+
+    async def _catch_up(self, missed: Sequence[Arrival]) -> None:
+        """Carry what was said before we were let in, ahead of all that waits."""
+        taken = [Taken(self._store.number(), arrival) for arrival in missed]
+        known = await self._store.commit(Unit(take=taken))
+        for item in taken:
+            if item.seq not in known:
+                unit, commit = await self._carry(item)
+                await self._settled(item.arrival.room.address, unit, commit)
+
+    async def _state(self, event: State, unit: Unit) -> None:
+        portal = self._directory.portal(event.room)
+        if portal is None:
+            return
+        if isinstance(event, Leave) and await self._provisioning.left(event, unit):
+            return
+        far = self._adapters[event.room.network.other]
+        route = Route(portal, self._directory.far(portal, event.room))
+        self._dispatch.add(unit, route.room, await far.apply(event, route))
+
+
+def _order(item: Item) -> int:
+    return item.seq if isinstance(item, Taken) else 0
+
+
+def _name(unit: Unit, portal: Portal, event: Message, seq: int) -> None:
+    """Remember the names under which *event* is known where it happened."""
+    names: tuple[Ref, ...] = (event.ref, *event.aliases)
+    unit.put.extend(
+        Alias(ref.network, ref.id, portal.id, seq, event.sender.id) for ref in names
+    )

@@ -1,0 +1,139 @@
+"""Keeps the order within a conversation while conversations run side by side.
+
+A lane is a queue in memory in front of one on disk: it holds a bounded number of
+items and reads the rest from disk when it has worked them off.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from typing import Generic, TypeVar
+
+logger = logging.getLogger(__name__)
+
+K = TypeVar("K", bound=Hashable)
+T = TypeVar("T")
+
+DEPTH_MAX = 2000
+BATCH_MAX = 64
+
+
+class Lane(Generic[T]):
+    """The queue of one conversation."""
+
+    __slots__ = ("behind", "last", "queue", "skipped")
+
+    def __init__(self) -> None:
+        self.queue: deque[T] = deque()
+        self.last = 0
+        self.behind = False
+        self.skipped = 0
+
+
+class Lanes(Generic[K, T]):
+    """Works off the items of one key in turn, and of different keys at once.
+
+    *work* is given the first items of a lane. It may return how many of them it is
+    through with; the others stay first. *refill* reads the items of a key that come
+    after a number. *order* tells the number of an item; 0 says that it is not on
+    disk, so it is never left there.
+
+    A lane exists only while it has work, so a quiet conversation costs nothing.
+    """
+
+    def __init__(
+        self,
+        tasks: asyncio.TaskGroup,
+        *,
+        work: Callable[[K, Sequence[T]], Awaitable[int]],
+        refill: Callable[[K, int], Awaitable[Sequence[T]]],
+        order: Callable[[T], int],
+    ) -> None:
+        self._tasks = tasks
+        self._work = work
+        self._refill = refill
+        self._order = order
+        self._lanes: dict[K, Lane[T]] = {}
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._closed = False
+
+    def put(self, key: K, item: T) -> None:
+        """Queue *item*, or leave it on disk for later if its lane is full."""
+        lane = self._lanes.get(key)
+        if lane is None:
+            lane = self._open(key)
+        number = self._order(item)
+        if number == 0:
+            lane.queue.append(item)
+        elif lane.behind or len(lane.queue) >= DEPTH_MAX:
+            lane.behind = True
+            lane.skipped += 1
+        else:
+            lane.queue.append(item)
+            lane.last = number
+
+    def wake(self, key: K) -> None:
+        """Work off what lies on disk for *key*."""
+        lane = self._lanes.get(key) or self._open(key)
+        lane.behind = True
+
+    def busy(self, key: K) -> bool:
+        """Tell whether *key* has work."""
+        return key in self._lanes
+
+    def depth(self) -> int:
+        """Count the items that wait in memory."""
+        return sum(len(lane.queue) for lane in self._lanes.values())
+
+    async def wait_empty(self) -> None:
+        """Wait until no lane has work left."""
+        await self._empty.wait()
+
+    def close(self) -> None:
+        """Begin nothing more: what is left stays on disk."""
+        self._closed = True
+
+    def _open(self, key: K) -> Lane[T]:
+        lane = self._lanes[key] = Lane()
+        self._empty.clear()
+        self._tasks.create_task(self._drain(key, lane), name=f"lane {key}")
+        return lane
+
+    async def _drain(self, key: K, lane: Lane[T]) -> None:
+        while not self._closed:
+            if not lane.queue and not await self._fetch(key, lane):
+                break
+            batch = [lane.queue[i] for i in range(min(len(lane.queue), BATCH_MAX))]
+            try:
+                through = await self._work(key, batch)
+            except Exception:
+                logger.exception(
+                    "lane %s: a step failed; its first item is skipped", key
+                )
+                through = 1
+            for _ in range(through):
+                lane.queue.popleft()
+            await asyncio.sleep(0)  # one busy conversation starves nobody
+        del self._lanes[key]
+        if not self._lanes:
+            self._empty.set()
+
+    async def _fetch(self, key: K, lane: Lane[T]) -> bool:
+        """Read on from disk; tell whether there is anything to do."""
+        while lane.behind and not lane.queue:
+            skipped = lane.skipped
+            try:
+                items = await self._refill(key, lane.last)
+            except Exception:
+                logger.exception("lane %s: reading on from disk failed", key)
+                await asyncio.sleep(1)
+                continue
+            if items:
+                lane.queue.extend(items)
+                lane.last = self._order(items[-1])
+            elif skipped == lane.skipped:
+                # Nothing was committed while we looked: memory is up to date again.
+                lane.behind = False
+        return bool(lane.queue)

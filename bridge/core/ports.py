@@ -1,0 +1,226 @@
+"""What the core asks of the world around it, and offers to it."""
+
+from asyncio import Future
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+from bridge.model.delivery import (
+    Arrival,
+    Description,
+    Later,
+    Outcome,
+    Parcel,
+    Refusal,
+    Route,
+    Taken,
+    Unreadable,
+    Wire,
+)
+from bridge.model.events import AnyEvent, Invite, Join, Leave, Message, Rename, Subject
+from bridge.model.places import Network, Person, Room
+from bridge.model.records import Portal, Record
+
+R = TypeVar("R", bound=Record)
+
+State = Join | Rename | Leave | Subject
+"""Events that say how things stand: applying one twice does no harm."""
+
+
+@dataclass(slots=True)
+class Unit:
+    """What one step of the chain changes: committed whole or not at all."""
+
+    take: list[Taken] = field(default_factory=list)
+    done: list[int] = field(default_factory=list)
+    parcels: list[Parcel] = field(default_factory=list)
+    sent: list[Parcel] = field(default_factory=list)
+    put: list[Record] = field(default_factory=list)
+    drop: list[Record] = field(default_factory=list)
+
+
+class Store(Protocol):
+    """What survives a crash.
+
+    Units are committed in the order in which they were handed in, many at a time;
+    a unit that fails never fails its neighbours.
+    """
+
+    def number(self) -> int:
+        """Return a number greater than all before it, also those of earlier runs."""
+
+    def commit(self, unit: Unit) -> "Future[frozenset[int]]":
+        """Make *unit* durable.
+
+        The result are the seqs of *unit.take* that are known already and were not
+        taken again. Fails with ``StoreUnavailableError`` if nothing was written.
+        """
+
+    async def load(self, kind: type[R]) -> Sequence[R]:
+        """Read all records of a kind."""
+
+    async def find(self, kind: type[R], *key: object) -> R | None:
+        """Read the record of that key."""
+
+    async def rooms_waiting(self) -> Sequence[Room]:
+        """List the rooms that have arrivals which are not done."""
+
+    async def waiting(
+        self, rooms: Sequence[Room], after: int, limit: int
+    ) -> Sequence[Taken]:
+        """Read arrivals of *rooms* that are not done, in order of seq."""
+
+    async def lanes_pending(self) -> Sequence[tuple[Network, str]]:
+        """List the lanes that have parcels which are not sent."""
+
+    async def pending(
+        self, network: Network, lane: str, after: int, limit: int
+    ) -> Sequence[Parcel]:
+        """Read the parcels of a lane that are not sent, in order of id."""
+
+    async def archive(
+        self, network: Network, lane: str, limit: int
+    ) -> Sequence[Parcel]:
+        """Read the newest *limit* archived parcels of a lane, oldest first."""
+
+
+class StoreUnavailableError(Exception):
+    """Nothing can be written at present (disk full, database locked or gone)."""
+
+
+class Adapter(Protocol):
+    """One network, seen from the core."""
+
+    @property
+    def network(self) -> Network:
+        """Which one."""
+
+    async def read(self, taken: Taken) -> AnyEvent | Unreadable | None:
+        """Make an event of what came; None if it says nothing that can cross."""
+
+    def receipt(self, event: Message) -> bytes:
+        """Note what *settle* will need to tell the sender of *event*, who is here."""
+
+    def prepare(self, event: Message, route: Route) -> Sequence[Wire] | Refusal:
+        """Write *event*, which happened on the other network, for this one.
+
+        Pure: nothing is sent and nothing is changed.
+        """
+
+    async def apply(self, event: State, route: Route) -> Sequence[Wire]:
+        """Let this network see how things now stand on the other.
+
+        Either at once, or in order with the messages by the wires returned.
+        """
+
+    async def send(self, parcels: Sequence[Parcel]) -> Sequence[Outcome | Later]:
+        """Send *parcels*, all of one lane, in their order; may have sent them before.
+
+        Return an outcome for each of the first parcels, at least for one; what is
+        left over is asked for again at once. ``Later`` ends the sequence.
+        """
+
+    def settle(self, receipt: bytes, outcome: Outcome) -> Sequence[Wire]:
+        """Write what tells a sender, who is here, how their message fared."""
+
+    def notice(self, room: Room, words: str) -> Sequence[Wire]:
+        """Write words of the bridge's own to *room*, which is here."""
+
+
+class MatrixRooms(Protocol):
+    """What provisioning asks of the Matrix side beyond carrying."""
+
+    async def enter(self, address: str, guest: Person, name: str) -> Portal | Refusal:
+        """Join the Matrix room that the XMPP *address* names, for *guest*.
+
+        The portal comes without an id, of kind HOSTED.
+        """
+
+    async def start_direct(
+        self, chat: Room, host: Person, guest: Person, name: str
+    ) -> Portal | Refusal:
+        """Invite *guest*, of Matrix, to a direct room with the ghost of *host*.
+
+        Asked again after a crash, it finds the room that it made. The portal comes
+        without an id.
+        """
+
+    async def accept(
+        self, invite: Invite
+    ) -> tuple[Portal, Sequence[Arrival]] | Refusal:
+        """Let the ghost of the invited person join.
+
+        Return the portal, without an id and an XMPP address, of kind DIRECT or
+        HOSTED, and what was said between the invitation and the join: homeservers
+        do not push it.
+        """
+
+    async def linkable(self, room: str) -> Portal | Refusal:
+        """Return a portal for *room*, which the bot is in, of kind PLUMBED.
+
+        It comes without an id and an XMPP address.
+        """
+
+    async def found(self, muc: str, about: Description) -> Portal | Refusal:
+        """Make the room for a MUC, or find the one made before; without an id."""
+
+    async def describe(self, room: str) -> Description:
+        """Tell the name, the topic and the members of real people of a room."""
+
+    async def foreign_bridge(self, room: str, muc: str) -> str:
+        """Name another bridge that claims to link *room*; empty if none does."""
+
+    async def depart(self, portal: Portal) -> Sequence[Wire]:
+        """Write what lets our ghosts leave the room of *portal*."""
+
+
+class XmppRooms(Protocol):
+    """What provisioning asks of the XMPP side beyond carrying."""
+
+    def addressee(self, chat: Room) -> Person | Refusal | None:
+        """Name the Matrix person of a direct chat, or None if it is a MUC."""
+
+    def chat(self, person: Person, puppet: Person) -> Room:
+        """Name the direct chat of a person of XMPP with one of Matrix."""
+
+    def hosted(self, portal: Portal) -> str:
+        """Name the address under which a Matrix room is reached from XMPP."""
+
+    async def visit(self, muc: str) -> Description | Refusal:
+        """Enter a MUC as the bridge itself, to listen; entering twice is once."""
+
+    async def depart(self, portal: Portal) -> Sequence[Wire]:
+        """Write what lets our puppets, and the bridge itself, leave the MUC."""
+
+    async def invite(self, invite: Invite, portal: Portal) -> Refusal | None:
+        """Ask a person of XMPP into a room that we host."""
+
+
+class Host(Protocol):
+    """What the core offers to the adapters."""
+
+    def portal(self, room: Room) -> Portal | None:
+        """Find the portal that *room*, on either network, is a side of."""
+
+    def keep(self, arrivals: Sequence[Arrival]) -> Awaitable[None]:
+        """Take charge of *arrivals*: when it returns they are safe on disk.
+
+        Raises ``StoreUnavailableError`` if they are not.
+        """
+
+    def tell(self, event: State) -> None:
+        """Take note of how things stand; forgotten in a crash, so say it again."""
+
+    def later(self, room: Room, wires: Sequence[Wire]) -> None:
+        """Send *wires* to *room* on its own network, in order, safe on disk."""
+
+    async def open_hosted(
+        self, address: Room, guest: Person, name: str
+    ) -> Portal | Refusal:
+        """Find or make the portal for a Matrix room that *guest*, of XMPP, enters."""
+
+    async def open_foreign(self, muc: Room) -> Portal | Refusal:
+        """Find or make the portal for a MUC that somebody of Matrix asks for."""
+
+    async def describe(self, portal: Portal) -> Description:
+        """Tell what the Matrix room of *portal* looks like."""

@@ -1,0 +1,149 @@
+"""Makes and unmakes portals: whoever writes first brings the far side into being."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+
+from bridge.core.directory import Directory, side
+from bridge.core.dispatch import Dispatch
+from bridge.core.ports import MatrixRooms, Store, Unit, XmppRooms
+from bridge.model.delivery import Arrival, Description, Refusal
+from bridge.model.events import Invite, Leave, Message
+from bridge.model.places import Network, Person, PortalId, Room
+from bridge.model.records import Kind, Portal
+
+logger = logging.getLogger(__name__)
+
+
+class Provisioning:
+    """Which portals there are, and how they come and go."""
+
+    def __init__(
+        self,
+        store: Store,
+        directory: Directory,
+        dispatch: Dispatch,
+        matrix: MatrixRooms,
+        xmpp: XmppRooms,
+    ) -> None:
+        self._store = store
+        self._directory = directory
+        self._dispatch = dispatch
+        self._matrix = matrix
+        self._xmpp = xmpp
+        self._opening: dict[Room, asyncio.Lock] = {}
+
+    async def open(self, event: Message, unit: Unit) -> Portal | Refusal | None:
+        """Make the portal for the first message of a direct chat from XMPP.
+
+        None if *event* was said in a room that is bridged nowhere.
+        """
+        if event.room.network is Network.MATRIX:
+            return None
+        guest = self._xmpp.addressee(event.room)
+        if not isinstance(guest, Person):
+            return guest
+        made = await self._matrix.start_direct(
+            event.room, event.sender, guest, event.name
+        )
+        return made if isinstance(made, Refusal) else self._enter(made, unit)
+
+    async def invited(self, event: Invite) -> Sequence[Arrival]:
+        """Let somebody of XMPP into a Matrix room; return what they have missed."""
+        accepted = await self._matrix.accept(event)
+        if isinstance(accepted, Refusal):
+            logger.info("invitation to %s: %s", event.room.address, accepted.name)
+            return ()
+        made, missed = accepted
+        unit = Unit()
+        if made.kind is Kind.DIRECT:
+            chat = self._xmpp.chat(event.person, event.sender)
+            await self._replace(chat, made.matrix, unit)
+            self._enter(replace(made, xmpp=chat.address), unit)
+        else:
+            known = self._directory.portal(event.room)
+            address = self._xmpp.hosted(made)
+            portal = known or self._enter(replace(made, xmpp=address), unit)
+            await self._xmpp.invite(event, portal)
+        await self._dispatch.commit(unit)
+        return missed
+
+    async def left(self, event: Leave, unit: Unit) -> bool:
+        """Close a direct chat that a side has left; tell whether it was one."""
+        portal = self._directory.portal(event.room)
+        if portal is None or portal.kind is not Kind.DIRECT:
+            return False
+        if event.person.network is Network.XMPP:
+            # They put the ghost out: the next message, from either side, starts anew.
+            await self._close(portal, unit)
+        return True
+
+    async def open_hosted(
+        self, address: Room, guest: Person, name: str
+    ) -> Portal | Refusal:
+        """Find or make the portal for a Matrix room; see ``Host``."""
+        async with self._opening.setdefault(address, asyncio.Lock()):
+            if portal := self._directory.portal(address):
+                return portal
+            made = await self._matrix.enter(address.address, guest, name)
+            if isinstance(made, Refusal):
+                return made
+            # Another address of a room that is hosted already leads to that portal.
+            known = self._directory.portal(Room(Network.MATRIX, made.matrix))
+            return known or await self._commit(made)
+
+    async def open_foreign(self, muc: Room) -> Portal | Refusal:
+        """Find or make the portal for a MUC elsewhere; see ``Host``."""
+        async with self._opening.setdefault(muc, asyncio.Lock()):
+            if portal := self._directory.portal(muc):
+                return portal
+            about = await self._xmpp.visit(muc.address)
+            if isinstance(about, Refusal):
+                return about
+            made = await self._matrix.found(muc.address, about)
+            if isinstance(made, Refusal):
+                return made
+            return await self._commit(replace(made, xmpp=muc.address))
+
+    async def plumb(self, room: Room, muc: str) -> Portal | Refusal:
+        """Link an existing Matrix room with an existing MUC."""
+        made = await self._matrix.linkable(room.address)
+        if isinstance(made, Refusal):
+            return made
+        return await self._commit(replace(made, xmpp=muc))
+
+    async def unplumb(self, portal: Portal, unit: Unit) -> None:
+        """Undo a link, and clean up on both sides."""
+        farewell = await self._xmpp.depart(portal)
+        self._dispatch.add(unit, side(portal, Network.XMPP), farewell)
+        await self._close(portal, unit)
+
+    async def describe(self, portal: Portal) -> Description:
+        """Tell what the Matrix room of *portal* looks like; see ``Host``."""
+        return await self._matrix.describe(portal.matrix)
+
+    async def _replace(self, chat: Room, matrix: str, unit: Unit) -> None:
+        """Move a direct chat to a new room: the old one is left."""
+        old = self._directory.portal(chat)
+        if old is not None and old.matrix != matrix:
+            await self._close(old, unit)
+
+    async def _close(self, portal: Portal, unit: Unit) -> None:
+        farewell = await self._matrix.depart(portal)
+        self._dispatch.add(unit, side(portal, Network.MATRIX), farewell)
+        self._directory.drop(portal, unit)
+
+    async def _commit(self, made: Portal) -> Portal:
+        unit = Unit()
+        portal = self._enter(made, unit)
+        await self._dispatch.commit(unit)
+        return portal
+
+    def _enter(self, made: Portal, unit: Unit) -> Portal:
+        known = self._directory.portal(Room(Network.MATRIX, made.matrix))
+        number = PortalId(self._store.number()) if known is None else known.id
+        portal = replace(made, id=number)
+        self._directory.put(portal, unit)
+        logger.info("portal %d: %s opened", portal.id, portal.kind.value)
+        return portal

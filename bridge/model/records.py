@@ -1,0 +1,115 @@
+"""What the bridge remembers between one start and the next.
+
+A record is put whole and found again by its key (the fields named in *KEY*);
+putting it twice does no harm.
+"""
+
+import enum
+from dataclasses import dataclass
+from typing import ClassVar
+
+from bridge.model.places import Network, PortalId
+
+
+class Kind(enum.Enum):
+    """The four ways in which the networks meet."""
+
+    DIRECT = "direct"
+    HOSTED = "hosted"
+    FOREIGN = "foreign"
+    PLUMBED = "plumbed"
+
+
+@dataclass(frozen=True, slots=True)
+class Portal:
+    """A conversation with a side on each network.
+
+    *matrix* is a room id and *xmpp* the address that the XMPP adapter gave it.
+    *via* are servers that know the Matrix room (v12 ids name none).
+    *agent* is the user of ours who is in the Matrix room for sure.
+    """
+
+    KEY: ClassVar = ("id",)
+
+    id: PortalId
+    kind: Kind
+    matrix: str
+    xmpp: str
+    agent: str
+    alias: str = ""
+    name: str = ""
+    topic: str = ""
+    via: str = ""
+    encrypted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ghost:
+    """A Matrix user of ours, registered, with its device; *person* is whose it is."""
+
+    KEY: ClassVar = ("mxid",)
+
+    mxid: str
+    person: str
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """A ghost that has joined a Matrix room, under *name* there."""
+
+    KEY: ClassVar = ("room", "mxid")
+
+    room: str
+    mxid: str
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Occupant:
+    """A device of an XMPP user in a room that we host."""
+
+    KEY: ClassVar = ("room", "jid")
+
+    room: str
+    jid: str
+    nick: str
+
+
+@dataclass(frozen=True, slots=True)
+class Puppet:
+    """The nick that a Matrix person bears, or last bore, in a MUC elsewhere."""
+
+    KEY: ClassVar = ("muc", "mxid")
+
+    muc: str
+    mxid: str
+    nick: str
+    joined: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """How far something has been read."""
+
+    KEY: ClassVar = ("kind", "key")
+
+    kind: str
+    key: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """A name of a message: *seq* is the message, *author* who said it."""
+
+    KEY: ClassVar = ("network", "ref")
+
+    network: Network
+    ref: str
+    portal: PortalId
+    seq: int
+    author: str
+
+
+Record = Portal | Ghost | Presence | Occupant | Puppet | Cursor | Alias

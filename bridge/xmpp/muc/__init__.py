@@ -1,0 +1,1 @@
+"""The MUC service that we host, by chapter of XEP-0045."""
