@@ -131,9 +131,9 @@ class MatrixRooms(Protocol):
     """What provisioning asks of the Matrix side beyond carrying."""
 
     async def enter(self, address: str, guest: Person, name: str) -> Portal | Refusal:
-        """Join the Matrix room that the XMPP *address* names, for *guest*.
+        """Join the Matrix room of that *address*, an alias or a room id, for *guest*.
 
-        The portal comes without an id, of kind HOSTED.
+        The portal comes without an id and an XMPP address, of kind HOSTED.
         """
 
     async def start_direct(
@@ -182,6 +182,12 @@ class XmppRooms(Protocol):
 
     def chat(self, person: Person, puppet: Person) -> Room:
         """Name the direct chat of a person of XMPP with one of Matrix."""
+
+    def alias(self, address: str) -> str | None:
+        """Name the Matrix room, by alias or id, that a hosted room's address means.
+
+        None if the address means none. An id may come without its server.
+        """
 
     def hosted(self, portal: Portal) -> str:
         """Name the address under which a Matrix room is reached from XMPP."""

@@ -86,12 +86,15 @@ class Provisioning:
         async with self._opening.setdefault(address, asyncio.Lock()):
             if portal := self._directory.portal(address):
                 return portal
-            made = await self._matrix.enter(address.address, guest, name)
+            alias = self._xmpp.alias(address.address)
+            if alias is None:
+                return Refusal.NO_SUCH_ROOM
+            made = await self._matrix.enter(alias, guest, name)
             if isinstance(made, Refusal):
                 return made
             # Another address of a room that is hosted already leads to that portal.
             known = self._directory.portal(Room(Network.MATRIX, made.matrix))
-            return known or await self._commit(made)
+            return known or await self._commit(replace(made, xmpp=address.address))
 
     async def open_foreign(self, muc: Room) -> Portal | Refusal:
         """Find or make the portal for a MUC elsewhere; see ``Host``."""
