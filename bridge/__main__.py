@@ -1,0 +1,106 @@
+"""The command line."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from bridge import __version__
+from bridge.config import Config, ConfigError, load
+from bridge.setup import QUESTIONS, answers, read_secret, write
+
+EPILOG = """\
+exit codes: 0 all is well, 1 `check` found something, 2 wrong usage or configuration,
+3 homeserver unreachable or its token refused, 4 XMPP server unreachable,
+5 XMPP server refused the component, 6 another instance runs, 7 database unusable
+or newer than this version
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command that the *arguments* name, and exit."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        code = parsed.command(parsed)
+    except ConfigError as error:
+        print(f"xmpp-matrix-bridge: {error}", file=sys.stderr)
+        code = 2
+    except KeyboardInterrupt:
+        code = 130
+    sys.exit(code)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="xmpp-matrix-bridge",
+        description="A bridge between XMPP and Matrix that loses nothing.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    init = commands.add_parser(
+        "init",
+        help="write a configuration and a registration",
+        description="Write DIR/config.toml and DIR/registration.yaml, and say what to"
+        " add to the two servers. What is not given is asked for.",
+    )
+    init.add_argument("dir", metavar="DIR", type=Path)
+    for question in QUESTIONS:
+        init.add_argument(f"--{question.option}", help=question.words)
+    init.add_argument("--force", action="store_true", help="overwrite what is there")
+    init.set_defaults(command=_init)
+    for name, command, words in (
+        ("check", _check, "try everything, and say what is wrong and how to mend it"),
+        ("run", _run, "run the bridge until SIGTERM"),
+    ):
+        sub = commands.add_parser(name, help=words, description=words)
+        sub.add_argument("--config", metavar="FILE", type=Path, required=True)
+        sub.set_defaults(command=command)
+    return parser
+
+
+def _init(parsed: argparse.Namespace) -> int:
+    given = {
+        question.option: getattr(parsed, question.option.replace("-", "_"))
+        for question in QUESTIONS
+    }
+    given["component-secret"] = read_secret(given["component-secret"])
+    ask = input if sys.stdin.isatty() else None
+    print(write(parsed.dir, answers(given, ask), force=parsed.force))
+    return 0
+
+
+def _check(parsed: argparse.Namespace) -> int:
+    from bridge.doctor import examine  # noqa: PLC0415 - `init` needs no library
+
+    config = load(parsed.config)
+    _log(config)
+    return examine(config)
+
+
+def _run(parsed: argparse.Namespace) -> int:
+    from bridge.app import run  # noqa: PLC0415 - `init` needs no library
+
+    config = load(parsed.config)
+    _log(config)
+    return run(config)
+
+
+def _log(config: Config) -> None:
+    """Log to standard error; libraries only from warnings on.
+
+    Some of them print whole messages, keys included, at DEBUG.
+    """
+    logging.basicConfig(
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        level=logging.WARNING,
+    )
+    logging.getLogger("bridge").setLevel(config.log.level.upper())
+    logging.getLogger("slixmpp").setLevel(logging.ERROR)
+
+
+if __name__ == "__main__":
+    main()

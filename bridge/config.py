@@ -1,0 +1,248 @@
+"""config.toml as frozen dataclasses; every error names its key and the remedy.
+
+A secret may stand in the file, in a file of its own (``secret_file = "path"``) or in
+the environment (``XMPP_MATRIX_BRIDGE_XMPP_SECRET``), the last of which wins.
+"""
+
+import base64
+import binascii
+import os
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from typing_extensions import override
+
+ENVIRONMENT = "XMPP_MATRIX_BRIDGE_"
+SEAL_KEY_BYTES = 32
+
+
+class ConfigError(Exception):
+    """The configuration is wrong; the message names the setting and the remedy."""
+
+
+class Secret(str):
+    """A string that does not print."""
+
+    __slots__ = ()
+
+    @override
+    def __repr__(self) -> str:
+        return "<secret>"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A host and a port."""
+
+    host: str
+    port: int
+
+    @override
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HomeserverConfig:
+    """The homeserver: its name, as in ``@user:name``, and where its API answers."""
+
+    name: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppserviceConfig:
+    """How the homeserver and the bridge know and reach each other."""
+
+    as_token: Secret
+    hs_token: Secret
+    listen: Address
+    url: str = ""
+    id: str = "xmpp"
+    bot: str = "xmppbot"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class XmppConfig:
+    """The component at the XMPP server."""
+
+    component: str
+    address: Address
+    secret: Secret
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreConfig:
+    """Where the bridge keeps its memory, and the key that seals it."""
+
+    key: Secret
+    database: str = "sqlite:///bridge.db"
+
+    def seal_key(self) -> bytes:
+        """Decode the key: 32 bytes in base64."""
+        try:
+            raw = base64.b64decode(self.key, validate=True)
+        except binascii.Error:
+            raw = b""
+        if len(raw) != SEAL_KEY_BYTES:
+            raise ConfigError(
+                "store.key: should be 32 bytes in base64;"
+                " `openssl rand -base64 32` makes one"
+            )
+        return raw
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogConfig:
+    """What is written to standard error."""
+
+    level: str = "info"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """The whole file; *directory* is where it lies."""
+
+    homeserver: HomeserverConfig
+    appservice: AppserviceConfig
+    xmpp: XmppConfig
+    store: StoreConfig
+    log: LogConfig = field(default_factory=LogConfig)
+    directory: Path = Path()
+
+    def database_url(self) -> str:
+        """Name the database; a relative SQLite file lies beside the configuration."""
+        prefix = "sqlite:///"
+        path = self.store.database.removeprefix(prefix)
+        if path == self.store.database or Path(path).is_absolute():
+            return self.store.database
+        return f"{prefix}{self.directory.resolve() / path}"
+
+
+def load(path: Path, environment: Mapping[str, str] = os.environ) -> Config:
+    """Read and check the file at *path*; raises ``ConfigError``."""
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{path}: there is no such file; `xmpp-matrix-bridge init DIR` makes one"
+        ) from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: is not TOML: {error}") from None
+    return parse(document, path.parent, environment)
+
+
+def parse(
+    document: Mapping[str, Any], directory: Path, environment: Mapping[str, str]
+) -> Config:
+    """Check what a configuration file says; raises ``ConfigError``."""
+    sections = {"homeserver": HomeserverConfig, "appservice": AppserviceConfig}
+    sections |= {"xmpp": XmppConfig, "store": StoreConfig, "log": LogConfig}
+    for name in document:
+        if name not in sections:
+            raise ConfigError(f"{name}: there is no such section")
+    read = _Reader(directory, environment)
+    parts = {
+        name: read.section(kind, name, document.get(name, {}))
+        for name, kind in sections.items()
+    }
+    config = Config(directory=directory, **parts)
+    _check(config)
+    return config
+
+
+def address(text: str) -> Address:
+    """Read ``host:port``; raises ``ValueError``."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdigit() or not 0 < int(port) < 1 << 16:
+        raise ValueError(f"should be host:port, is {text!r}")
+    return Address(host.removeprefix("[").removesuffix("]"), int(port))
+
+
+class _Reader:
+    """Turns tables into dataclasses."""
+
+    def __init__(self, directory: Path, environment: Mapping[str, str]) -> None:
+        self._directory = directory
+        self._environment = environment
+
+    def section(self, kind: Callable[..., Any], name: str, table: object) -> Any:  # noqa: ANN401 - one of five dataclasses
+        if not isinstance(table, Mapping):
+            raise ConfigError(f"{name}: should be a section, [{name}]")
+        known = {item.name: item for item in fields(kind)}  # type: ignore[arg-type]
+        for key in table:
+            plain = key.removesuffix("_file")
+            secret = plain in known and known[plain].type is Secret
+            if key not in known and not secret:
+                raise ConfigError(f"{name}.{key}: there is no such setting")
+        values = {}
+        for item in known.values():
+            value = self._value(name, item, table)
+            if value is not None:
+                values[item.name] = value
+            elif item.default is MISSING:
+                raise ConfigError(f"{name}.{item.name}: missing")
+        return kind(**values)
+
+    def _value(
+        self, section: str, item: "Field[Any]", table: Mapping[str, Any]
+    ) -> object:
+        key = f"{section}.{item.name}"
+        value = table.get(item.name)
+        if item.type is Secret:
+            value = self._secret(section, item.name, table)
+        if value is None:
+            return None
+        if not isinstance(value, str):
+            raise ConfigError(f"{key}: should be a string, is {type(value).__name__}")
+        if item.type is Address:
+            try:
+                return address(value)
+            except ValueError as error:
+                raise ConfigError(f"{key}: {error}") from None
+        return Secret(value) if item.type is Secret else value
+
+    def _secret(self, section: str, name: str, table: Mapping[str, Any]) -> object:
+        variable = f"{ENVIRONMENT}{section}_{name}".upper()
+        if variable in self._environment:
+            return self._environment[variable]
+        file = table.get(f"{name}_file")
+        if file is None:
+            return table.get(name)
+        try:
+            return (self._directory / str(file)).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(
+                f"{section}.{name}_file: cannot be read: {error}"
+            ) from None
+
+
+def _check(config: Config) -> None:
+    """Check what no type can say."""
+    for key, url in (
+        ("homeserver.url", config.homeserver.url),
+        ("appservice.url", config.appservice.url or "http://unset"),
+    ):
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ConfigError(f"{key}: should be http(s)://host[:port], is {url!r}")
+    if config.log.level not in ("debug", "info", "warning", "error"):
+        raise ConfigError("log.level: should be debug, info, warning or error")
+    for key, name in (
+        ("homeserver.name", config.homeserver.name),
+        ("xmpp.component", config.xmpp.component),
+    ):
+        if not name or set(name) & set(" /@_#"):
+            raise ConfigError(f"{key}: should be a domain, is {name!r}")
+    if not config.store.database.startswith(("sqlite:///", "postgresql")):
+        raise ConfigError(
+            "store.database: should be sqlite:///FILE or postgresql://USER@HOST/NAME"
+        )
+    config.store.seal_key()
