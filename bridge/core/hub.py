@@ -61,6 +61,7 @@ class Hub:
         self.open_hosted = provisioning.open_hosted
         self.open_foreign = provisioning.open_foreign
         self.describe = provisioning.describe
+        self.look = provisioning.look
         self.later = dispatch.later
 
     async def start(self) -> None:

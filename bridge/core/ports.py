@@ -167,6 +167,12 @@ class MatrixRooms(Protocol):
     async def describe(self, room: str) -> Description:
         """Tell the name, the topic and the members of real people of a room."""
 
+    async def look(self, address: str) -> Description | Refusal:
+        """Tell what can be seen, from outside, of the room that *address* names.
+
+        Nobody joins and nothing is made; the members are left out.
+        """
+
     async def foreign_bridge(self, room: str, muc: str) -> str:
         """Name another bridge that claims to link *room*; empty if none does."""
 
@@ -230,3 +236,6 @@ class Host(Protocol):
 
     async def describe(self, portal: Portal) -> Description:
         """Tell what the Matrix room of *portal* looks like."""
+
+    async def look(self, address: Room) -> Description | Refusal:
+        """Tell what a Matrix room, by its XMPP *address*, looks like from outside."""

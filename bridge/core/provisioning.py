@@ -126,6 +126,10 @@ class Provisioning:
         """Tell what the Matrix room of *portal* looks like; see ``Host``."""
         return await self._matrix.describe(portal.matrix)
 
+    async def look(self, address: Room) -> Description | Refusal:
+        """Tell what a Matrix room looks like from outside; see ``Host``."""
+        return await self._matrix.look(address.address)
+
     async def _replace(self, chat: Room, matrix: str, unit: Unit) -> None:
         """Move a direct chat to a new room: the old one is left."""
         old = self._directory.portal(chat)
