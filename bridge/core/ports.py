@@ -168,7 +168,7 @@ class MatrixRooms(Protocol):
         """Tell the name, the topic and the members of real people of a room."""
 
     async def look(self, address: str) -> Description | Refusal:
-        """Tell what can be seen, from outside, of the room that *address* names.
+        """Tell what can be seen from outside of a room, by its alias or room id.
 
         Nobody joins and nothing is made; the members are left out.
         """

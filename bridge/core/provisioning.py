@@ -128,7 +128,10 @@ class Provisioning:
 
     async def look(self, address: Room) -> Description | Refusal:
         """Tell what a Matrix room looks like from outside; see ``Host``."""
-        return await self._matrix.look(address.address)
+        alias = self._xmpp.alias(address.address)
+        if alias is None:
+            return Refusal.NO_SUCH_ROOM
+        return await self._matrix.look(alias)
 
     async def _replace(self, chat: Room, matrix: str, unit: Unit) -> None:
         """Move a direct chat to a new room: the old one is left."""
