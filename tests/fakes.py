@@ -1,0 +1,169 @@
+"""Two networks that live in this process, for the core's own tests."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from bridge.core.ports import State
+from bridge.model.delivery import (
+    Arrival,
+    Delivered,
+    Description,
+    Later,
+    Outcome,
+    Parcel,
+    Refusal,
+    Refused,
+    Route,
+    Taken,
+    Unreadable,
+    Wire,
+)
+from bridge.model.events import AnyEvent, Invite, Message
+from bridge.model.places import Network, Person, PortalId, Ref, Room
+from bridge.model.records import Kind, Portal
+
+TEA_MATRIX = Room(Network.MATRIX, "!tea:hs.example")
+TEA_XMPP = Room(Network.XMPP, "tea@muc.example")
+TEA = Portal(
+    PortalId(1),
+    Kind.FOREIGN,
+    TEA_MATRIX.address,
+    TEA_XMPP.address,
+    agent="@xmppbot:hs.example",
+)
+
+
+@dataclass
+class FakeNetwork:
+    """An adapter that keeps what reaches it, and counts up to name it."""
+
+    network: Network
+    script: dict[str, AnyEvent | Unreadable] = field(default_factory=dict)
+    sent: list[Parcel] = field(default_factory=list)
+    settled: list[tuple[bytes, Outcome]] = field(default_factory=list)
+    applied: list[State] = field(default_factory=list)
+    answers: list[Outcome | Later] = field(default_factory=list)
+    broken: bool = False
+
+    async def read(self, taken: Taken) -> AnyEvent | Unreadable | None:
+        if self.broken:
+            raise ValueError("no such thing")
+        return self.script.get(taken.arrival.key)
+
+    def receipt(self, event: Message) -> bytes:
+        return event.ref.id.encode()
+
+    def prepare(self, event: Message, route: Route) -> Sequence[Wire] | Refusal:
+        return [Wire(event.ref.id, event.content.body.plain.encode())]
+
+    async def apply(self, event: State, route: Route) -> Sequence[Wire]:
+        self.applied.append(event)
+        return ()
+
+    async def send(self, parcels: Sequence[Parcel]) -> Sequence[Outcome | Later]:
+        if self.answers:
+            answer = self.answers.pop(0)
+            if not isinstance(answer, Later):
+                self.sent.append(parcels[0])
+            return [answer]
+        self.sent.extend(parcels)
+        return [
+            Delivered((Ref(self.network, f"far-{parcel.wire.key}"),))
+            for parcel in parcels
+        ]
+
+    def settle(self, receipt: bytes, outcome: Outcome) -> Sequence[Wire]:
+        self.settled.append((receipt, outcome))
+        if isinstance(outcome, Refused):
+            return [Wire("notice", outcome.why.value.encode())]
+        return ()
+
+    def notice(self, room: Room, words: str) -> Sequence[Wire]:
+        return [Wire(f"notice {words}", words.encode())]
+
+    def said(self) -> list[str]:
+        """Return the texts that were sent here, in order."""
+        return [parcel.wire.data.decode() for parcel in self.sent]
+
+
+@dataclass
+class FakeMatrixRooms:
+    """The Matrix side of provisioning."""
+
+    made: dict[str, Portal | Refusal] = field(default_factory=dict)
+    missed: list[Arrival] = field(default_factory=list)
+    other_bridge: str = ""
+    departed: list[Portal] = field(default_factory=list)
+
+    async def enter(self, address: str, guest: Person, name: str) -> Portal | Refusal:
+        return self.made.get(address, Refusal.NO_SUCH_ROOM)
+
+    async def look(self, address: str) -> Description | Refusal:
+        return Description() if address in self.made else Refusal.NO_SUCH_ROOM
+
+    async def start_direct(
+        self, chat: Room, host: Person, guest: Person, name: str
+    ) -> Portal | Refusal:
+        made = self.made.get(guest.id, Refusal.NO_SUCH_PERSON)
+        return replace(made, xmpp=chat.address) if isinstance(made, Portal) else made
+
+    async def accept(
+        self, invite: Invite
+    ) -> tuple[Portal, Sequence[Arrival]] | Refusal:
+        kind = Kind.DIRECT if invite.direct else Kind.HOSTED
+        made = Portal(PortalId(0), kind, invite.room.address, "", agent="@ghost")
+        return made, tuple(self.missed)
+
+    async def linkable(self, room: str) -> Portal | Refusal:
+        return Portal(PortalId(0), Kind.PLUMBED, room, "", agent="@xmppbot:hs.example")
+
+    async def found(self, muc: str, about: Description) -> Portal | Refusal:
+        return Portal(
+            PortalId(0), Kind.FOREIGN, f"!{muc}:hs.example", "", agent="@xmppbot"
+        )
+
+    async def describe(self, room: str) -> Description:
+        return Description(name=room)
+
+    async def foreign_bridge(self, room: str, muc: str) -> str:
+        return self.other_bridge
+
+    async def depart(self, portal: Portal) -> Sequence[Wire]:
+        self.departed.append(portal)
+        return [Wire("leave", b"the ghosts leave")]
+
+
+@dataclass
+class FakeXmppRooms:
+    """The XMPP side of provisioning."""
+
+    mucs: set[str] = field(default_factory=set)
+    invited: list[Invite] = field(default_factory=list)
+
+    def addressee(self, chat: Room) -> Person | Refusal | None:
+        _, _, puppet = chat.address.partition(" ")
+        if not puppet:
+            return None
+        return Person(Network.MATRIX, puppet) if puppet[0] == "@" else _NOBODY
+
+    def alias(self, address: str) -> str | None:
+        return address if address.startswith("#") else None
+
+    def chat(self, person: Person, puppet: Person) -> Room:
+        return Room(Network.XMPP, f"{person.id} {puppet.id}")
+
+    def hosted(self, portal: Portal) -> str:
+        return f"hosted {portal.matrix}"
+
+    async def visit(self, muc: str) -> Description | Refusal:
+        return Description(name=muc) if muc in self.mucs else Refusal.NO_SUCH_ROOM
+
+    async def depart(self, portal: Portal) -> Sequence[Wire]:
+        return [Wire("leave", b"the puppets leave")]
+
+    async def invite(self, invite: Invite, portal: Portal) -> Refusal | None:
+        self.invited.append(invite)
+        return None
+
+
+_NOBODY = Refusal.NO_SUCH_PERSON
