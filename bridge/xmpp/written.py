@@ -1,0 +1,84 @@
+"""Remembers across kill -9 which parcels the kernel has taken for the server.
+
+A ring of ids in a mapped file: what a killed process wrote into it survives in the
+page cache, without a single fsync. It does not survive the machine; so the ring
+counts only on the boot, and beside the database, that it was written on.
+"""
+
+import hashlib
+import mmap
+import os
+import struct
+from collections.abc import Iterable
+from pathlib import Path
+
+SLOTS = 16_384
+"""More than can be on its way at once: 64 parcels in each of 256 busy lanes."""
+
+_HEADER = struct.Struct("<8s32sQ")
+_SLOT = struct.Struct("<Q")
+_PLACE = struct.Struct("<Q")
+_PLACE_OFFSET = 40
+_START = 64
+_SIZE_BYTES = _START + SLOTS * _SLOT.size
+_MAGIC = b"written1"
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+class Written:
+    """The parcels whose bytes have left this process.
+
+    *owner* names the database that the ids belong to. *earlier* are those which a
+    former run on the same boot had written.
+    """
+
+    def __init__(self, path: Path, owner: str, boot: str | None = None) -> None:
+        boot = _boot_id() if boot is None else boot
+        seal = hashlib.sha256(f"{boot}\n{owner}".encode()).digest()
+        self._map = _open(path)
+        magic, found, place = _HEADER.unpack_from(self._map)
+        if magic == _MAGIC and found == seal and boot:
+            self._place = place % SLOTS
+            self.earlier = frozenset(self._ids()) - {0}
+        else:
+            self._map[:] = bytes(_SIZE_BYTES)
+            _HEADER.pack_into(self._map, 0, _MAGIC, seal, 0)
+            self._place = 0
+            self.earlier = frozenset[int]()
+
+    def __contains__(self, parcel: int) -> bool:
+        return parcel in self.earlier
+
+    def mark(self, parcels: Iterable[int]) -> None:
+        """Note that the kernel has taken the bytes of *parcels*."""
+        place = self._place
+        for parcel in parcels:
+            _SLOT.pack_into(self._map, _START + place * _SLOT.size, parcel)
+            place = (place + 1) % SLOTS
+        self._place = place
+        _PLACE.pack_into(self._map, _PLACE_OFFSET, place)
+
+    def close(self) -> None:
+        """Let go of the file; what it says stays."""
+        self._map.close()
+
+    def _ids(self) -> Iterable[int]:
+        return (number for (number,) in _SLOT.iter_unpack(self._map[_START:]))
+
+
+def _open(path: Path) -> mmap.mmap:
+    """Map the file, with all its blocks there: a full disk must not kill us later."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.posix_fallocate(descriptor, 0, _SIZE_BYTES)
+        return mmap.mmap(descriptor, _SIZE_BYTES)
+    finally:
+        os.close(descriptor)
+
+
+def _boot_id() -> str:
+    """Name this run of the machine; empty, and so never the same, if it has none."""
+    try:
+        return _BOOT_ID.read_text().strip()
+    except OSError:
+        return ""
