@@ -1,0 +1,100 @@
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import pytest
+
+from bridge.core.commands import Commands
+from bridge.core.directory import Directory
+from bridge.core.dispatch import Dispatch
+from bridge.core.hub import Hub
+from bridge.core.ports import Adapter, Unit
+from bridge.core.provisioning import Provisioning
+from bridge.model.delivery import Arrival
+from bridge.model.events import AnyEvent, Message, Text
+from bridge.model.places import Network, Person, Ref, Room
+from bridge.model.text import RichText
+from tests.fakes import TEA, FakeMatrixRooms, FakeNetwork, FakeXmppRooms
+from tests.fakes_store import FakeStore
+
+
+@dataclass
+class World:
+    """A bridge between two networks that live in this process."""
+
+    matrix: FakeNetwork
+    xmpp: FakeNetwork
+    matrix_rooms: FakeMatrixRooms
+    xmpp_rooms: FakeXmppRooms
+    store: FakeStore
+    directory: Directory
+    dispatch: Dispatch
+    hub: Hub
+
+    async def happens(self, event: AnyEvent, key: str = "") -> None:
+        """Let *event* come over its wire, and wait until all is done."""
+        await self.comes(event, key)
+        await self.settles()
+
+    async def comes(self, event: AnyEvent, key: str = "") -> None:
+        """Let *event* come over its wire."""
+        near = self.matrix if event.room.network is Network.MATRIX else self.xmpp
+        name = key or event.ref.id
+        near.script[name] = event
+        await self.hub.keep([Arrival(event.room, name, b"raw")])
+
+    async def settles(self) -> None:
+        """Wait until everything has been carried and has arrived."""
+        for _ in range(3):
+            await self.hub.wait_empty()
+            await self.dispatch.wait_empty()
+
+
+def said(
+    room: Room, words: str, *, sender: str = "somebody", number: int = 1
+) -> Message:
+    """Make a message."""
+    return Message(
+        ref=Ref(room.network, f"{sender}-{number}"),
+        room=room,
+        sender=Person(room.network, sender),
+        sent_at=datetime.now(UTC),
+        name=sender.capitalize(),
+        content=Text(RichText(words)),
+    )
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    matrix, xmpp = FakeNetwork(Network.MATRIX), FakeNetwork(Network.XMPP)
+    adapters: dict[Network, Adapter] = {Network.MATRIX: matrix, Network.XMPP: xmpp}
+    store, directory = FakeStore(), Directory([TEA])
+    await store.commit(Unit(put=[TEA]))
+    matrix_rooms, xmpp_rooms = FakeMatrixRooms(), FakeXmppRooms()
+    async with asyncio.TaskGroup() as tasks:
+        dispatch = Dispatch(adapters, store, directory, tasks)
+        provisioning = Provisioning(
+            store, directory, dispatch, matrix_rooms, xmpp_rooms
+        )
+        commands = Commands(
+            adapters=adapters,
+            store=store,
+            directory=directory,
+            dispatch=dispatch,
+            provisioning=provisioning,
+            matrix=matrix_rooms,
+            xmpp=xmpp_rooms,
+        )
+        hub = Hub(
+            adapters=adapters,
+            store=store,
+            directory=directory,
+            dispatch=dispatch,
+            provisioning=provisioning,
+            commands=commands,
+            tasks=tasks,
+        )
+        yield World(
+            matrix, xmpp, matrix_rooms, xmpp_rooms, store, directory, dispatch, hub
+        )

@@ -1,0 +1,59 @@
+from bridge.core.ports import Unit
+from bridge.model.delivery import Later, Refusal, Refused
+from bridge.model.places import Network
+from tests.conftest import World, said
+from tests.fakes import TEA_MATRIX, TEA_XMPP
+
+
+async def test_what_cannot_be_sent_yet_is_sent_again_in_order(world: World) -> None:
+    world.matrix.answers = [Later(0.001), Later(0.001)]
+
+    await world.comes(said(TEA_XMPP, "one", number=1))
+    await world.comes(said(TEA_XMPP, "two", number=2))
+    await world.settles()
+
+    assert world.matrix.said() == ["one", "two"]
+
+
+async def test_one_message_that_is_refused_does_not_stop_the_next(
+    world: World,
+) -> None:
+    world.matrix.answers = [Refused(Refusal.REJECTED, "413")]
+
+    await world.comes(said(TEA_XMPP, "one", number=1))
+    await world.comes(said(TEA_XMPP, "two", number=2))
+    await world.settles()
+
+    assert world.matrix.said() == ["one", "two"]
+    assert world.xmpp.said() == [Refusal.REJECTED.value]
+
+
+async def test_what_was_not_sent_for_sure_is_sent_after_a_crash(world: World) -> None:
+    unit = Unit()
+    wires = world.xmpp.prepare(said(TEA_MATRIX, "hello"), None)  # type: ignore[arg-type]
+    assert not isinstance(wires, Refusal)
+    world.dispatch.add(unit, TEA_XMPP, wires, receipt=b"receipt")
+    await world.store.commit(unit)
+
+    await world.dispatch.start()
+    await world.settles()
+
+    assert world.xmpp.said() == ["hello"]
+
+
+async def test_nothing_is_left_on_disk_when_all_has_arrived(world: World) -> None:
+    await world.happens(said(TEA_XMPP, "hello"))
+
+    assert await world.store.lanes_pending() == []
+    assert await world.store.rooms_waiting() == []
+
+
+async def test_the_words_of_the_bridge_itself_are_safe_on_disk_too(
+    world: World,
+) -> None:
+    world.dispatch.later(TEA_XMPP, world.xmpp.notice(TEA_XMPP, "good morning"))
+    await world.settles()
+
+    assert world.xmpp.said() == ["good morning"]
+    assert world.dispatch.depth() == 0
+    assert world.xmpp.sent[0].network is Network.XMPP

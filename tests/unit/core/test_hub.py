@@ -1,0 +1,178 @@
+from datetime import UTC, datetime
+
+from bridge.core.ports import Unit
+from bridge.model.delivery import (
+    Arrival,
+    Delivered,
+    Refusal,
+    Refused,
+    Taken,
+    Unreadable,
+)
+from bridge.model.events import Invite, Join
+from bridge.model.places import Network, Person, PortalId, Ref, Room
+from bridge.model.records import Alias, Kind, Portal
+from tests.conftest import World, said
+from tests.fakes import TEA, TEA_MATRIX, TEA_XMPP
+
+
+async def test_what_is_said_arrives_on_the_other_side(world: World) -> None:
+    await world.happens(said(TEA_MATRIX, "hello"))
+    await world.happens(said(TEA_XMPP, "good day"))
+
+    assert world.xmpp.said() == ["hello"]
+    assert world.matrix.said() == ["good day"]
+
+
+async def test_the_same_arrival_crosses_once(world: World) -> None:
+    await world.happens(said(TEA_MATRIX, "hello"))
+    await world.happens(said(TEA_MATRIX, "hello"))
+
+    assert world.xmpp.said() == ["hello"]
+
+
+async def test_a_burst_keeps_its_order(world: World) -> None:
+    for number in range(200):
+        await world.comes(said(TEA_XMPP, str(number), number=number))
+    await world.settles()
+
+    assert world.matrix.said() == [str(number) for number in range(200)]
+
+
+async def test_the_sender_hears_how_it_went(world: World) -> None:
+    await world.happens(said(TEA_XMPP, "hello"))
+
+    (receipt, outcome), *_ = world.xmpp.settled
+    assert receipt == b"somebody-1"
+    assert isinstance(outcome, Delivered)
+
+
+async def test_both_names_of_a_message_are_remembered(world: World) -> None:
+    await world.happens(said(TEA_XMPP, "hello"))
+
+    near = await world.store.find(Alias, Network.XMPP, "somebody-1")
+    far = await world.store.find(Alias, Network.MATRIX, "far-somebody-1")
+    assert near is not None
+    assert far is not None
+    assert near.seq == far.seq
+
+
+async def test_what_cannot_be_read_is_refused_in_words(world: World) -> None:
+    world.matrix.script["$1"] = Unreadable(Refusal.ENCRYPTED, b"receipt")
+
+    await world.hub.keep([Arrival(TEA_MATRIX, "$1", b"raw")])
+    await world.settles()
+
+    assert world.matrix.settled == [(b"receipt", Refused(Refusal.ENCRYPTED))]
+    assert world.matrix.said() == [Refusal.ENCRYPTED.value]
+
+
+async def test_an_arrival_that_breaks_its_reader_stops_nobody(world: World) -> None:
+    world.matrix.broken = True
+    await world.happens(said(TEA_MATRIX, "poison", number=1))
+    world.matrix.broken = False
+    await world.happens(said(TEA_MATRIX, "hello", number=2))
+
+    assert world.xmpp.said() == ["hello"]
+
+
+async def test_what_was_taken_before_a_crash_is_carried_after_it(world: World) -> None:
+    event = said(TEA_MATRIX, "hello")
+    world.matrix.script["$1"] = event
+    taken = Taken(world.store.number(), Arrival(TEA_MATRIX, "$1", b"raw"))
+    await world.store.commit(Unit(take=[taken]))
+
+    await world.hub.start()
+    await world.settles()
+
+    assert world.xmpp.said() == ["hello"]
+
+
+async def test_nobody_answers_in_a_room_that_is_bridged_nowhere(world: World) -> None:
+    room = Room(Network.MATRIX, "!elsewhere:hs.example")
+
+    await world.happens(said(room, "hello"))
+
+    assert world.matrix.sent == []
+    assert world.xmpp.sent == []
+
+
+async def test_the_first_message_to_a_person_makes_the_chat(world: World) -> None:
+    chat = Room(Network.XMPP, "juliet@capulet.example @alice:hs.example")
+    world.matrix_rooms.made["@alice:hs.example"] = Portal(
+        PortalId(0), Kind.DIRECT, "!chat:hs.example", "", agent="@ghost:hs.example"
+    )
+
+    await world.happens(said(chat, "Alice?", number=1))
+    await world.happens(said(chat, "are you there?", number=2))
+
+    assert world.matrix.said() == ["Alice?", "are you there?"]
+    portal = world.directory.portal(chat)
+    assert portal is not None
+    assert portal.matrix == "!chat:hs.example"
+
+
+async def test_what_comes_while_a_chat_is_made_queues_behind(world: World) -> None:
+    chat = Room(Network.XMPP, "juliet@capulet.example @alice:hs.example")
+    world.matrix_rooms.made["@alice:hs.example"] = Portal(
+        PortalId(0), Kind.DIRECT, "!chat:hs.example", "", agent="@ghost:hs.example"
+    )
+
+    for number in range(150):
+        await world.comes(said(chat, str(number), number=number))
+    await world.settles()
+
+    assert world.matrix.said() == [str(number) for number in range(150)]
+
+
+async def test_a_message_to_nobody_is_refused_in_words(world: World) -> None:
+    chat = Room(Network.XMPP, "juliet@capulet.example nobody")
+
+    await world.happens(said(chat, "hello?"))
+
+    assert world.xmpp.said() == [Refusal.NO_SUCH_PERSON.value]
+
+
+async def test_how_things_stand_is_shown_on_the_other_side(world: World) -> None:
+    event = Join(
+        ref=Ref(Network.XMPP, "presence"),
+        room=TEA_XMPP,
+        sender=Person(Network.XMPP, "tea@muc.example/Tom"),
+        sent_at=datetime.now(UTC),
+        name="Tom",
+    )
+
+    world.hub.tell(event)
+    await world.settles()
+
+    assert world.matrix.applied == [event]
+
+
+async def test_what_was_said_to_somebody_only_invited_crosses_first(
+    world: World,
+) -> None:
+    room = Room(Network.MATRIX, "!new:hs.example")
+    early = said(room, "written while you were invited", number=1)
+    world.matrix.script["$early"] = early
+    world.matrix_rooms.missed.append(Arrival(room, "$early", b"raw"))
+    invite = Invite(
+        ref=Ref(Network.MATRIX, "$invite"),
+        room=room,
+        sender=Person(Network.MATRIX, "@alice:hs.example"),
+        sent_at=datetime.now(UTC),
+        person=Person(Network.XMPP, "juliet@capulet.example"),
+        direct=True,
+    )
+
+    await world.comes(invite)
+    await world.comes(said(room, "written afterwards", number=2))
+    await world.settles()
+
+    assert world.xmpp.said() == [
+        "written while you were invited",
+        "written afterwards",
+    ]
+
+
+async def test_nothing_is_carried_while_nothing_can_be_written(world: World) -> None:
+    assert world.directory.portal(TEA_MATRIX) == TEA

@@ -1,0 +1,117 @@
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from bridge.config import ConfigError, load
+from bridge.setup import answers, write
+
+GIVEN: dict[str, str | None] = {
+    "server-name": "hs.example",
+    "homeserver": "http://127.0.0.1:8008/",
+    "component": "bridge.example",
+    "component-address": "127.0.0.1:5347",
+    "component-secret": 'a "quoted\\ secret',
+}
+
+
+def test_what_is_written_can_be_read(tmp_path: Path) -> None:
+    write(tmp_path / "new", answers(GIVEN, None), force=False)
+
+    config = load(tmp_path / "new" / "config.toml", {})
+
+    assert config.xmpp.secret == GIVEN["component-secret"]
+    assert config.homeserver.url == "http://127.0.0.1:8008"
+    assert config.appservice.url == "http://127.0.0.1:9000"
+
+
+def test_only_the_owner_can_read_what_is_written(tmp_path: Path) -> None:
+    write(tmp_path, answers(GIVEN, None), force=False)
+
+    for file in tmp_path.iterdir():
+        assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_same_tokens_stand_in_both_files(tmp_path: Path) -> None:
+    write(tmp_path, answers(GIVEN, None), force=False)
+
+    config = tomllib.loads((tmp_path / "config.toml").read_text())
+    registration = (tmp_path / "registration.yaml").read_text()
+    assert f"as_token: {config['appservice']['as_token']}\n" in registration
+    assert f"hs_token: {config['appservice']['hs_token']}\n" in registration
+
+
+def test_the_namespaces_are_anchored_and_escaped(tmp_path: Path) -> None:
+    write(tmp_path, answers(GIVEN, None), force=False)
+
+    registration = (tmp_path / "registration.yaml").read_text()
+    ghosts, bot, aliases = re.findall(r"regex: '(.*)'", registration)
+    assert re.match(ghosts, "@_xmpp_juliet=40capulet.lit:hs.example")
+    assert not re.match(ghosts, "@_xmpp_juliet:hsXexample")
+    assert not re.match(ghosts, "@_xmpp_juliet:hs.example.evil")
+    assert re.match(bot, "@xmppbot:hs.example")
+    assert re.match(aliases, "#_xmpp_room_muc.example:hs.example")
+    assert "sender_localpart: _xmpp_sender\n" in registration
+    assert "rate_limited: false\n" in registration
+
+
+def test_two_configurations_share_no_secret(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        write(tmp_path / name, answers(GIVEN, None), force=False)
+
+    one, two = (load(tmp_path / name / "config.toml", {}) for name in ("one", "two"))
+    assert one.appservice.as_token != two.appservice.as_token
+    assert one.store.key != two.store.key
+
+
+def test_nothing_is_overwritten_unless_asked_for(tmp_path: Path) -> None:
+    write(tmp_path, answers(GIVEN, None), force=False)
+    key = (tmp_path / "seal.key").read_text()
+
+    with pytest.raises(ConfigError, match="exists already; --force overwrites it"):
+        write(tmp_path, answers(GIVEN, None), force=False)
+    write(tmp_path, answers(GIVEN, None), force=True)
+
+    assert (tmp_path / "seal.key").read_text() == key
+
+
+@pytest.mark.parametrize("option", sorted(GIVEN))
+def test_what_is_missing_is_named_when_nobody_can_be_asked(option: str) -> None:
+    with pytest.raises(ConfigError, match=f"--{option}: missing"):
+        answers(GIVEN | {option: None}, None)
+
+
+def test_what_is_missing_is_asked_for_with_a_default() -> None:
+    asked: list[str] = []
+
+    def ask(words: str) -> str:
+        asked.append(words)
+        return "hs.example" if words.startswith("Name of the homeserver") else ""
+
+    said = answers({}, ask)
+
+    assert said.component == "matrix.hs.example"
+    assert said.public_url == "http://127.0.0.1:9000"
+    assert len(said.component_secret) > 32
+    assert "[http://127.0.0.1:8008]" in asked[1]
+
+
+def test_a_wrong_answer_is_named() -> None:
+    with pytest.raises(ConfigError, match="--component-address: should be host:port"):
+        answers(GIVEN | {"component-address": "nowhere"}, None)
+
+
+def test_it_says_what_to_add_to_the_servers(tmp_path: Path) -> None:
+    words = write(tmp_path, answers(GIVEN, None), force=False)
+
+    assert 'Component "bridge.example"' in words
+    assert "module: ejabberd_service" in words
+    assert "app_service_config_files" in words
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(ConfigError, match="cannot be written"):
+        write(tmp_path / "file" / "below", answers(GIVEN, None), force=False)
