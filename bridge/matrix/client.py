@@ -20,6 +20,7 @@ from bridge.matrix.codec.tolerant import decode
 from bridge.matrix.http import Answer, HttpClient
 
 SEND_TIMEOUT_S = 60
+ALIVE_TIMEOUT_S = 10
 CONNECTIONS_MAX = 16
 RETRY_AFTER_MAX_S = 3600.0
 
@@ -73,18 +74,26 @@ class Homeserver:
         self._session: aiohttp.ClientSession | None = None
         self._tls = ssl.create_default_context() if parts.scheme == "https" else None
         self._address = (parts.hostname, parts.port or (443 if self._tls else 80))
-        self._hot = self.connect(CONNECTIONS_MAX)
-
-    def connect(self, limit: int) -> HttpClient:
-        """Make a further small client, authorised, for idempotent calls."""
-        head = f"Authorization: Bearer {self._token}\r\nContent-Type: application/json"
-        return HttpClient(
+        self._hot = HttpClient(
             self._address,
-            head=head.encode("ascii") + b"\r\n",
+            head=b"Authorization: Bearer %b\r\nContent-Type: application/json\r\n"
+            % as_token.encode("ascii"),
             tls=self._tls,
-            limit=limit,
+            limit=CONNECTIONS_MAX,
             on_lost=self._trouble,
         )
+        self._watched = HttpClient(
+            self._address, tls=self._tls, limit=1, on_lost=self._trouble
+        )
+
+    async def alive(self) -> bool:
+        """Ask whether it runs, over a connection that is kept for that."""
+        path = f"{self._prefix}/_matrix/client/versions"
+        try:
+            answer = await self._watched.request("GET", path, b"", ALIVE_TIMEOUT_S)
+        except OSError:
+            return False
+        return answer.status == HTTPStatus.OK and isinstance(decode(answer.body), dict)
 
     async def send(self, path_and_query: str, body: bytes) -> Answer:
         """PUT *body* (an event, with its txnId in the path); the one hot call.
@@ -126,6 +135,7 @@ class Homeserver:
     async def close(self) -> None:
         """Close all connections."""
         await self._hot.close()
+        await self._watched.close()
         if self._session is not None:
             await self._session.close()
             self._session = None
