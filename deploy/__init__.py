@@ -1,0 +1,1 @@
+"""What runs the bridge: a demonstration, and examples of configuration."""
