@@ -1,0 +1,71 @@
+"""Merges units that are committed together: one statement for the rows of all."""
+
+from collections.abc import Sequence
+from itertools import chain
+
+from bridge.core.ports import Unit
+from bridge.model.records import Portal, Record
+from bridge.store import inbox, outbox
+from bridge.store.records import SHELVES
+from bridge.store.seal import Seal
+
+Row = tuple[object, ...]
+
+
+class Group:
+    """What units change, by statement; the values of the rows stand one after another.
+
+    For a record the last word counts: a put row, or None if it is dropped. Within one
+    unit what is dropped is dropped after what is put.
+    """
+
+    def __init__(self, units: Sequence[Unit], seal: Seal) -> None:
+        self.take: list[object] = []
+        self.seqs: list[int] = []
+        self.done: list[int] = []
+        self.send: list[object] = []
+        self.sent: list[int] = []
+        self.keep: list[int] = []
+        self.kept_lanes: list[tuple[str, str]] = []
+        self.records: dict[type[Record], dict[Row, Row | None]] = {}
+        self.closed_lanes: list[str] = []
+        for unit in units:
+            self._add(unit, seal)
+
+    def _add(self, unit: Unit, seal: Seal) -> None:
+        for taken in unit.take:
+            self.seqs.append(taken.seq)
+            self.take += inbox.values(taken, seal)
+        self.done += unit.done
+        for parcel in unit.parcels:
+            self.send += outbox.values(parcel, seal)
+        for parcel in unit.sent:
+            if parcel.wire.archived:
+                self.keep.append(parcel.id)
+                self.kept_lanes.append((parcel.network.value, parcel.lane))
+            else:
+                self.sent.append(parcel.id)
+        for record in unit.put:
+            shelf = SHELVES[type(record)]
+            self._changes(type(record))[shelf.key(record)] = shelf.row(record)
+        for record in unit.drop:
+            self._changes(type(record))[SHELVES[type(record)].key(record)] = None
+            if isinstance(record, Portal):
+                # Nobody can come into this room any more and read its history.
+                self.closed_lanes.append(str(record.id))
+
+    def put(self, kind: type[Record]) -> list[object]:
+        """Return the rows that are put."""
+        rows = self.records[kind].values()
+        return list(chain.from_iterable(row for row in rows if row is not None))
+
+    def drop(self, kind: type[Record]) -> list[object]:
+        """Return the keys that are dropped."""
+        changes = self.records[kind].items()
+        return list(chain.from_iterable(key for key, row in changes if row is None))
+
+    def _changes(self, kind: type[Record]) -> dict[Row, Row | None]:
+        changes = self.records.get(kind)
+        if changes is None:
+            changes = self.records[kind] = {}
+        return changes

@@ -1,0 +1,184 @@
+"""What is to be sent, and the newest of what was sent and is history."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import (
+    Connection,
+    Dialect,
+    Row,
+    Select,
+    bindparam,
+    delete,
+    func,
+    null,
+    select,
+    true,
+    update,
+)
+
+from bridge.model.delivery import Parcel, Wire
+from bridge.model.places import Network, PortalId
+from bridge.store.bulk import Bulk, among, insert
+from bridge.store.schema import is_kept, is_pending, outbox
+from bridge.store.seal import Seal
+
+KEPT_MAX = 200
+PRUNE_EVERY = 64
+
+DATA = b"outbox.data"
+RECEIPT = b"outbox.receipt"
+NAMES = (
+    "id",
+    "network",
+    "lane",
+    "key",
+    "data",
+    "receipt",
+    "last",
+    "seq",
+    "portal",
+    "archived",
+)
+
+_of_lane = (
+    outbox.c.network == bindparam("network"),
+    outbox.c.lane == bindparam("lane"),
+)
+_LANES = select(outbox.c.network, outbox.c.lane).where(is_pending).distinct()
+_COUNT = select(func.count()).select_from(outbox).where(is_pending)
+_PENDING = (
+    select(outbox)
+    .where(is_pending, *_of_lane, outbox.c.id > bindparam("after"))
+    .order_by(outbox.c.id)
+    .limit(bindparam("limit"))
+)
+_ARCHIVE = (
+    select(outbox)
+    .where(is_kept, *_of_lane)
+    .order_by(outbox.c.id.desc())
+    .limit(bindparam("limit"))
+)
+_PRUNE = delete(outbox).where(
+    is_kept,
+    *_of_lane,
+    outbox.c.id
+    <= select(outbox.c.id)
+    .where(is_kept, *_of_lane)
+    .order_by(outbox.c.id.desc())
+    .limit(1)
+    .offset(KEPT_MAX)
+    .scalar_subquery(),
+)
+
+
+class OutboxWrites:
+    """The statements that change the outbox."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        # Committing a unit again does no harm: an id is never given twice.
+        self.send = Bulk(
+            dialect,
+            len(NAMES),
+            lambda rows: insert(dialect, outbox, NAMES, rows).on_conflict_do_nothing(),
+        )
+        self.sent = Bulk(
+            dialect, 1, lambda rows: delete(outbox).where(among(outbox.c.id, rows))
+        )
+        self.keep = Bulk(
+            dialect,
+            1,
+            lambda rows: (
+                update(outbox)
+                .values(kept=true(), receipt=null())
+                .where(among(outbox.c.id, rows))
+            ),
+        )
+        self.forget = Bulk(
+            dialect,
+            1,
+            lambda rows: delete(outbox).where(
+                is_kept,
+                outbox.c.network.in_([network.value for network in Network]),
+                among(outbox.c.lane, rows),
+            ),
+        )
+        self._since_prune: dict[tuple[str, str], int] = {}
+
+    def prune(self, connection: Connection, network: str, lane: str) -> None:
+        """Note that a lane has kept one more; now and then, delete its oldest."""
+        count = self._since_prune.get((network, lane), PRUNE_EVERY) + 1
+        if count > PRUNE_EVERY:
+            connection.execute(_PRUNE, {"network": network, "lane": lane})
+            count = 0
+        self._since_prune[network, lane] = count
+
+
+def values(parcel: Parcel, seal: Seal) -> tuple[object, ...]:
+    """Write the row of *parcel*, in the order of ``NAMES``."""
+    wire = parcel.wire
+    receipt = parcel.receipt
+    return (
+        parcel.id,
+        parcel.network.value,
+        parcel.lane,
+        wire.key,
+        seal.close(DATA, wire.data),
+        seal.close(RECEIPT, receipt) if receipt else None,
+        parcel.last,
+        parcel.seq,
+        parcel.portal,
+        wire.archived,
+    )
+
+
+def lanes_pending(connection: Connection) -> Sequence[tuple[Network, str]]:
+    """List the lanes that have parcels which are not sent."""
+    return [(Network(row[0]), row[1]) for row in connection.execute(_LANES)]
+
+
+def pending(
+    connection: Connection,
+    seal: Seal,
+    lane: tuple[Network, str],
+    after: int,
+    limit: int,
+) -> Sequence[Parcel]:
+    """Read the parcels of a lane that are not sent, in order of id."""
+    return _read(connection, seal, _PENDING, lane, {"after": after, "limit": limit})
+
+
+def archive(
+    connection: Connection, seal: Seal, lane: tuple[Network, str], limit: int
+) -> Sequence[Parcel]:
+    """Read the newest *limit* archived parcels of a lane, oldest first."""
+    return _read(connection, seal, _ARCHIVE, lane, {"limit": limit})[::-1]
+
+
+def count(connection: Connection) -> int:
+    """Count the parcels that are not sent."""
+    return connection.execute(_COUNT).scalar_one()
+
+
+def _read(
+    connection: Connection,
+    seal: Seal,
+    query: Select[tuple[object, ...]],
+    lane: tuple[Network, str],
+    bounds: dict[str, int],
+) -> list[Parcel]:
+    network, name = lane
+    asked = {"network": network.value, "lane": name, **bounds}
+    return [_parcel(row, seal) for row in connection.execute(query, asked)]
+
+
+def _parcel(row: Row[tuple[object, ...]], seal: Seal) -> Parcel:
+    return Parcel(
+        row.id,
+        Network(row.network),
+        row.lane,
+        Wire(row.key, seal.open(DATA, row.data), row.archived),
+        seal.open(RECEIPT, row.receipt) if row.receipt else b"",
+        row.last,
+        row.seq,
+        PortalId(row.portal),
+    )

@@ -1,0 +1,46 @@
+"""Seals what people said while it lies on disk.
+
+The key is not in the database, so whoever finds a copy of it reads nothing.
+"""
+
+import secrets
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from bridge.store.errors import SealError
+
+KEY_BYTES = 32
+NONCE_BYTES = 12
+
+
+class Seal:
+    """AES-256-GCM under one key, with a random nonce in front of each box.
+
+    *label* says where a box belongs: elsewhere it does not open.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        if len(key) != KEY_BYTES:
+            raise SealError(
+                f"the key for the database must have {KEY_BYTES} bytes, not {len(key)}:"
+                " restore the key file, or make a new one with a new database"
+            )
+        self._cipher = AESGCM(key)
+
+    def close(self, label: bytes, plain: bytes) -> bytes:
+        """Seal *plain*."""
+        # NIST SP 800-38D §8.2.2: random nonces are good for 2^32 boxes of a key.
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        return nonce + self._cipher.encrypt(nonce, plain, label)
+
+    def open(self, label: bytes, box: bytes) -> bytes:
+        """Unseal *box*."""
+        try:
+            return self._cipher.decrypt(box[:NONCE_BYTES], box[NONCE_BYTES:], label)
+        except (InvalidTag, ValueError) as error:
+            raise SealError(
+                f"what is sealed in {label.decode()} does not open: the key is not the"
+                " one the database was made with, or the database is damaged;"
+                " restore the key file or a backup"
+            ) from error

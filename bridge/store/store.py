@@ -1,0 +1,120 @@
+"""Remembers everything in one database; see the port ``Store``."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import TypeVar, cast
+
+from bridge.core.ports import Unit
+from bridge.model.delivery import Parcel, Taken
+from bridge.model.places import Network, Room
+from bridge.model.records import Alias, Record
+from bridge.store import inbox, outbox
+from bridge.store.database import Database
+from bridge.store.engine import parse
+from bridge.store.reader import Reader
+from bridge.store.recent import Recent
+from bridge.store.records import shelf
+from bridge.store.seal import Seal
+from bridge.store.writer import Answer, Writer
+
+R = TypeVar("R", bound=Record)
+
+
+class SqlStore:
+    """The port ``Store`` on SQLite or PostgreSQL."""
+
+    def __init__(self, database: Database, reader: Reader, seal: Seal) -> None:
+        """Use ``open``; *database* is open already."""
+        self._database = database
+        self._reader = reader
+        self._seal = seal
+        self._recent = Recent()
+        self._writer = Writer(database.write)
+        self.number = database.numbers.take
+
+    @classmethod
+    async def open(cls, url: str, key: bytes) -> "SqlStore":
+        """Open the database at *url*, sealed with *key*, and make it if need be.
+
+        Raises ``StoreError`` if it cannot be used until somebody sees to it, and
+        ``StoreUnavailableError`` if it cannot be reached.
+        """
+        where, seal = parse(url), Seal(key)
+        database = Database(where, seal)
+        await asyncio.to_thread(database.open)
+        return cls(database, Reader(where), seal)
+
+    async def close(self) -> None:
+        """Commit what was handed in, and let go of the database."""
+        await self._writer.close()
+        await self._reader.close()
+        await asyncio.to_thread(self._database.close)
+
+    def commit(self, unit: Unit) -> Answer:
+        """Make *unit* durable; see ``Store``."""
+        if _is_empty(unit):
+            answer: Answer = asyncio.get_running_loop().create_future()
+            answer.set_result(frozenset())
+            return answer
+        answer = self._writer.commit(unit)
+        if unit.put or unit.drop:
+            answer.add_done_callback(lambda done: self._note(unit, done))
+        return answer
+
+    async def load(self, kind: type[R]) -> Sequence[R]:
+        """Read all records of a kind."""
+        return await self._reader.read(shelf(kind).load)
+
+    async def find(self, kind: type[R], *key: object) -> R | None:
+        """Read the record of that key."""
+        if kind is Alias and (alias := self._recent.find(key)):
+            return cast("R", alias)
+        return await self._reader.read(lambda c: shelf(kind).find(c, key))
+
+    async def rooms_waiting(self) -> Sequence[Room]:
+        """List the rooms that have arrivals which are not done."""
+        return await self._reader.read(inbox.rooms_waiting)
+
+    async def waiting(
+        self, rooms: Sequence[Room], after: int, limit: int
+    ) -> Sequence[Taken]:
+        """Read arrivals of *rooms* that are not done, in order of seq."""
+        return await self._reader.read(
+            lambda c: inbox.waiting(c, self._seal, rooms, after, limit)
+        )
+
+    async def lanes_pending(self) -> Sequence[tuple[Network, str]]:
+        """List the lanes that have parcels which are not sent."""
+        return await self._reader.read(outbox.lanes_pending)
+
+    async def pending(
+        self, network: Network, lane: str, after: int, limit: int
+    ) -> Sequence[Parcel]:
+        """Read the parcels of a lane that are not sent, in order of id."""
+        return await self._reader.read(
+            lambda c: outbox.pending(c, self._seal, (network, lane), after, limit)
+        )
+
+    async def archive(
+        self, network: Network, lane: str, limit: int
+    ) -> Sequence[Parcel]:
+        """Read the newest *limit* archived parcels of a lane, oldest first."""
+        return await self._reader.read(
+            lambda c: outbox.archive(c, self._seal, (network, lane), limit)
+        )
+
+    async def counts(self) -> dict[str, int]:
+        """Count what waits on either way."""
+        return await self._reader.read(
+            lambda c: {"waiting": inbox.count(c), "pending": outbox.count(c)}
+        )
+
+    def _note(self, unit: Unit, done: Answer) -> None:
+        if not done.cancelled() and done.exception() is None:
+            self._recent.note(unit)
+
+
+def _is_empty(unit: Unit) -> bool:
+    return not (
+        unit.take or unit.done or unit.parcels or unit.sent or unit.put or unit.drop
+    )

@@ -1,0 +1,94 @@
+"""Commits units in a thread of its own, many at a time.
+
+The first unit is committed at once; what is handed in meanwhile goes together into
+the next commit. So a quiet bridge is quick, and a busy one shares its fsyncs.
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+
+from bridge.core.ports import StoreUnavailableError, Unit
+from bridge.store.database import Result
+
+logger = logging.getLogger(__name__)
+
+GROUP_MAX = 500
+
+Answer = asyncio.Future[frozenset[int]]
+Batch = list[tuple[Unit, Answer]]
+
+
+class Writer:
+    """A queue in front of *write*, which is called in the writer's thread only."""
+
+    def __init__(self, write: Callable[[Sequence[Unit]], Sequence[Result]]) -> None:
+        self._write = write
+        self._loop = asyncio.get_running_loop()
+        self._batch: Batch = []
+        self._queue: SimpleQueue[Batch | None] = SimpleQueue()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="store", daemon=True)
+        self._thread.start()
+
+    def commit(self, unit: Unit) -> Answer:
+        """Queue *unit*."""
+        answer: Answer = self._loop.create_future()
+        if self._closed:
+            answer.set_exception(StoreUnavailableError("the store is closed"))
+            return answer
+        if not self._batch:
+            # What this turn of the loop hands in goes over in one piece.
+            self._loop.call_soon(self._hand_over)
+        self._batch.append((unit, answer))
+        return answer
+
+    async def close(self) -> None:
+        """Commit what is queued, and end."""
+        self._closed = True
+        self._hand_over()
+        self._queue.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    def _hand_over(self) -> None:
+        if self._batch:
+            self._queue.put(self._batch)
+            self._batch = []
+
+    def _run(self) -> None:
+        going = True
+        while going:
+            batch = self._queue.get()
+            group: Batch = []
+            while batch is not None:
+                group += batch
+                if len(group) >= GROUP_MAX:
+                    break
+                try:
+                    batch = self._queue.get_nowait()
+                except Empty:
+                    break
+            going = batch is not None
+            if group:
+                self._commit(group)
+
+    def _commit(self, group: Batch) -> None:
+        try:
+            results = self._write([unit for unit, _ in group])
+        except Exception as error:
+            # The end of the line for one group: the thread must go on.
+            logger.exception("a group of %d units failed", len(group))
+            results = [StoreUnavailableError(type(error).__name__)] * len(group)
+        self._loop.call_soon_threadsafe(_resolve, group, results)
+
+
+def _resolve(group: Batch, results: Sequence[Result]) -> None:
+    for (_, answer), result in zip(group, results, strict=True):
+        if answer.done():
+            continue
+        if isinstance(result, Exception):
+            answer.set_exception(result)
+        else:
+            answer.set_result(result)
