@@ -1,0 +1,259 @@
+"""Rooms in which a ghost is our agent: direct chats, and those it is invited to."""
+
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+from bridge.matrix.bot import MEMBERS_MAX
+from bridge.matrix.client import Homeserver, HomeserverDownError, MatrixError, join
+from bridge.matrix.codec.envelope import RawEvent, raw_event
+from bridge.matrix.ghosts import Ghosts
+from bridge.matrix.guests import DeclinedError, Guests
+from bridge.matrix.members import Members
+from bridge.matrix.patience import patiently
+from bridge.matrix.presences import Presences
+from bridge.matrix.rooms import Rooms
+from bridge.matrix.views import Place, Views, refusing
+from bridge.model.delivery import Refusal
+from bridge.model.events import Invite
+from bridge.model.places import Person, Room
+from bridge.model.records import Kind, Portal
+
+logger = logging.getLogger(__name__)
+
+PATIENCE_S = 300.0
+MISSED_MAX = 200
+PAGE = 50
+TWO = 2
+
+TOPIC = "A conversation with {person} on XMPP, through a bridge that can read it."
+
+
+class Direct:
+    """Rooms that a ghost makes or is asked into."""
+
+    def __init__(  # noqa: PLR0913 - a conversation begins with every part
+        self,
+        *,
+        homeserver: Homeserver,
+        ghosts: Ghosts,
+        presences: Presences,
+        guests: Guests,
+        members: Members,
+        views: Views,
+        rooms: Rooms,
+    ) -> None:
+        self._homeserver = homeserver
+        self._server = homeserver.server_name
+        self._ghosts = ghosts
+        self._presences = presences
+        self._guests = guests
+        self._members = members
+        self._views = views
+        self._rooms = rooms
+
+    async def start(
+        self, chat: Room, ghost: str, host: Person, guest: str, name: str
+    ) -> Portal | Refusal:
+        """Have a room for *ghost*, who is *host*'s, and *guest*.
+
+        See ``MatrixRooms.start_direct``.
+        """
+        try:
+            made = await refusing(
+                patiently(
+                    lambda: self._start(chat, ghost, host, guest, name), PATIENCE_S
+                )
+            )
+        except DeclinedError:
+            return Refusal.DECLINED
+        return made if isinstance(made, Refusal) else _addressed(made, chat)
+
+    async def accept(
+        self, ghost: str, invite: Invite
+    ) -> tuple[Portal, Sequence[RawEvent]] | Refusal:
+        """Let *ghost* accept *invite*; also return what was said before it did."""
+        return await refusing(
+            patiently(lambda: self._accept(ghost, invite), PATIENCE_S)
+        )
+
+    async def _start(
+        self, chat: Room, ghost: str, host: Person, guest: str, name: str
+    ) -> Portal | Refusal:
+        name = name or host.id
+        await self._ghosts.ensure(ghost, host.id, name)
+        if not await self._is_somebody(guest, ghost):
+            return Refusal.NO_SUCH_PERSON
+        alias = dm_alias(chat, self._server)
+        room = await self._made(alias, ghost, host, guest)
+        if room is None:
+            room = await self._found(alias, ghost, guest)
+            room = room or await self._made(alias, ghost, host, guest)
+        if room is None:
+            return Refusal.REJECTED
+        await self._presences.note(room, ghost, name)
+        return await self._rooms.portal(
+            Kind.DIRECT, Place(room, (self._server,)), ghost
+        )
+
+    async def _is_somebody(self, guest: str, ghost: str) -> bool:
+        try:
+            await self._homeserver.request("GET", join("profile", guest), user=ghost)
+        except MatrixError as error:
+            # Some homeservers keep profiles to themselves (403): then they may exist.
+            return error.status not in (HTTPStatus.NOT_FOUND, HTTPStatus.BAD_REQUEST)
+        return True
+
+    async def _made(
+        self, alias: str, ghost: str, host: Person, guest: str
+    ) -> str | None:
+        """Make the room, or return None if its alias is taken."""
+        body = {
+            "preset": "trusted_private_chat",
+            "is_direct": True,
+            "invite": [guest],
+            "topic": TOPIC.format(person=host.id),
+            # Found again by its alias if we crash before it is written down.
+            "room_alias_name": alias[1:].partition(":")[0],
+            # The alias is not for people: clients would show it as the room's name.
+            "initial_state": [
+                {"type": "m.room.canonical_alias", "state_key": "", "content": {}}
+            ],
+        }
+        try:
+            answer = await self._homeserver.request(
+                "POST", join("createRoom"), user=ghost, body=body
+            )
+        except MatrixError as error:
+            if error.errcode != "M_ROOM_IN_USE":
+                raise
+            return None
+        return str(answer["room_id"])
+
+    async def _found(self, alias: str, ghost: str, guest: str) -> str | None:
+        """Return the room that bears *alias*, or free the alias if it is over."""
+        place = await self._views.find(alias, ghost)
+        try:
+            member = await self._views.content(
+                place.room, "m.room.member", ghost, ghost
+            )
+            if member.get("membership") == "join":
+                await self._call(place.room, ghost, guest)
+                return place.room
+        except MatrixError as error:
+            if error.status != HTTPStatus.FORBIDDEN:
+                raise
+        path = join("directory", "room", alias)
+        await self._homeserver.request("DELETE", path, user=ghost)
+        return None
+
+    async def _call(self, room: str, ghost: str, guest: str) -> None:
+        """Invite *guest* into *room* unless they are there or invited."""
+        if room in self._guests:
+            await self._guests.recall(room, ghost)
+            return
+        member = await self._views.content(room, "m.room.member", ghost, guest)
+        if member.get("membership") not in ("join", "invite"):
+            await self._guests.invite(room, ghost, guest)
+
+    async def _accept(
+        self, ghost: str, invite: Invite
+    ) -> tuple[Portal, Sequence[RawEvent]] | Refusal:
+        room, person = invite.room.address, invite.person.id
+        server = invite.sender.id.partition(":")[2]
+        place = Place(room, (server,))
+        await self._ghosts.ensure(ghost, person, person)
+        about = await self._views.outside(place, ghost)
+        if about is not None and about.size > MEMBERS_MAX:
+            await self._decline(room, ghost)
+            return Refusal.TOO_LARGE
+        known = await self._ghosts.find(ghost)
+        await self._presences.forget(room, ghost)
+        await self._presences.enter(room, ghost, person, known.name if known else "")
+        missed = await self._missed(room, ghost, invite.sent_at)
+        kind = await self._kind(room, ghost, invite)
+        return await self._rooms.portal(kind, place, ghost), missed
+
+    async def _decline(self, room: str, ghost: str) -> None:
+        path = join("rooms", room, "leave")
+        await self._homeserver.request("POST", path, user=ghost, body={})
+
+    async def _kind(self, room: str, ghost: str, invite: Invite) -> Kind:
+        """Tell a conversation of two from a room."""
+        if invite.direct:
+            return Kind.DIRECT
+        path = join("rooms", room, "joined_members")
+        answer = await self._homeserver.request("GET", path, user=ghost)
+        joined = answer.get("joined")
+        if not isinstance(joined, dict) or len(joined) > TWO:
+            return Kind.HOSTED
+        about = await self._views.inside(room, ghost)
+        return Kind.HOSTED if about.name or about.alias else Kind.DIRECT
+
+    async def _missed(
+        self, room: str, ghost: str, since: datetime
+    ) -> Sequence[RawEvent]:
+        """Read back to the invitation of *ghost*, and return what came after it.
+
+        Homeservers push events only of rooms in which a user of ours has joined.
+        """
+        missed: list[RawEvent] = []
+        query = {"dir": "b", "limit": str(PAGE)}
+        path = join("rooms", room, "messages")
+        while len(missed) < MISSED_MAX:
+            try:
+                page = await self._homeserver.request(
+                    "GET", path, user=ghost, query=query
+                )
+            except (MatrixError, HomeserverDownError) as error:
+                logger.warning("room %s: cannot be read back: %s", room, error)
+                break
+            for event in _chunk(page):
+                if _is_invite(event, ghost) or _is_before(event, since):
+                    return missed[::-1]
+                read = raw_event(msgspec.json.encode(event))
+                if isinstance(read, RawEvent):
+                    missed.append(read)
+            if not isinstance(page.get("end"), str):
+                break
+            query["from"] = page["end"]
+        return missed[::-1]
+
+
+def dm_alias(chat: Room, server: str) -> str:
+    """Name the room of a direct chat: the same for the same chat, and no one else's."""
+    digest = hashlib.sha256(chat.address.encode()).hexdigest()[:32]
+    return f"#_xmpp_dm_{digest}:{server}"
+
+
+def _addressed(made: Portal, chat: Room) -> Portal:
+    return replace(made, xmpp=chat.address)
+
+
+def _chunk(page: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    chunk = page.get("chunk")
+    return [e for e in chunk if isinstance(e, dict)] if isinstance(chunk, list) else []
+
+
+def _is_before(event: Mapping[str, Any], since: datetime) -> bool:
+    """Tell whether *event* was there already; the invitation may not be listed."""
+    sent_at_ms = event.get("origin_server_ts")
+    return (
+        isinstance(sent_at_ms, int) and sent_at_ms < int(since.timestamp() * 1000) - 1
+    )
+
+
+def _is_invite(event: Mapping[str, Any], ghost: str) -> bool:
+    content = event.get("content")
+    return (
+        event.get("type") == "m.room.member"
+        and event.get("state_key") == ghost
+        and isinstance(content, dict)
+        and content.get("membership") == "invite"
+    )

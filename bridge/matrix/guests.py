@@ -1,0 +1,76 @@
+"""People of Matrix who left the direct room in which they are written to.
+
+The next message to them invites them again; whoever declined is left in peace for
+a while.
+"""
+
+import logging
+import time
+
+from bridge.core.ports import Store
+from bridge.matrix.client import MatrixError
+from bridge.matrix.ghosts import remember
+from bridge.matrix.presences import Presences
+from bridge.model.records import Cursor
+
+logger = logging.getLogger(__name__)
+
+ABSENT = "absent"
+PEACE_S = 3600
+
+
+class DeclinedError(Exception):
+    """The guest does not want to be invited."""
+
+
+class Guests:
+    """Who is absent from which direct room."""
+
+    def __init__(self, store: Store, presences: Presences) -> None:
+        self._store = store
+        self._presences = presences
+        self._absent: dict[str, Cursor] = {}
+
+    def __contains__(self, room: object) -> bool:
+        return room in self._absent
+
+    async def start(self) -> None:
+        """Remember what an earlier run knew."""
+        for cursor in await self._store.load(Cursor):
+            if cursor.kind == ABSENT:
+                self._absent[cursor.key] = cursor
+
+    async def left(self, room: str, guest: str, *, declined: bool) -> None:
+        """Note that *guest* went out of *room*, or did not want to come in."""
+        peace_until = int(time.time()) + PEACE_S if declined else 0
+        cursor = Cursor(ABSENT, room, f"{peace_until} {guest}")
+        self._absent[room] = cursor
+        await remember(self._store, [cursor])
+
+    async def came(self, room: str) -> None:
+        """Note that the guest is in *room*, or invited."""
+        cursor = self._absent.pop(room, None)
+        if cursor is not None:
+            await remember(self._store, drop=[cursor])
+
+    async def recall(self, room: str, by: str) -> None:
+        """Let the ghost *by* invite the guest again, if they are absent.
+
+        Raises ``DeclinedError`` if they have declined not long ago.
+        """
+        cursor = self._absent.get(room)
+        if cursor is None:
+            return
+        peace_until, _, guest = cursor.value.partition(" ")
+        if int(peace_until) > time.time():
+            raise DeclinedError
+        await self.invite(room, by, guest)
+        await self.came(room)
+
+    async def invite(self, room: str, by: str, guest: str) -> None:
+        """Let the ghost *by* invite *guest*, who may be there already."""
+        try:
+            await self._presences.invite(room, by, guest)
+        except MatrixError as error:
+            if "already in the room" not in error.message:
+                raise

@@ -1,0 +1,207 @@
+"""Sends the orders that wires hold, one at a time in each lane.
+
+    order -> registered? joined? -> PUT -> outcome
+
+Sending an order again is no harm: a message has its txnId, and the rest is state.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from functools import lru_cache
+from http import HTTPStatus
+from urllib.parse import quote
+
+from bridge.matrix.client import (
+    Homeserver,
+    HomeserverDownError,
+    MatrixError,
+    event_id,
+    join,
+    masquerade,
+)
+from bridge.matrix.ghosts import DEVICE, Ghosts
+from bridge.matrix.guests import DeclinedError, Guests
+from bridge.matrix.patience import LATER_S, Trials
+from bridge.matrix.presences import Presences
+from bridge.matrix.sealed import Sealed
+from bridge.matrix.wires import Order, Says, Stands, Titles, order
+from bridge.model.delivery import (
+    Delivered,
+    Later,
+    Outcome,
+    Parcel,
+    Refusal,
+    Refused,
+)
+from bridge.model.places import Network, Ref
+
+logger = logging.getLogger(__name__)
+
+ROOMS_AT_ONCE_MAX = 8
+"""More sends at a time make a homeserver slower, not faster."""
+
+DETAIL_MAX = 200
+TOKEN_PAUSE_S = 30.0
+
+_PASSING = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.UNAUTHORIZED)
+
+
+class Sending:
+    """The way out to the homeserver, in order per lane."""
+
+    def __init__(
+        self,
+        *,
+        homeserver: Homeserver,
+        ghosts: Ghosts,
+        presences: Presences,
+        guests: Guests,
+        sealed: Sealed,
+        trials: Trials,
+    ) -> None:
+        self._homeserver = homeserver
+        self._ghosts = ghosts
+        self._presences = presences
+        self._guests = guests
+        self._sealed = sealed
+        self._trials = trials
+        self._slots = asyncio.Semaphore(ROOMS_AT_ONCE_MAX)
+
+    async def send(self, parcels: Sequence[Parcel]) -> Sequence[Outcome | Later]:
+        """Send the first of *parcels*."""
+        async with self._slots:
+            return (await self._send(parcels[0]),)
+
+    async def _send(self, parcel: Parcel) -> Outcome | Later:
+        key = parcel.wire.key
+        try:
+            return await self._execute(order(parcel.wire.data), key)
+        except DeclinedError:
+            return Refused(Refusal.DECLINED)
+        except HomeserverDownError as error:
+            if error.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+                return await self._trials.failed(key)
+            return Later(LATER_S)
+        except MatrixError as error:
+            if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                return await self._trials.failed(key)
+            return _refused(error)
+
+    async def _execute(self, task: Order, key: str) -> Outcome:
+        match task:
+            case Says():
+                return await self._say(task, key)
+            case Stands(membership="join"):
+                await self._presences.enter(
+                    task.room, task.user, task.person, task.name
+                )
+            case Stands():
+                await self._leave(task)
+            case Titles():
+                await self._title(task)
+        return Delivered()
+
+    async def _say(self, says: Says, key: str) -> Outcome:
+        room, user = says.room, says.user
+        if not says.own:
+            if room in self._sealed:
+                return Refused(Refusal.WOULD_EXPOSE)
+            if room in self._guests:
+                await self._guests.recall(room, user)
+        if not self._presences.fits(room, user, says.name):
+            await self._presences.enter(room, user, says.person, says.name)
+        try:
+            name = await self._put(says, key)
+        except MatrixError as error:
+            if not _may_be_absent(error):
+                raise
+            # Put out, or forgotten by a homeserver that was set up anew.
+            await self._presences.forget(room, user)
+            if error.status != HTTPStatus.FORBIDDEN or "registered" in error.message:
+                await self._ghosts.forget(user)
+            await self._presences.enter(room, user, says.person, says.name)
+            name = await self._put(says, key)
+        self._trials.passed()
+        return Delivered((Ref(Network.MATRIX, name),))
+
+    async def _put(self, says: Says, key: str) -> str:
+        path = f"{_room_path(says.room)}/send/{says.type}/{key}?{_as(says.user)}"
+        return event_id(await self._homeserver.send(path, bytes(says.content)))
+
+    async def _leave(self, task: Stands) -> None:
+        """Let the ghost leave, or our agent put *target* out."""
+        body = {"membership": task.membership}
+        if task.reason:
+            body["reason"] = task.reason
+        alone = task.target == task.user
+        if alone and await self._presences.find(task.room, task.user) is None:
+            return
+        path = join("rooms", task.room, "state", "m.room.member", task.target)
+        try:
+            await self._homeserver.request("PUT", path, user=task.user, body=body)
+        except MatrixError as error:
+            if _is_passing(error):
+                raise
+            # Gone already, or not ours to put out: the room remains as it is.
+            logger.info("room %s: %s stays: %s", task.room, task.target, error)
+        if alone:
+            await self._presences.forget(task.room, task.user)
+
+    async def _title(self, task: Titles) -> None:
+        """Set the topic unless it is that already; MUCs repeat theirs at each join."""
+        path = join("rooms", task.room, "state", "m.room.topic", "")
+        try:
+            known = await self._homeserver.request("GET", path, user=task.agent)
+        except MatrixError as error:
+            known = {}
+            if error.errcode != "M_NOT_FOUND":
+                raise
+        if known.get("topic", "") == task.topic:
+            return
+        body = {"topic": task.topic}
+        if await self._presences.find(task.room, task.user) is not None:
+            try:
+                await self._homeserver.request("PUT", path, user=task.user, body=body)
+            except MatrixError as error:
+                if error.errcode != "M_FORBIDDEN":
+                    raise
+            else:
+                return
+        await self._homeserver.request("PUT", path, user=task.agent, body=body)
+
+
+def _refused(error: MatrixError) -> Refused | Later:
+    """Say what a refusal by the homeserver means to whoever waits."""
+    detail = error.message[:DETAIL_MAX]
+    match error.status:
+        case HTTPStatus.TOO_MANY_REQUESTS:
+            return Later(error.retry_after_s)
+        case HTTPStatus.UNAUTHORIZED:
+            logger.error("the homeserver does not accept our token: %s", error)
+            return Later(TOKEN_PAUSE_S)
+        case HTTPStatus.FORBIDDEN:
+            return Refused(Refusal.NOT_ALLOWED, detail)
+        case HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            return Refused(Refusal.TOO_LARGE, detail)
+        case _:
+            return Refused(Refusal.REJECTED, detail)
+
+
+def _is_passing(error: MatrixError) -> bool:
+    status = error.status
+    return status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _PASSING
+
+
+def _may_be_absent(error: MatrixError) -> bool:
+    return error.status == HTTPStatus.FORBIDDEN or "UNKNOWN_DEVICE" in error.errcode
+
+
+@lru_cache(10_000)
+def _room_path(room: str) -> str:
+    return f"/_matrix/client/v3/rooms/{quote(room, safe='')}"
+
+
+@lru_cache(10_000)
+def _as(user: str) -> str:
+    return masquerade(user, DEVICE)

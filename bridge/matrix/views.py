@@ -1,0 +1,190 @@
+"""What a room of Matrix looks like, asked afresh: from inside, or from outside."""
+
+import asyncio
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+import msgspec
+
+from bridge.matrix.client import Homeserver, HomeserverDownError, MatrixError, join
+from bridge.model.delivery import Refusal
+
+T = TypeVar("T")
+
+BRIDGE_TYPES = ("m.bridge", "uk.half-shot.bridge")
+_PUBLIC = "public"
+_V12_OPAQUE_LENGTH = 43
+TEXT_MAX = 2000
+VIA_MAX = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A room, servers through which it can be joined, and the alias we know it by."""
+
+    room: str
+    via: tuple[str, ...] = ()
+    alias: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """The outside of a room; *size* is 0 if nobody says how many are in it."""
+
+    name: str = ""
+    alias: str = ""
+    topic: str = ""
+    public: bool = False
+    encrypted: bool = False
+    size: int = 0
+
+
+async def refusing(ask: Awaitable[T]) -> T | Refusal:
+    """Return what *ask* returns, or why the homeserver would not."""
+    try:
+        return await ask
+    except HomeserverDownError:
+        return Refusal.UNREACHABLE
+    except MatrixError as error:
+        match error.status:
+            case HTTPStatus.FORBIDDEN:
+                return Refusal.NOT_ALLOWED
+            case HTTPStatus.NOT_FOUND | HTTPStatus.BAD_REQUEST:
+                return Refusal.NO_SUCH_ROOM
+            case _:
+                return Refusal.UNREACHABLE
+
+
+class Views:
+    """Looks at rooms, as somebody of ours."""
+
+    def __init__(self, homeserver: Homeserver) -> None:
+        self._homeserver = homeserver
+
+    async def find(self, address: str, user: str) -> Place:
+        """Find the room of an alias, ``#room:hs``, or an id, ``!id[:hs]``."""
+        if address.startswith("!"):
+            return place_of(address)
+        path = join("directory", "room", address)
+        answer = await self._homeserver.request("GET", path, user=user)
+        room, via = answer.get("room_id"), answer.get("servers")
+        if not isinstance(room, str) or not room.startswith("!"):
+            raise MatrixError(HTTPStatus.NOT_FOUND, "M_NOT_FOUND", "no room id")
+        known = via if isinstance(via, list) else []
+        servers = tuple(v for v in known if isinstance(v, str))[:VIA_MAX]
+        return Place(room, servers, address)
+
+    async def outside(self, place: Place, user: str) -> About | None:
+        """Look at a room that we may not be in (spec 1.15); None if none can tell."""
+        path = join("room_summary", place.room, version="v1")
+        query = {"via": place.via[0]} if place.via else {}
+        try:
+            seen = await self._homeserver.request("GET", path, user=user, query=query)
+        except MatrixError:
+            return None
+        size = seen.get("num_joined_members")
+        encryption = seen.get("encryption") or seen.get("im.nheko.summary.encryption")
+        return About(
+            name=_text(seen, "name"),
+            alias=_text(seen, "canonical_alias"),
+            topic=_text(seen, "topic"),
+            public=seen.get("join_rule") == _PUBLIC,
+            encrypted=bool(encryption),
+            size=size if isinstance(size, int) else 0,
+        )
+
+    async def inside(self, room: str, user: str) -> About:
+        """Look at a room that *user* is in."""
+        kinds = ("name", "canonical_alias", "topic", "join_rules", "encryption")
+        name, alias, topic, rules, encryption = await asyncio.gather(
+            *(self.content(room, f"m.room.{kind}", user) for kind in kinds)
+        )
+        return About(
+            name=_text(name, "name"),
+            alias=_text(alias, "alias"),
+            topic=_text(topic, "topic"),
+            public=rules.get("join_rule") == _PUBLIC,
+            encrypted=bool(encryption),
+        )
+
+    async def content(
+        self, room: str, kind: str, user: str, key: str = ""
+    ) -> Mapping[str, Any]:
+        """Read the content of a state event; empty if there is none."""
+        path = join("rooms", room, "state", kind, key)
+        try:
+            return await self._homeserver.request("GET", path, user=user)
+        except MatrixError as error:
+            if error.errcode != "M_NOT_FOUND":
+                raise
+            return {}
+
+    async def create_event(self, room: str, user: str) -> Mapping[str, Any]:
+        """Read the event that made the room, with its sender if that can be had."""
+        path = join("rooms", room, "state", "m.room.create", "")
+        query = {"format": "event"}
+        answer = await self._homeserver.request("GET", path, user=user, query=query)
+        return answer if "content" in answer else {"content": answer}
+
+    async def bridges(self, room: str, user: str) -> Sequence[Mapping[str, Any]]:
+        """Read what bridges say of themselves in *room* (MSC2346).
+
+        By a sync, as their state keys are not known and the whole state of a room
+        can be very large.
+        """
+        nothing = {"not_types": ["*"]}
+        wanted = {"types": list(BRIDGE_TYPES), "limit": 50}
+        inside = {
+            "rooms": [room],
+            "state": wanted,
+            "timeline": wanted,
+            "ephemeral": nothing,
+            "account_data": nothing,
+        }
+        asked = {"room": inside, "presence": nothing, "account_data": nothing}
+        query = {
+            "filter": msgspec.json.encode(asked).decode(),
+            "full_state": "true",
+            "timeout": "0",
+        }
+        answer = await self._homeserver.request(
+            "GET", join("sync"), user=user, query=query
+        )
+        seen = _inner(answer, "rooms", "join", room)
+        newest: dict[tuple[object, object], Mapping[str, Any]] = {}
+        for part in ("state", "timeline"):
+            events = _inner(seen, part).get("events")
+            for event in events if isinstance(events, list) else ():
+                newest[event.get("type"), event.get("state_key")] = event
+        return [e for e in newest.values() if e.get("type") in BRIDGE_TYPES]
+
+
+def place_of(address: str) -> Place:
+    """Tell the room of an id that was given with a server, ``!id:hs``.
+
+    From room version 12 on, a room id names no server: what stands behind the colon
+    then only helps to find it.
+    """
+    opaque, _, server = address.partition(":")
+    via = (server,) if server else ()
+    is_v12 = len(opaque) == 1 + _V12_OPAQUE_LENGTH
+    return Place(opaque if is_v12 else address, via)
+
+
+def named(about: About) -> About:
+    """Let a room without a name go by its alias."""
+    return about if about.name else replace(about, name=about.alias)
+
+
+def _inner(known: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
+    for key in keys:
+        value = known.get(key)
+        known = value if isinstance(value, dict) else {}
+    return known
+
+
+def _text(known: Mapping[str, Any], key: str) -> str:
+    value = known.get(key)
+    return value[:TEXT_MAX] if isinstance(value, str) else ""
