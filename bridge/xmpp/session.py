@@ -276,7 +276,7 @@ class _Wire(ComponentXMPP):
     def connection_made(
         self,
         transport: asyncio.BaseTransport,
-        send_event: bool = True,  # noqa: FBT001, FBT002 - slixmpp's signature
+        send_event: bool = True,
     ) -> None:
         self._bridge_session.opened(cast("asyncio.Transport", transport))
         super().connection_made(transport, send_event)

@@ -72,10 +72,11 @@ class Skipper:
         if not before:
             return place
         length, rest = len(before), len(after)
-        while chunk.startswith(before, place):
+        starts, find = chunk.startswith, chunk.find
+        while starts(before, place):
             start = place + length
-            stop = chunk.find(b"'", start, start + _JID_BYTES_MAX)
-            if stop < 0 or not chunk.startswith(after, stop):
+            stop = find(b"'", start)
+            if not starts(after, stop):
                 break
             to = chunk[start:stop]
             if b"&" in to or b"<" in to or wanted(to):
@@ -113,9 +114,27 @@ class Skipper:
             if not stanzas and not self._blind and len(tail) <= _LEARNT_BYTES_MAX:
                 self._open = tail
             return len(chunk)
-        stop += len(_CLOSING)
-        found += self._learn(b"", chunk[place:stop])
+        start, stop = self._find_repeated(chunk, place, stop + len(_CLOSING))
+        if start > place:
+            found += self._parse(chunk[place:start])
+        found += self._learn(b"", chunk[start:stop])
         return stop
+
+    def _find_repeated(self, chunk: bytes, start: int, stop: int) -> tuple[int, int]:
+        """Find, from that between *start* and *stop* on, a message worth learning.
+
+        It is followed by one that says the same, or by nothing more.
+        """
+        while chunk.startswith(_OPENING, stop):
+            following = chunk.find(_CLOSING, stop)
+            if following < 0:
+                break
+            following += len(_CLOSING)
+            content = chunk[chunk.find(b">", start, stop) : stop]
+            if chunk.endswith(content, stop, following):
+                break
+            start, stop = stop, following
+        return start, stop
 
     def _finish_open(self, chunk: bytes, found: list[Element]) -> int:
         """Learn a stanza that began in an earlier chunk; return where it ends."""
@@ -137,8 +156,9 @@ class Skipper:
 
     def _learn(self, begun: bytes, piece: bytes) -> list[Element]:
         """Parse *piece*; if it ends the one stanza that *begun* began, know copies."""
+        whole = bool(begun) or self._at_boundary
         stanzas = self._read(piece)
-        if len(stanzas) == 1 and self._at_boundary and not self._blind:
+        if whole and len(stanzas) == 1 and self._at_boundary and not self._blind:
             stanza, raw = stanzas[0], begun + piece
             to = stanza.get("to")
             if to and stanza.get("type") == "groupchat":
