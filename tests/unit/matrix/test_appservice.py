@@ -1,0 +1,277 @@
+import gzip
+import io
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from yarl import URL
+
+from bridge.core.ports import StoreUnavailableError
+from bridge.matrix import appservice as module
+from bridge.matrix.appservice import Appservice, RawEvent
+from bridge.matrix.queries import ThirdParty
+from tests.unit.matrix.test_queries import Names
+
+TOKEN = {"Authorization": "Bearer hs-token"}
+TRANSACTIONS = "/_matrix/app/v1/transactions/"
+
+
+class Ours:
+    """Who and what exists."""
+
+    async def user(self, mxid: str) -> bool:
+        return mxid == "@_xmpp_a/b=25:hs"
+
+    async def alias(self, alias: str) -> bool:
+        return alias == "#_xmpp_orchard_muc.lit:hs"
+
+
+class Town:
+    """An appservice, and the homeserver that calls it."""
+
+    def __init__(self) -> None:
+        self.kept: list[str] = []
+        self.batches = 0
+        self.broken = False
+        self.ephemeral: list[bytes] = []
+        self.appservice = Appservice(
+            "hs-token", self.keep, Ours(), ThirdParty(Names()), self.ephemeral.extend
+        )
+
+    async def keep(self, events: Sequence[RawEvent]) -> None:
+        if self.broken:
+            raise StoreUnavailableError
+        self.batches += 1
+        self.kept.extend(event.event_id for event in events)
+
+    async def start(self) -> None:
+        self.url = f"http://127.0.0.1:{await self.appservice.start('127.0.0.1', 0)}"
+        self.session = aiohttp.ClientSession()
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        headers: Mapping[str, str] = TOKEN,
+    ) -> tuple[int, Any]:
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        url = URL(self.url + path, encoded=True)
+        async with self.session.request(
+            method, url, data=io.BytesIO(data), headers=headers
+        ) as answer:
+            return answer.status, await answer.json()
+
+    async def push(self, txn: str, *ids: str) -> int:
+        body = {"events": [said(name) for name in ids]}
+        return (await self.ask("PUT", TRANSACTIONS + txn, body))[0]
+
+
+def said(name: str) -> dict[str, Any]:
+    return {
+        "event_id": name,
+        "room_id": "!r:hs",
+        "type": "m.room.message",
+        "sender": "@alice:hs",
+        "content": {"body": "tea"},
+    }
+
+
+@pytest.fixture
+async def town() -> AsyncIterator[Town]:
+    town = Town()
+    await town.start()
+    yield town
+    await town.session.close()
+    await town.appservice.stop()
+
+
+async def test_a_transaction_is_acknowledged_when_it_is_kept(town: Town) -> None:
+    answer = await town.ask(
+        "PUT", TRANSACTIONS + "1", {"events": [said("$1"), said("$2")]}
+    )
+
+    assert answer == (200, {})
+    assert town.kept == ["$1", "$2"]
+
+
+async def test_the_old_path_still_leads_here(town: Town) -> None:
+    assert (await town.ask("PUT", "/transactions/1", {"events": [said("$1")]}))[
+        0
+    ] == 200
+    assert town.kept == ["$1"]
+
+
+async def test_what_cannot_be_kept_is_asked_for_again(town: Town) -> None:
+    town.broken = True
+    first = await town.push("1", "$1")
+    town.broken = False
+    second = await town.push("1", "$1")
+
+    assert (first, second) == (503, 200)
+    assert town.kept == ["$1"]
+
+
+async def test_a_transaction_that_comes_again_is_not_kept_again(town: Town) -> None:
+    assert [await town.push("1", "$1") for _ in range(3)] == [200, 200, 200]
+    assert town.batches == 1
+
+
+async def test_a_known_transaction_with_other_events_is_another(town: Town) -> None:
+    """A homeserver restored from a backup counts its transactions anew."""
+    await town.push("1", "$1")
+    await town.push("1", "$2")
+
+    assert town.kept == ["$1", "$2"]
+
+
+async def test_only_some_transactions_are_remembered(town: Town) -> None:
+    for number in range(module.TRANSACTIONS_KNOWN_MAX + 1):
+        await town.push(str(number))
+    await town.push("0", "$1")
+
+    assert len(town.appservice._known) == module.TRANSACTIONS_KNOWN_MAX
+    assert town.batches == 1
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "errcode"),
+    [
+        ({}, 401, "M_UNAUTHORIZED"),
+        ({"Authorization": "Basic hs-token"}, 401, "M_UNAUTHORIZED"),
+        ({"Authorization": "Bearer"}, 401, "M_UNAUTHORIZED"),
+        ({"Authorization": "Bearer hs-tokem"}, 403, "M_FORBIDDEN"),
+        ({"Authorization": "Bearer hs-tökén"}, 403, "M_FORBIDDEN"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("PUT", TRANSACTIONS + "1?access_token=hs-token"),
+        ("POST", "/_matrix/app/v1/ping"),
+        ("GET", "/users/@_xmpp_x:hs"),
+        ("GET", "/_matrix/app/v1/thirdparty/protocol/xmpp"),
+        ("GET", "/_matrix/app/v1/unknown"),
+    ],
+)
+async def test_only_the_homeserver_gets_in(
+    town: Town,
+    headers: dict[str, str],
+    status: int,
+    errcode: str,
+    method: str,
+    path: str,
+) -> None:
+    """facts/reliability.md S34: by header only."""
+    body = {"events": [said("$1")]}
+
+    answer = await town.ask(method, path, body, headers=headers)
+
+    assert (answer[0], answer[1]["errcode"]) == (status, errcode)
+    assert town.kept == []
+
+
+async def test_a_wrong_token_is_reported_but_not_every_time(
+    town: Town, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(3):
+        await town.ask("PUT", TRANSACTIONS + "1", headers={"Authorization": "Bearer x"})
+
+    assert caplog.text.count("wrong hs_token") == 1
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"{}", b'{"events":5}'])
+async def test_what_is_no_transaction_is_refused(town: Town, body: bytes) -> None:
+    """facts/reliability.md E 72."""
+    assert (await town.ask("PUT", TRANSACTIONS + "1", body))[0] == 400
+
+
+async def test_a_malformed_event_harms_no_neighbour(
+    town: Town, caplog: pytest.LogCaptureFixture
+) -> None:
+    body = {"events": [said("$1"), {"event_id": "$2"}, said("$3")]}
+
+    answer = await town.ask("PUT", TRANSACTIONS + "1", body)
+
+    assert answer == (200, {})
+    assert town.kept == ["$1", "$3"]
+    assert town.appservice.malformed == 1
+    assert "event '$2' is malformed" in caplog.text
+
+
+async def test_a_transaction_may_be_large_and_only_a_transaction(town: Town) -> None:
+    """facts/reliability.md F12: aiohttp's 1 MiB stops everything for ever."""
+    large = said("$1") | {"content": {"body": "x" * 3_000_000}}
+
+    assert (await town.ask("PUT", TRANSACTIONS + "1", {"events": [large]}))[0] == 200
+    assert town.appservice.app._client_max_size == 1 << 20
+
+
+async def test_a_transaction_has_a_limit_all_the_same(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "TRANSACTION_BYTES_MAX", 100_000)
+    bomb = gzip.compress(json.dumps({"events": [], "x": "x" * 1_000_000}).encode())
+    headers = TOKEN | {"Content-Encoding": "gzip"}
+
+    answer = await town.ask("PUT", TRANSACTIONS + "1", bomb, headers=headers)
+
+    assert answer[0] == 413
+
+
+async def test_what_is_ephemeral_is_shown_and_not_kept(town: Town) -> None:
+    typing = {"type": "m.typing"}
+
+    await town.ask("PUT", TRANSACTIONS + "1", {"events": [], "ephemeral": [typing]})
+
+    assert [json.loads(raw) for raw in town.ephemeral] == [typing]
+    assert town.batches == 0
+
+
+async def test_a_ping_is_answered(town: Town) -> None:
+    assert await town.ask("POST", "/_matrix/app/v1/ping", {"transaction_id": "1"}) == (
+        200,
+        {},
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/_matrix/app/v1/users/%40_xmpp_a%2Fb%3D25%3Ahs", 200),
+        ("/users/%40_xmpp_a%2Fb%3D25%3Ahs", 200),
+        ("/_matrix/app/v1/users/@nobody:hs", 404),
+        ("/_matrix/app/v1/rooms/%23_xmpp_orchard_muc.lit%3Ahs", 200),
+        ("/rooms/%23nothing%3Ahs", 404),
+        ("/_matrix/app/v1/keys/query", 404),
+        ("/_matrix/app/v1/thirdparty/protocol/xmpp", 200),
+        ("/_matrix/app/v1/thirdparty/protocol/irc", 404),
+        ("/_matrix/app/v1/thirdparty/user/xmpp?jid=juliet%40capulet.lit", 200),
+        ("/_matrix/app/v1/thirdparty/user/xmpp?jid=nobody", 404),
+        ("/_matrix/app/v1/thirdparty/user?userid=%40alice%3Ahs", 200),
+        ("/_matrix/app/unstable/thirdparty/location/xmpp?room=orchard%40muc.lit", 200),
+        ("/_matrix/app/v1/thirdparty/location?alias=%23none%3Ahs", 404),
+    ],
+)
+async def test_queries_are_answered(town: Town, path: str, status: int) -> None:
+    answer = await town.ask("GET", path)
+
+    assert answer[0] == status
+    assert status == 200 or answer[1]["errcode"] in ("M_NOT_FOUND", "M_UNRECOGNIZED")
+
+
+async def test_others_may_add_routes() -> None:
+    async def health(_: web.Request) -> web.Response:
+        return web.json_response({"well": True})
+
+    town = Town()
+    town.appservice.app.router.add_get("/_bridge/health", health)
+    await town.start()
+
+    assert await town.ask("GET", "/_bridge/health", headers={}) == (200, {"well": True})
+    await town.session.close()
+    await town.appservice.stop()
+    await town.appservice.stop()
