@@ -8,7 +8,24 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
+from bridge.xmpp.codec.nicks import safe_nick, same_nick_key, unique_nick
 from bridge.xmpp.codec.prep import a_labels, nodeprep, resourceprep
+
+__all__ = (
+    "Jid",
+    "chat_address",
+    "chat_parts",
+    "mxid_of",
+    "occupant_person",
+    "parse",
+    "puppet_jid",
+    "puppet_local",
+    "room_local",
+    "room_of",
+    "safe_nick",
+    "same_nick_key",
+    "unique_nick",
+)
 
 PART_BYTES_MAX = 1023
 

@@ -6,8 +6,9 @@ that breaks it with an error, or with another nick than the one asked for.
 
 import re
 import stringprep as tables
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterator
 from functools import lru_cache
+from itertools import count
 from unicodedata import category, ucd_3_2_0
 
 from bridge.xmpp.codec.prep import one_direction, permitted, resourceprep
@@ -33,7 +34,7 @@ _LOOKALIKES = {
 }  # fmt: skip
 
 
-def safe_nick(name: str, fallback: str) -> str:
+def safe_nick(name: str, fallback: str = "") -> str:
     """Make a nick of *name*, or of *fallback* if nothing of it is left.
 
     The nick is its own resourceprep, so that every server leaves it as it is.
@@ -41,17 +42,18 @@ def safe_nick(name: str, fallback: str) -> str:
     return _safe(name) or _safe(fallback) or NOBODY
 
 
-def unique_nick(
-    nick: str, taken: Container[str], suffixes: Iterable[str] = SUFFIXES
-) -> str | None:
-    """Return *nick*, with a suffix if need be, or None if all are taken.
+def unique_nick(nick: str, taken: Container[str]) -> str:
+    """Return *nick*, with a suffix if it is taken.
 
-    *taken* holds the keys of ``same_nick_key``.
+    *taken* holds nicks, or keys of ``same_nick_key``.
     """
-    for suffix in ("", *suffixes):
-        if same_nick_key(nick + suffix) not in taken:
-            return nick + suffix
-    return None
+    wanted = (nick + suffix for suffix in _suffixes())
+    return next(n for n in wanted if n not in taken and same_nick_key(n) not in taken)
+
+
+def _suffixes() -> Iterator[str]:
+    yield from ("", *SUFFIXES)
+    yield from (f"[m]{number}" for number in count(len(SUFFIXES) + 1))
 
 
 @lru_cache(maxsize=8192)
