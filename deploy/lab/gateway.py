@@ -70,7 +70,7 @@ class Gateway:
 
     def child(self) -> Child:
         """Return the bridge as a program to be started."""
-        command = [self.command, "run", f"--config={self.config}"]
+        command: list[str | Path] = [self.command, "run", f"--config={self.config}"]
         return Child("The bridge", command, self.log)
 
     def ready(self) -> bool:

@@ -86,4 +86,10 @@ class Postgres:
 def _unprivileged(command: list[str]) -> list[str]:
     if os.geteuid() != 0:
         return command
-    return ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", *command]
+    return [
+        "setpriv",
+        "--reuid=postgres",
+        "--regid=postgres",
+        "--clear-groups",
+        *command,
+    ]

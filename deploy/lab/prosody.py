@@ -84,7 +84,7 @@ class Prosody:
                 component=self.component_port,
             )
         )
-        command = [debian.find("prosody"), "--config", config, "-F"]
+        command: list[str | Path] = [debian.find("prosody"), "--config", config, "-F"]
         return Child("Prosody", command, self._folder / "prosody.log")
 
     def ready(self) -> bool:

@@ -85,7 +85,13 @@ class Synapse:
         if not key.exists():
             seed = base64.b64encode(secrets.token_bytes(32)).decode().rstrip("=")
             key.write_text(f"ed25519 a_lab {seed}\n")
-        command = [venvs.synapse(), "-m", "synapse.app.homeserver", "-c", config]
+        command: list[str | Path] = [
+            venvs.synapse(),
+            "-m",
+            "synapse.app.homeserver",
+            "-c",
+            config,
+        ]
         return Child("Synapse", command, self._folder / "synapse.log")
 
     def ready(self) -> bool:
@@ -104,9 +110,7 @@ class Synapse:
         path = "/_synapse/admin/v1/register"
         nonce = str(self._ask(path)["nonce"])
         words = [nonce, localpart, password, "notadmin"]
-        mac = hmac.new(
-            self._secret().encode(), "\0".join(words).encode(), hashlib.sha1
-        )
+        mac = hmac.new(self._secret().encode(), "\0".join(words).encode(), hashlib.sha1)
         asked = {
             "nonce": nonce,
             "username": localpart,
@@ -139,9 +143,9 @@ class Synapse:
         self, path: str, content: dict[str, object] | None = None
     ) -> dict[str, object]:
         body = None if content is None else json.dumps(content).encode()
-        request = urllib.request.Request(f"{self.url}{path}", data=body)  # noqa: S310 - our own URL
+        request = urllib.request.Request(f"{self.url}{path}", data=body)
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310 - our own URL
+            with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
                 return dict(json.load(answer))
         except urllib.error.HTTPError as error:
             answer = json.load(error)
