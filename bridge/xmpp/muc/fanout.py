@@ -1,0 +1,84 @@
+"""Sends what was prepared to all who are in a room by then."""
+
+import logging
+from collections.abc import Container, Sequence
+
+from bridge.model.delivery import (
+    Delivered,
+    Later,
+    Outcome,
+    Parcel,
+    Refusal,
+    Refused,
+)
+from bridge.xmpp.muc.history import Said
+from bridge.xmpp.muc.packing import Sheet, UnknownFormatError, ready
+from bridge.xmpp.muc.ports import Means
+from bridge.xmpp.muc.rooms import Rooms
+
+logger = logging.getLogger(__name__)
+
+WRITE_BYTES_MAX = 1 << 20
+
+
+class Fanout:
+    """Writes parcels; *marks* are those that an earlier run had written."""
+
+    def __init__(self, means: Means, rooms: Rooms, marks: Container[int]) -> None:
+        self._means = means
+        self._rooms = rooms
+        self._marks = marks
+
+    async def send(self, parcels: Sequence[Parcel]) -> Sequence[Outcome | Later]:
+        """Write *parcels* to whoever is there, then wait until the server has them.
+
+        What nobody is there to hear is history at once.
+        """
+        outcomes: list[Outcome | Later] = []
+        waiting: list[bytes] = []
+        ids: list[int] = []
+        written = size = 0
+        for parcel in parcels:
+            try:
+                data = self._data(parcel)
+            except UnknownFormatError:
+                logger.exception("parcel %d is in no format of ours", parcel.id)
+                outcomes.append(Refused(Refusal.MALFORMED))
+                continue
+            outcomes.append(Delivered())
+            if not data:
+                continue
+            waiting.append(data)
+            ids.append(parcel.id)
+            size += len(data)
+            if size > WRITE_BYTES_MAX:
+                if not self._means.stream.write(b"".join(waiting), ids):
+                    return [Later()]
+                written += len(ids)
+                waiting, ids, size = [], [], 0
+                await self._means.stream.drained()
+        if ids and not self._means.stream.write(b"".join(waiting), ids):
+            return [Later()]
+        if written + len(ids) and not await self._means.stream.barrier():
+            return [Later()]
+        return outcomes
+
+    def _data(self, parcel: Parcel) -> bytes:
+        """Write *parcel* for all its addressees, and remember what it says."""
+        sheet = ready(parcel.wire.data)
+        if sheet.to:
+            devices: Sequence[str] = sheet.to
+        else:
+            devices = self._listeners(parcel, sheet)
+        if not devices or parcel.id in self._marks:
+            return b""
+        return sheet.stanza.fan_out(devices)
+
+    def _listeners(self, parcel: Parcel, sheet: Sheet) -> Sequence[str]:
+        room = self._rooms.of_portal(parcel.portal)
+        if room is None:
+            return ()
+        if sheet.at_ms:
+            # Whoever comes in from now on reads it in the history.
+            room.history.add(Said(parcel.id, sheet.at_ms, sheet.stanza))
+        return list(room.devices)

@@ -1,0 +1,117 @@
+"""What was said last in a room, for those who come in (XEP-0045 §7.2.13)."""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Self
+from xml.etree.ElementTree import Element
+
+from bridge.xmpp.codec.xml import node
+from bridge.xmpp.gate import Addressed, addressed
+from bridge.xmpp.muc.stanza import child
+
+HISTORY_MAX = 50
+MUC = "http://jabber.org/protocol/muc"
+DELAY = "urn:xmpp:delay"
+
+_END = b"</message>"
+_STAMP = "STAMP"  # room addresses are lower case
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """How much of the history somebody wants to see."""
+
+    stanzas: int = HISTORY_MAX
+    chars: int | None = None
+    since_ms: int = 0
+
+    @classmethod
+    def of(cls, join: Element, now_ms: int) -> Self:
+        """Read the wish out of a ``<x xmlns=muc>``; nonsense in it counts as absent."""
+        history = child(join, MUC, "history")
+        if history is None:
+            return cls()
+        stanzas = _number(history.get("maxstanzas"))
+        seconds = _number(history.get("seconds"))
+        since_ms = _moment(history.get("since", ""))
+        if seconds is not None:
+            since_ms = max(since_ms, now_ms - seconds * 1000)
+        return cls(
+            HISTORY_MAX if stanzas is None else stanzas,
+            _number(history.get("maxchars")),
+            since_ms,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A message as it went out; *number* grows within a room."""
+
+    number: int
+    at_ms: int
+    stanza: Addressed
+
+
+class History:
+    """The newest messages of a room."""
+
+    def __init__(self, room: str, domain: str) -> None:
+        self._said: deque[Said] = deque(maxlen=HISTORY_MAX)
+        delay = node("delay", {"xmlns": DELAY, "from": room, "stamp": _STAMP})
+        after = addressed(node("message", {"from": room}, delay), domain).after
+        self._delay = after[after.index(b"<delay") :].split(_STAMP.encode())
+
+    def add(self, said: Said) -> None:
+        """Remember *said*, unless it is remembered already."""
+        if not self._said or said.number > self._said[-1].number:
+            self._said.append(said)
+
+    def restore(self, archived: Iterable[Said]) -> None:
+        """Put what was said in earlier runs before what was said in this one."""
+        all_of_them = {said.number: said for said in (*archived, *self._said)}
+        ordered = sorted(all_of_them.values(), key=lambda said: said.number)
+        self._said = deque(ordered, maxlen=HISTORY_MAX)
+
+    def pick(self, wish: Wish) -> list[Addressed]:
+        """Return, oldest first, what fits *wish*.
+
+        The newest count first; ``maxchars`` counts whole stanzas.
+        """
+        picked: list[Addressed] = []
+        chars = 0
+        for said in reversed(self._said):
+            if len(picked) >= wish.stanzas or said.at_ms < wish.since_ms:
+                break
+            stanza = self._delayed(said)
+            chars += len(stanza.before) + len(stanza.after)
+            if wish.chars is not None and chars > wish.chars:
+                break
+            picked.append(stanza)
+        return picked[::-1]
+
+    def _delayed(self, said: Said) -> Addressed:
+        """Say when it was said (XEP-0203)."""
+        at = datetime.fromtimestamp(said.at_ms / 1000, UTC)
+        stamp = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        inside = said.stanza.after.removesuffix(_END)
+        return Addressed(said.stanza.before, inside + stamp.encode().join(self._delay))
+
+
+def _number(text: str | None) -> int | None:
+    if text is None or not (text.isascii() and text.isdigit()):
+        return None
+    return int(text[:9])
+
+
+def _moment(text: str) -> int:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return 0
+    at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    try:
+        return int(at.timestamp() * 1000)
+    except (OverflowError, ValueError):
+        return 0

@@ -1,0 +1,236 @@
+"""What occupants say: from the stream to Matrix, and back to all of the room."""
+
+import hashlib
+import logging
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from xml.etree.ElementTree import Element
+
+from bridge.model.delivery import (
+    Arrival,
+    Delivered,
+    Outcome,
+    Refusal,
+    Unreadable,
+    Wire,
+)
+from bridge.model.events import Message
+from bridge.model.places import Network, Person, Room
+from bridge.xmpp import replies
+from bridge.xmpp.codec.message import decode, origin_ref
+from bridge.xmpp.codec.names import Jid
+from bridge.xmpp.codec.xml import node
+from bridge.xmpp.gate import Addressed, StanzaError, addressed
+from bridge.xmpp.muc import refusals
+from bridge.xmpp.muc.history import DELAY, MUC
+from bridge.xmpp.muc.join import now_ms
+from bridge.xmpp.muc.packing import Said, arrival, pack, sheet
+from bridge.xmpp.muc.ports import Means
+from bridge.xmpp.muc.presence import MUC_USER, OCCUPANT_ID
+from bridge.xmpp.muc.refusals import Fault
+from bridge.xmpp.muc.room import HostedRoom, Seat
+from bridge.xmpp.muc.rooms import Rooms
+from bridge.xmpp.muc.stanza import (
+    STREAM,
+    TooDeepError,
+    child,
+    split,
+    to_node,
+    wrap,
+)
+
+logger = logging.getLogger(__name__)
+
+STANZA_IDS = "urn:xmpp:sid:0"
+HOUR_MS = 3_600_000
+MARK_CHARS_MAX = 200
+SURELY_SMALL_BYTES = 30_000
+"""Escaping makes nothing more than six times as large."""
+
+_ENCRYPTED = frozenset(
+    (
+        ("eu.siacs.conversations.axolotl", "encrypted"),
+        ("urn:xmpp:omemo:2", "encrypted"),
+        ("jabber:x:encrypted", "x"),
+        ("urn:xmpp:openpgp:0", "openpgp"),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spoken(Message):
+    """A message of an occupant; *raw* is how it was kept."""
+
+    raw: bytes
+
+
+class Messages:
+    """Takes what occupants say, and reflects it once Matrix has it."""
+
+    def __init__(self, means: Means, rooms: Rooms) -> None:
+        self._means = means
+        self._rooms = rooms
+
+    def message(self, room: HostedRoom, stanza: Element, sender: Jid, to: Jid) -> None:
+        """Take a message that is no error."""
+        seat = room.devices.get(sender.full)
+        kind = stanza.get("type", "normal")
+        if kind == "headline":
+            return
+        if seat is None:
+            self._refuse(stanza, refusals.NOT_IN_ROOM)
+        elif to.resource:
+            self._whispered(stanza, kind)
+        elif kind == "groupchat":
+            self._said(room, seat, stanza)
+        else:
+            # Invitations through the room (§7.8.2) and requests for voice (§7.13).
+            self._refuse(stanza, refusals.NOT_YET)
+
+    async def read(self, said: Said, raw: bytes) -> Spoken | Unreadable | None:
+        """Make an event of what was kept."""
+        stanza = wrap("message", {"type": "groupchat", "id": said.id}, said.inside)
+        content = decode(stanza)
+        if content is None:
+            # It says nothing on Matrix, but those in the room may understand it.
+            side = Room(Network.XMPP, said.room)
+            self._means.host.later(side, self._reflected(said, said.mark))
+            return None
+        if isinstance(content, Refusal):
+            return Unreadable(content, raw)
+        sender = Person(Network.XMPP, said.device.partition("/")[0])
+        return Spoken(
+            ref=origin_ref(sender, said.mark),
+            room=Room(Network.XMPP, said.room),
+            sender=sender,
+            sent_at=datetime.fromtimestamp(said.at_ms / 1000, UTC),
+            name=said.nick,
+            content=content,
+            raw=raw,
+        )
+
+    def settle(self, receipt: bytes, outcome: Outcome) -> Sequence[Wire]:
+        """Reflect what has arrived (XEP-0045 §7.4), or tell its sender why not."""
+        said = arrival(receipt)
+        if not isinstance(said, Said):
+            return ()
+        if isinstance(outcome, Delivered):
+            name = outcome.refs[0].id if outcome.refs else said.mark
+            return self._reflected(said, name)
+        fault = refusals.of_refusal(outcome.why, outcome.detail)
+        came = {"from": said.device, "to": said.room, "id": said.id}
+        answer = replies.error(wrap("message", came, ()), *fault)
+        data = sheet(addressed(answer, self._means.domain), to=(said.device,))
+        return (Wire(f"{said.mark}/{fault.condition}/{said.at_ms}", data),)
+
+    def _said(self, room: HostedRoom, seat: Seat, stanza: Element) -> None:
+        body = child(stanza, STREAM, "body")
+        if body is None and child(stanza, STREAM, "subject") is not None:
+            self._refuse(stanza, refusals.NO_SUBJECT)
+            return
+        try:
+            said = _said(room, seat, stanza)
+            raw = pack(said)
+            if len(raw) > SURELY_SMALL_BYTES:
+                self._reflection(said, said.mark, seat.nick)
+        except TooDeepError:
+            self._refuse(stanza, refusals.of_refusal(Refusal.MALFORMED))
+        except StanzaError:
+            self._refuse(stanza, refusals.of_refusal(Refusal.TOO_LARGE))
+        else:
+            secret = any(split(part.tag) in _ENCRYPTED for part in stanza)
+            if body is None and not secret:
+                self._pass_on(room, seat, said)
+                return
+            words = "" if body is None else body.text or ""
+            side = Room(Network.XMPP, room.address)
+            self._means.inbound.add(Arrival(side, _key(said, words), raw))
+
+    def _pass_on(self, room: HostedRoom, seat: Seat, said: Said) -> None:
+        """Show at once what says nothing lasting: chat states, markers, reactions."""
+        stanza = self._reflection(said, "", seat.nick)
+        self._means.stream.write(stanza.fan_out(list(room.devices)))
+
+    def _whispered(self, stanza: Element, kind: str) -> None:
+        if kind == "groupchat":
+            self._refuse(stanza, refusals.TO_OCCUPANT)
+        elif child(stanza, STREAM, "body") is not None:
+            self._refuse(stanza, refusals.NO_WHISPER)
+
+    def _reflected(self, said: Said, name: str) -> Sequence[Wire]:
+        room = self._rooms.get(said.room)
+        bare = said.device.partition("/")[0]
+        seat = None if room is None else room.people.get(bare)
+        nick = said.nick if seat is None else seat.nick
+        try:
+            stanza = self._reflection(said, name, nick)
+        except StanzaError as error:
+            logger.info("%s: only the body is reflected: %s", said.room, error)
+            inside = tuple(part for part in said.inside if part.name == "body")
+            bodies = Said(said.room, said.device, nick, "", "", 0, inside)
+            stanza = self._reflection(bodies, name, nick)
+        return (Wire(name, sheet(stanza, said.at_ms), archived=True),)
+
+    def _reflection(self, said: Said, name: str, nick: str) -> Addressed:
+        """Write what goes to all: as it came, but under the room's own names."""
+        bare = said.device.partition("/")[0]
+        occupant = self._rooms.occupant_id(said.room, bare)
+        mine = [node("occupant-id", {"xmlns": OCCUPANT_ID, "id": occupant})]
+        if name:
+            names = {"xmlns": STANZA_IDS, "by": said.room, "id": name}
+            mine.append(node("stanza-id", names))
+        attributes = {
+            "type": "groupchat",
+            "from": f"{said.room}/{nick}",
+            "id": said.id,
+        }
+        stanza = node("message", attributes, *said.inside, *mine)
+        return addressed(stanza, self._means.domain)
+
+    def _refuse(self, stanza: Element, fault: Fault) -> None:
+        self._means.write(refusals.refuse(stanza, fault))
+
+
+def _said(room: HostedRoom, seat: Seat, stanza: Element) -> Said:
+    origin = child(stanza, STANZA_IDS, "origin-id")
+    given = stanza.get("id", "")
+    mark = given or ("" if origin is None else origin.get("id", ""))
+    if len(mark) > MARK_CHARS_MAX:
+        mark = hashlib.sha256(mark.encode(errors="replace")).hexdigest()
+    inside = tuple(to_node(p) for p in stanza if not _forged(p, room.address))
+    return Said(
+        room.address,
+        stanza.get("from", ""),
+        seat.nick,
+        given,
+        mark or secrets.token_hex(12),
+        now_ms(),
+        inside,
+    )
+
+
+def _forged(part: Element, room: str) -> bool:
+    """Tell whether only the room itself may say this (XEP-0359 §5, XEP-0421 §6)."""
+    match split(part.tag):
+        case ("urn:xmpp:sid:0", "stanza-id"):
+            return part.get("by") == room
+        case (space, "delay") if space == DELAY:
+            return part.get("from", room) == room
+        case (space, _):
+            return space in (OCCUPANT_ID, MUC_USER, MUC)
+
+
+def _key(said: Said, body: str) -> str:
+    """Tell a message from all others.
+
+    Clients send again, under the same id, what they are not sure of; and they use
+    an id again for something else. Without an id there is nothing to tell by.
+    """
+    if not said.id:
+        return secrets.token_hex(16)
+    hour = said.at_ms // HOUR_MS
+    bare = said.device.partition("/")[0]
+    source = f"{said.room}\0{bare}\0{said.id}\0{body}\0{hour}"
+    return hashlib.sha256(source.encode(errors="replace")).hexdigest()

@@ -1,0 +1,171 @@
+"""The state of one room that we host: who is in it, and what was said last."""
+
+import hmac
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import chain, count
+
+from bridge.model.delivery import Description, Member
+from bridge.model.events import Rank
+from bridge.model.places import Network, Person
+from bridge.model.records import Portal
+from bridge.xmpp.codec.names import puppet_jid
+from bridge.xmpp.codec.nicks import safe_nick, same_nick_key
+from bridge.xmpp.codec.xml import Node
+from bridge.xmpp.gate import Addressed, addressed
+from bridge.xmpp.muc.history import History
+from bridge.xmpp.muc.presence import Card, Stencils, available, titles
+
+OCCUPANT_ID_DIGITS = 32
+
+_LOCAL_CHARS_MAX = 32
+
+
+@dataclass(slots=True, eq=False)
+class Seat:
+    """An occupant: who goes by *nick*, and is truly called *name*.
+
+    *devices* are the full JIDs of an XMPP user; somebody of Matrix has none.
+    *shown* is the presence as others see it, once it has been written.
+    """
+
+    person: Person
+    nick: str
+    name: str
+    rank: Rank
+    jid: str
+    id: str = ""
+    status: tuple[Node, ...] = ()
+    devices: list[str] = field(default_factory=list)
+    shown: Addressed | None = None
+
+
+class HostedRoom:
+    """A Matrix room as a MUC.
+
+    *loaded* tells whether its members are known; until then it holds those whom we
+    have met, and *gone* those who left meanwhile.
+    """
+
+    def __init__(
+        self, portal: Portal, domain: str, secret: bytes, stencils: Stencils
+    ) -> None:
+        self.address = portal.xmpp
+        self.portal = portal
+        self.name = portal.name
+        self.topic = portal.topic
+        self.public = True
+        self.loaded = False
+        self.gone: set[str] = set()
+        self.seats: dict[str, Seat] = {}
+        self.people: dict[str, Seat] = {}
+        self.devices: dict[str, Seat] = {}
+        self.history = History(self.address, domain)
+        self._domain = domain
+        self._secret = secret
+        self._stencils = stencils
+
+    def describe(self, about: Description) -> None:
+        """Take note of what the room is called and who may come in."""
+        self.name = about.name
+        self.topic = about.topic
+        if self.public is not about.public:
+            self.public = about.public
+            for seat in self.seats.values():
+                seat.shown = None
+
+    def fill(self, members: Iterable[Member]) -> None:
+        """Seat those *members* who are not here yet and did not leave meanwhile."""
+        for member in members:
+            person = member.person
+            known = person.id in self.people or person.id in self.gone
+            if not known and person.network is Network.MATRIX:
+                self.presence(self.seat(person, member.name, member.rank))
+
+    def holder(self, nick: str) -> Seat | None:
+        """Return who goes by *nick*, or by one that could be mistaken for it."""
+        return self.seats.get(same_nick_key(nick))
+
+    def nick(self, person: Person, name: str) -> str:
+        """Choose the nick of *person*, called *name*: free, and the same each time."""
+        local = person.id.lstrip("@").partition(":")[0].partition("@")[0]
+        local = safe_nick(local[:_LOCAL_CHARS_MAX], person.network.value)
+        wanted = safe_nick(name, local)
+        wishes = chain(
+            (wanted, f"{wanted} ({local})"), (f"{local} {n}" for n in count(2))
+        )
+        for wish in wishes:
+            nick = safe_nick(wish, local)
+            holder = self.holder(nick)
+            if holder is None or holder.person == person:
+                return nick
+        raise AssertionError  # one can count further than there are occupants
+
+    def seat(self, person: Person, name: str, rank: Rank) -> Seat:
+        """Give somebody of Matrix a seat."""
+        jid = puppet_jid(person.id, self._domain)
+        nick = self.nick(person, name)
+        return self._sit(Seat(person, nick, name or nick, rank, jid))
+
+    def welcome(self, person: Person, nick: str) -> Seat:
+        """Give somebody of XMPP a seat under *nick*, which is free."""
+        self.gone.discard(person.id)
+        return self._sit(Seat(person, nick, nick, Rank.MEMBER, person.id))
+
+    def rename(self, seat: Seat, nick: str, name: str) -> None:
+        """Let *seat* go by *nick*, which is its own or free."""
+        del self.seats[same_nick_key(seat.nick)]
+        self.seats[same_nick_key(nick)] = seat
+        seat.nick, seat.name = nick, name
+        seat.shown = None
+
+    def leave(self, seat: Seat) -> None:
+        """Free the seat, and all its devices'."""
+        del self.seats[same_nick_key(seat.nick)]
+        del self.people[seat.person.id]
+        for device in seat.devices:
+            self.devices.pop(device, None)
+        if not self.loaded:
+            self.gone.add(seat.person.id)
+
+    def enter(self, seat: Seat, device: str) -> None:
+        """Let *device* listen at *seat*."""
+        if device not in self.devices:
+            seat.devices.append(device)
+            self.devices[device] = seat
+
+    def card(self, seat: Seat) -> Card:
+        """Tell what others see of *seat*: JIDs only where all may know them."""
+        network = seat.person.network
+        affiliation, role = titles(seat.rank, network, public=self.public)
+        return Card(
+            f"{self.address}/{seat.nick}",
+            affiliation,
+            role,
+            seat.id,
+            "" if self.public else seat.jid,
+            seat.name if seat.name != seat.nick else "",
+            seat.status,
+        )
+
+    def presence(self, seat: Seat) -> Addressed:
+        """Write the presence by which others see *seat*."""
+        if seat.shown is None:
+            card = self.card(seat)
+            if seat.status:
+                seat.shown = addressed(available(card), self._domain)
+            else:
+                seat.shown = self._stencils.available(card)
+        return seat.shown
+
+    def _sit(self, seat: Seat) -> Seat:
+        seat.id = occupant_id(self._secret, self.address, seat.person.id)
+        self.seats[same_nick_key(seat.nick)] = seat
+        self.people[seat.person.id] = seat
+        return seat
+
+
+def occupant_id(secret: bytes, room: str, person: str) -> str:
+    """Name *person* for good, in this *room* only (XEP-0421 §4)."""
+    source = f"{room}\0{person}".encode()
+    return hmac.digest(secret, source, "sha256").hex()[:OCCUPANT_ID_DIGITS]
