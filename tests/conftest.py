@@ -47,6 +47,7 @@ class World:
     async def settles(self) -> None:
         """Wait until everything has been carried and has arrived."""
         for _ in range(3):
+            await asyncio.sleep(0)  # commits release what they hold a turn later
             await self.hub.wait_empty()
             await self.dispatch.wait_empty()
 
