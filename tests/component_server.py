@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import Callable
 from types import TracebackType
+from typing import Self
 from xml.etree.ElementTree import Element
 
 from bridge.xmpp.reader import Reader
@@ -34,8 +35,9 @@ class ComponentServer:
         self.stanzas: asyncio.Queue[Element] = asyncio.Queue()
         self._server: asyncio.Server | None = None
         self._writer: asyncio.StreamWriter | None = None
+        self._changed = asyncio.Condition()
 
-    async def __aenter__(self) -> "ComponentServer":
+    async def __aenter__(self) -> Self:
         await self.start()
         return self
 
@@ -73,7 +75,10 @@ class ComponentServer:
     def fail(self, condition: str) -> None:
         """End the stream with an error."""
         self.send(
-            b"<stream:error><" + condition.encode() + b" xmlns='" + STREAMS.encode()
+            b"<stream:error><"
+            + condition.encode()
+            + b" xmlns='"
+            + STREAMS.encode()
             + b"'/></stream:error></stream:stream>"
         )
         self.cut()
@@ -82,6 +87,11 @@ class ComponentServer:
         """Wait for the next stanza that is not for the component itself."""
         async with asyncio.timeout(5):
             return await self.stanzas.get()
+
+    async def shaken(self, handshakes: int) -> None:
+        """Wait until there were so many handshakes."""
+        async with asyncio.timeout(5), self._changed:
+            await self._changed.wait_for(lambda: self.handshakes >= handshakes)
 
     async def _serve(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -92,6 +102,8 @@ class ComponentServer:
         while chunk := await reader.read(65536):
             for stanza in parser.feed(chunk):
                 self._take(stanza)
+            async with self._changed:
+                self._changed.notify_all()
             if parser.root is not None and parser.depth == 0:
                 break
         writer.close()

@@ -17,6 +17,7 @@ _GROUPCHAT = b"type='groupchat'"
 _TO = b" to='"
 _LEARNT_BYTES_MAX = 64 * 1024
 _JID_BYTES_MAX = 3071
+_SMALL_BYTES = 2048
 
 
 class Skipper:
@@ -41,11 +42,13 @@ class Skipper:
 
         Raises ``BadStreamError`` if nothing more can be read.
         """
-        if self._held:
-            chunk, self._held = self._held + chunk, b""
-        if self._blind or not (self._open or _GROUPCHAT in chunk):
-            return self._parse(chunk)
-        return self._cut(chunk)
+        held, self._held = self._held, b""
+        chunk = held + chunk
+        if not self._blind and (
+            held or self._open or len(chunk) < _SMALL_BYTES or _GROUPCHAT in chunk
+        ):
+            return self._cut(chunk)
+        return self._parse(chunk)
 
     def _cut(self, chunk: bytes) -> list[Element]:
         """Parse *chunk* in pieces, each up to where a copy may begin."""

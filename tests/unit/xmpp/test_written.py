@@ -1,0 +1,83 @@
+from pathlib import Path
+
+import pytest
+
+from bridge.xmpp.written import SLOTS, Written
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "written"
+
+
+def test_what_was_marked_is_known_after_a_crash(path: Path) -> None:
+    crashed = Written(path, "db", boot="1")
+    crashed.mark([7, 8])
+    crashed.mark([9])
+
+    ring = Written(path, "db", boot="1")
+
+    assert ring.earlier == {7, 8, 9}
+    assert 8 in ring
+    assert 1 not in ring
+
+
+def test_what_this_run_has_written_is_not_taken_for_an_earlier_one(path: Path) -> None:
+    ring = Written(path, "db", boot="1")
+
+    ring.mark([7])
+
+    assert 7 not in ring
+
+
+def test_a_second_crash_forgets_nothing(path: Path) -> None:
+    Written(path, "db", boot="1").mark([1])
+    Written(path, "db", boot="1").mark([2])
+
+    assert Written(path, "db", boot="1").earlier == {1, 2}
+
+
+@pytest.mark.parametrize(("owner", "boot"), [("db", "2"), ("other", "1"), ("db", "")])
+def test_another_boot_or_database_knows_nothing(
+    path: Path, owner: str, boot: str
+) -> None:
+    Written(path, "db", boot="1").mark([1])
+
+    assert Written(path, owner, boot).earlier == set()
+
+
+def test_a_machine_without_a_boot_id_trusts_nothing(path: Path) -> None:
+    Written(path, "db", boot="").mark([1])
+
+    assert Written(path, "db", boot="").earlier == set()
+
+
+def test_the_ring_keeps_the_newest(path: Path) -> None:
+    ring = Written(path, "db", boot="1")
+    ring.mark(range(1, SLOTS + 11))
+    ring.close()
+
+    assert Written(path, "db", boot="1").earlier == set(range(11, SLOTS + 11))
+
+
+def test_a_foreign_file_is_started_anew(path: Path) -> None:
+    path.write_bytes(b"\xff" * 10)
+
+    assert Written(path, "db").earlier == set()
+    assert path.stat().st_mode & 0o777 in (0o600, 0o644)
+
+
+def test_the_ring_is_nobody_elses_to_read(path: Path) -> None:
+    Written(path, "db")
+
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_this_machine_has_a_boot_id(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Written(path, "db").mark([1])
+    assert Written(path, "db").earlier == {1}
+
+    monkeypatch.setattr("bridge.xmpp.written._BOOT_ID", path.parent / "none")
+    assert Written(path, "db").earlier == set()
