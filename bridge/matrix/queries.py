@@ -6,6 +6,14 @@ Application Service API, "Querying" and "Third-party networks".
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from bridge.matrix.codec.names import (
+    ghost_mxid,
+    muc_alias,
+    muc_of,
+    person_of,
+    valid_mxid,
+)
+
 PROTOCOL = "xmpp"
 _USER, _ROOM = "jid", "room"
 
@@ -20,27 +28,25 @@ class Queries(Protocol):
         """Tell whether there is such a room of ours; if so, it is made now."""
 
 
-class Names(Protocol):
-    """The names that one thing has on both networks; empty if it has none there."""
+class Addresses(Protocol):
+    """What the XMPP side knows of its addresses; empty where there is none."""
 
-    def ghost(self, jid: str) -> str:
-        """Return the MXID of the ghost of a JID."""
+    def canonical(self, address: str) -> str:
+        """Return the bare address that somebody wrote, as it is compared."""
 
-    def jid(self, mxid: str) -> str:
-        """Return the JID that a Matrix user is, or is reached by."""
+    def stands_for(self, address: str) -> str:
+        """Return the MXID or alias for which a canonical address of ours stands."""
 
-    def alias(self, muc: str) -> str:
-        """Return the room alias that leads to a MUC."""
-
-    def muc(self, alias: str) -> str:
-        """Return the MUC that an alias leads to, or under which its room is."""
+    def of(self, name: str) -> str:
+        """Return the address of ours that stands for an MXID or an alias."""
 
 
 class ThirdParty:
-    """Answers look-ups of XMPP names, by names alone."""
+    """Answers look-ups of XMPP names on the homeserver *server*, by names alone."""
 
-    def __init__(self, names: Names) -> None:
-        self._names = names
+    def __init__(self, server: str, addresses: Addresses) -> None:
+        self._server = server
+        self._addresses = addresses
 
     def protocol(self) -> Mapping[str, Any]:
         """Describe XMPP to clients that let people look around."""
@@ -62,24 +68,35 @@ class ThirdParty:
         }
 
     def users(self, query: Mapping[str, str]) -> list[Mapping[str, Any]]:
-        """Find the ghost of a JID."""
-        jid = query.get(_USER, "")
-        return _user(self._names.ghost(jid) if jid else "", jid)
+        """Find the ghost of a JID, or whose puppet it is."""
+        jid = self._addresses.canonical(query.get(_USER, ""))
+        if not jid:
+            return []
+        mxid = self._addresses.stands_for(jid) or ghost_mxid(jid, self._server)
+        return _user(mxid, jid) if mxid.startswith("@") else []
 
     def locations(self, query: Mapping[str, str]) -> list[Mapping[str, Any]]:
         """Find the alias of a MUC."""
-        muc = query.get(_ROOM, "")
-        return _location(self._names.alias(muc) if muc else "", muc)
+        muc = self._addresses.canonical(query.get(_ROOM, ""))
+        if "@" not in muc:
+            return []
+        alias = self._addresses.stands_for(muc) or muc_alias(muc, self._server)
+        return _location(alias, muc) if alias.startswith("#") else []
 
     def users_of(self, query: Mapping[str, str]) -> list[Mapping[str, Any]]:
         """Find the JID of a Matrix user."""
         mxid = query.get("userid", "")
-        return _user(mxid, self._names.jid(mxid) if mxid else "")
+        if not valid_mxid(mxid):
+            return []
+        return _user(mxid, person_of(mxid, self._server) or self._addresses.of(mxid))
 
     def locations_of(self, query: Mapping[str, str]) -> list[Mapping[str, Any]]:
-        """Find the MUC of an alias."""
+        """Find the MUC that an alias leads to, or as which its room is seen."""
         alias = query.get("alias", "")
-        return _location(alias, self._names.muc(alias) if alias else "")
+        if not alias.startswith("#"):
+            return []
+        muc = self._addresses.canonical(muc_of(alias, self._server) or "")
+        return _location(alias, muc or self._addresses.of(alias))
 
 
 def _user(mxid: str, jid: str) -> list[Mapping[str, Any]]:

@@ -12,8 +12,7 @@ from yarl import URL
 from bridge.core.ports import StoreUnavailableError
 from bridge.matrix import appservice as module
 from bridge.matrix.appservice import Appservice, RawEvent
-from bridge.matrix.queries import ThirdParty
-from tests.unit.matrix.test_queries import Names
+from tests.unit.matrix.test_queries import THIRD_PARTY
 
 TOKEN = {"Authorization": "Bearer hs-token"}
 TRANSACTIONS = "/_matrix/app/v1/transactions/"
@@ -38,7 +37,7 @@ class Town:
         self.broken = False
         self.ephemeral: list[bytes] = []
         self.appservice = Appservice(
-            "hs-token", self.keep, Ours(), ThirdParty(Names()), self.ephemeral.extend
+            "hs-token", self.keep, Ours(), THIRD_PARTY, self.ephemeral.extend
         )
 
     async def keep(self, events: Sequence[RawEvent]) -> None:
@@ -250,7 +249,7 @@ async def test_a_ping_is_answered(town: Town) -> None:
         ("/_matrix/app/v1/thirdparty/protocol/xmpp", 200),
         ("/_matrix/app/v1/thirdparty/protocol/irc", 404),
         ("/_matrix/app/v1/thirdparty/user/xmpp?jid=juliet%40capulet.lit", 200),
-        ("/_matrix/app/v1/thirdparty/user/xmpp?jid=nobody", 404),
+        ("/_matrix/app/v1/thirdparty/user/xmpp?jid=a%40b%40c", 404),
         ("/_matrix/app/v1/thirdparty/user?userid=%40alice%3Ahs", 200),
         ("/_matrix/app/unstable/thirdparty/location/xmpp?room=orchard%40muc.lit", 200),
         ("/_matrix/app/v1/thirdparty/location?alias=%23none%3Ahs", 404),
