@@ -12,7 +12,17 @@ from deploy.lab.words import LabError
 COMMAND_S = 60
 
 
-class XmppServer(Protocol):
+class Server(Protocol):
+    """What can be started."""
+
+    def child(self) -> Child:
+        """Write the configuration, and return the program that obeys it."""
+
+    def ready(self) -> bool:
+        """Tell whether it can be used."""
+
+
+class XmppServer(Server, Protocol):
     """What the bridge and the clients need to know of an XMPP server."""
 
     name: str
@@ -22,12 +32,6 @@ class XmppServer(Protocol):
     secret: str
     c2s_port: int
     component_port: int
-
-    def child(self) -> Child:
-        """Write the configuration, and return the program that obeys it."""
-
-    def ready(self) -> bool:
-        """Tell whether clients and components can connect."""
 
 
 class Gateway:

@@ -172,6 +172,11 @@ class MatrixPerson:
         """Return what a user is called in a room."""
         return str(self.members.get(room, {}).get(user, {}).get("displayname") or "")
 
+    def topic(self, room: str) -> str:
+        """Return the topic of a room."""
+        content = self.state.get(room, {}).get(("m.room.topic", ""), {})
+        return str(content.get("topic", ""))
+
     async def is_invited(self, by: str, within_s: float = PATIENCE_S) -> str:
         """Wait for an invitation of *by*; return the room."""
         return await self.until(

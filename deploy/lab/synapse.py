@@ -35,6 +35,7 @@ registration_shared_secret: {secret}
 macaroon_secret_key: {secret}
 form_secret: {secret}
 bcrypt_rounds: 4
+filter_timeline_limit: -1
 # Nobody but us: no other server is ever asked or answered.
 federation_domain_whitelist: []
 trusted_key_servers: []

@@ -150,7 +150,7 @@ class XmppPerson:
         self.state = ""
         self.presences: list[Element] = []
         self.errors: list[Element] = []
-        self.stanzas: list[Element] = []
+        self.all: list[Element] = []
         self.subjects: dict[str, str] = {}
         self._cast = cast
         self._ears = Ears(name, cast.pull)
@@ -237,6 +237,24 @@ class XmppPerson:
         entered.subject = self.subjects[room]
         return entered
 
+    async def renames(self, room: str, nick: str) -> Element:
+        """Take another nick; return the presence that says so (XEP-0045 §7.6)."""
+        await self.send(Element("presence", {"to": f"{room}/{nick}"}))
+        return await self.sees(
+            lambda p: (
+                p.get("from") == f"{room}/{nick}"
+                and p.get("type") is None
+                and SELF in statuses(p)
+            ),
+            f"to be called {nick}",
+        )
+
+    async def sets_subject(self, room: str, subject: str) -> None:
+        """Change the subject of a room (XEP-0045 §8.1)."""
+        message = Element("message", {"type": "groupchat", "to": room})
+        SubElement(message, "subject").text = subject
+        await self.send(message)
+
     async def leaves(self, room: str, nick: str) -> None:
         """Leave a room, and wait for its word."""
         await self.send(
@@ -302,6 +320,7 @@ class XmppPerson:
             self.state = kind if kind != "failed" else text
             return
         stanza = ET.XML(text)
+        self.all.append(stanza)
         match stanza.tag.rpartition("}")[2]:
             case "message":
                 self._take_message(stanza)
@@ -318,7 +337,6 @@ class XmppPerson:
         return await self.send(message)
 
     def _take_message(self, stanza: Element) -> None:
-        self.stanzas.append(stanza)
         if stanza.get("type") == "error":
             self.errors.append(stanza)
             return

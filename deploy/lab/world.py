@@ -1,0 +1,115 @@
+"""One Synapse, one XMPP server and one bridge between them, for tests."""
+
+import asyncio
+import shutil
+import signal
+from pathlib import Path
+
+from deploy.lab.children import Child
+from deploy.lab.ejabberd import Ejabberd
+from deploy.lab.gateway import Gateway, Server, XmppServer
+from deploy.lab.matrix_people import MatrixPerson
+from deploy.lab.ports import Ports
+from deploy.lab.prosody import Prosody
+from deploy.lab.synapse import Synapse
+from deploy.lab.xmpp_people import XmppPerson
+
+SERVER_NAME = "hs.localhost"
+SECRET = "on-loopback-only"
+SERVERS: dict[str, type[Prosody] | type[Ejabberd]] = {
+    "prosody": Prosody,
+    "ejabberd": Ejabberd,
+}
+
+
+class World:
+    """All servers of one kind of XMPP server; starts from nothing."""
+
+    def __init__(self, kind: str, python: Path, folder: Path) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        ports = Ports(folder / "ports.json")
+        self.kind = kind
+        self.python = python
+        self.folder = folder
+        self.synapse = Synapse(folder / "synapse", ports, SERVER_NAME)
+        self.xmpp: XmppServer = SERVERS[kind](folder / kind, ports, SECRET)
+        self.gateway = Gateway(
+            python, folder / "bridge", ports, self.synapse, self.xmpp
+        )
+        self._servers: dict[str, Child] = {}
+
+    def start(self) -> None:
+        """Bring everything up, as an administrator would."""
+        self.gateway.init()
+        self.synapse.registrations = [self.gateway.registration]
+        self._start("xmpp")
+        self._start("synapse")
+        self._start("bridge")
+
+    def stop(self) -> None:
+        """Bring everything down."""
+        for name in ("bridge", "synapse", "xmpp"):
+            if name in self._servers:
+                self._servers[name].stop()
+
+    @property
+    def bridge(self) -> Child:
+        """The bridge that runs."""
+        return self._servers["bridge"]
+
+    async def restart(self, name: str) -> None:
+        """End a server politely and start it again."""
+        await asyncio.to_thread(self._servers[name].stop)
+        await asyncio.to_thread(self._start, name)
+
+    async def crash(self, name: str) -> None:
+        """Kill a server with SIGKILL and start it again."""
+        await asyncio.to_thread(self._servers[name].kill)
+        await asyncio.to_thread(self._start, name)
+
+    async def end_bridge(self, within_s: float) -> int:
+        """Send the bridge SIGTERM; return its exit code."""
+        self.bridge.send(signal.SIGTERM)
+        return await asyncio.to_thread(self.bridge.wait, within_s)
+
+    async def start_bridge(self) -> None:
+        """Start the bridge after it has ended."""
+        await asyncio.to_thread(self._start, "bridge")
+
+    def bridge_log(self) -> str:
+        """Return all that the bridge has logged."""
+        log = self.gateway.log
+        return log.read_text(errors="replace") if log.exists() else ""
+
+    def puppet(self, person: MatrixPerson) -> str:
+        """Return the JID under which XMPP reaches somebody of Matrix."""
+        return f"{person.localpart}_{SERVER_NAME}@{self.xmpp.component}"
+
+    def ghost(self, jid: XmppPerson | str) -> str:
+        """Return the Matrix id of somebody of XMPP."""
+        address = jid if isinstance(jid, str) else jid.jid
+        return f"@_xmpp_{address.replace('@', '=40')}:{SERVER_NAME}"
+
+    def hosted(self, alias: str) -> str:
+        """Return the JID of a Matrix room, by its alias's localpart."""
+        return f"#{alias}#{SERVER_NAME}@{self.xmpp.component}"
+
+    def muc_alias(self, muc: str) -> str:
+        """Return the alias that leads to a MUC."""
+        return f"#_xmpp_{muc.replace('@', '_')}:{SERVER_NAME}"
+
+    @property
+    def bot(self) -> str:
+        """The Matrix id of the bridge itself."""
+        return f"@xmppbot:{SERVER_NAME}"
+
+    def _start(self, name: str) -> None:
+        servers: dict[str, Server] = {
+            "xmpp": self.xmpp,
+            "synapse": self.synapse,
+            "bridge": self.gateway,
+        }
+        child = servers[name].child()
+        self._servers[name] = child
+        child.start()
+        child.wait_ready(servers[name].ready)

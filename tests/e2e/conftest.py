@@ -1,0 +1,101 @@
+"""Real servers, once per kind of XMPP server, and people on both networks."""
+
+import os
+import secrets
+import shutil
+import sys
+from collections.abc import AsyncIterator, Generator, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from deploy.lab import venvs
+from deploy.lab.matrix_people import MatrixPerson
+from deploy.lab.proving import REQUIRED
+from deploy.lab.words import tail
+from deploy.lab.world import SERVERS, World
+from deploy.lab.xmpp_people import Cast, XmppPerson
+
+HERE = Path(__file__).parent
+PROGRAMS = {"prosody": "prosody", "ejabberd": "ejabberdctl"}
+LOG_LINES = 60
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.e2e)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    world = getattr(item, "funcargs", {}).get("world")
+    if report.failed and isinstance(world, World):
+        said = tail(world.gateway.log, LOG_LINES)
+        report.sections.append(("the bridge's log", said))
+    return report
+
+
+@pytest.fixture(scope="session", params=SERVERS)
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    """Synapse, an XMPP server and the bridge, from nothing."""
+    kind: str = request.param
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+    there = shutil.which(PROGRAMS[kind], path=path)
+    if not (there and (venvs.VENVS / "synapse" / "made-of.stamp").exists()):
+        if os.environ.get(REQUIRED):
+            pytest.fail(f"{kind} or Synapse is missing")
+        pytest.skip("tests/run sets up the servers that this needs")
+    world = World(kind, Path(sys.executable), venvs.STATE / "e2e" / kind)
+    try:
+        world.start()
+        yield world
+    finally:
+        world.stop()
+
+
+class Company:
+    """Brings in people that nobody has met before."""
+
+    def __init__(self, world: World, ends: AsyncExitStack) -> None:
+        self._world = world
+        self._ends = ends
+        self._cast: Cast | None = None
+
+    async def on_matrix(self, name: str) -> MatrixPerson:
+        """Return somebody of Matrix, who is called *name*."""
+        word = "".join(c for c in name.lower() if c.isascii() and c.isalnum())
+        localpart = f"{word or 'x'}-{secrets.token_hex(3)}"
+        person = MatrixPerson(self._world.synapse, name, localpart)
+        await self._ends.enter_async_context(person)
+        await person.log_in()
+        return person
+
+    async def on_xmpp(
+        self, name: str, *, same_as: XmppPerson | None = None
+    ) -> XmppPerson:
+        """Return somebody of XMPP, or one more device of theirs."""
+        if self._cast is None:
+            cast = Cast(self._world.python, self._world.xmpp)
+            self._cast = await self._ends.enter_async_context(cast)
+        if same_as is None:
+            return await self._cast.person(name)
+        device = f"phone-{secrets.token_hex(3)}"
+        return await self._cast.person(name, jid=same_as.jid, device=device)
+
+
+@pytest.fixture
+async def company(world: World) -> AsyncIterator[Company]:
+    """Whoever a test brings in goes home at its end."""
+    async with AsyncExitStack() as ends:
+        yield Company(world, ends)
+
+
+@pytest.fixture
+def word() -> str:
+    """A word for addresses that no other test uses."""
+    return f"r{secrets.token_hex(4)}"
