@@ -35,7 +35,10 @@ _ERROR = "{http://etherx.jabber.org/streams}error"
 _STREAMS = "{urn:ietf:params:xml:ns:xmpp-streams}"
 
 _REMEDIES = {
-    "not-authorized": "the secret is not the one that the XMPP server has for us",
+    "not-authorized": (
+        "the secret is not the one that the XMPP server has for this component"
+        " (ejabberd says the same of a component that it does not know)"
+    ),
     "host-unknown": "the XMPP server has no component of this name",
     "conflict": "another bridge is connected as this component; stop it",
 }
@@ -58,7 +61,12 @@ class SharedDomainError(ComponentRefusedError):
     """Another bridge is connected under our domain and gets a part of the stanzas."""
 
     def __init__(self) -> None:
-        super().__init__("shared-domain", _REMEDIES["conflict"])
+        super().__init__(
+            "shared-domain",
+            "another bridge is connected as this component; stop it (on ejabberd,"
+            " another component of the same listener takes our stanzas too,"
+            " unless the listener has global_routes: false)",
+        )
 
 
 class Session:
