@@ -96,8 +96,9 @@ class Door:
 
     def _join(self, room: HostedRoom, stanza: Element, sender: Jid, to: Jid) -> None:
         joins = child(stanza, MUC, "x")
-        if joins is None:
-            self._refuse(stanza, refusals.LOST_TOUCH)
+        if joins is None or not to.resource:
+            why = refusals.LOST_TOUCH if joins is None else refusals.NO_NICK
+            self._refuse(stanza, why)
             return
         nick = safe_nick(to.resource, sender.local)
         bare, device = sender.bare, sender.full

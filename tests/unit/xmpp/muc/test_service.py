@@ -1,0 +1,162 @@
+from datetime import UTC, datetime
+from xml.etree.ElementTree import Element
+
+from hypothesis import HealthCheck, given, settings, strategies as st
+
+from bridge.model.delivery import Arrival, Taken
+from bridge.model.events import Invite
+from bridge.model.places import Network, Person, Ref, Room
+from bridge.xmpp.codec.names import Jid, parse
+from bridge.xmpp.venue import Venue
+from tests.unit.xmpp.muc.world import (
+    ALICE,
+    DOMAIN,
+    JULIET,
+    ROMEO,
+    TEA,
+    VAULT,
+    MucWorld,
+    codes,
+    message,
+    parsed,
+    settled,
+)
+
+NS = "{jabber:component:accept}"
+
+
+async def test_it_is_a_venue(world: MucWorld) -> None:
+    venue: Venue = world.hosted
+
+    assert venue.tag == b"H"
+    assert venue.receipt(message(ALICE, "hello")) == b""
+
+
+async def test_an_invited_guest_may_come_in(world: MucWorld) -> None:
+    """XEP-0045 §7.8.2: an invitation from the room, by who asked."""
+    invite = Invite(
+        ref=Ref(Network.MATRIX, "$invite"),
+        room=Room(Network.MATRIX, "!1:hs.example"),
+        sender=ALICE,
+        sent_at=datetime(2026, 5, 1, tzinfo=UTC),
+        person=Person(Network.XMPP, "juliet@capulet.lit"),
+    )
+    await world.joins(ROMEO, "romeo", VAULT)
+    world.written()
+
+    assert await world.hosted.invite(invite, world.host.make(VAULT)) is None
+    (_, wire) = world.host.sent_later[0]
+    await world.sends([wire])
+    (asked,) = world.written("juliet@capulet.lit")
+    await world.joins(JULIET, "juliet", VAULT)
+
+    invitation = next(asked.iter("{http://jabber.org/protocol/muc#user}invite"))
+    assert asked.get("from") == VAULT
+    assert invitation.get("from") == "alice_hs.example@bridge.example"
+    assert any(codes(s) == {"100", "110"} for s in world.written(JULIET))
+
+
+async def test_nobody_of_ours_writes_to_our_rooms(world: MucWorld) -> None:
+    """E 25: a stanza from our own domain is ignored and counted."""
+    sender = parse(f"alice_hs.example@{DOMAIN}/x")
+    to = parse(f"{TEA}/alice")
+    assert sender is not None
+    assert to is not None
+
+    world.hosted.received(Element(f"{NS}presence"), sender, to)
+
+    assert world.hosted.refused == 1
+    assert world.written() == []
+
+
+async def test_arrivals_of_no_known_format_are_left(world: MucWorld) -> None:
+    arrival = Arrival(Room(Network.XMPP, TEA), "k", b"Hnonsense")
+
+    assert await world.hosted.read(Taken(1, arrival)) is None
+
+
+PARTS = st.sampled_from(
+    [
+        f"{NS}body",
+        f"{NS}subject",
+        f"{NS}error",
+        "{http://jabber.org/protocol/muc}x",
+        "{http://jabber.org/protocol/muc}history",
+        "{http://jabber.org/protocol/muc#user}x",
+        "{http://jabber.org/protocol/muc#admin}query",
+        "{http://jabber.org/protocol/disco#info}query",
+        "{urn:xmpp:sid:0}origin-id",
+        "{urn:xmpp:ping}ping",
+        "plain",
+        "{}odd",
+        "{u}größe",
+    ]
+)
+TEXT = st.text(max_size=8)
+ELEMENTS = st.recursive(
+    st.builds(
+        lambda tag, keys: _element(tag, keys, []),
+        PARTS,
+        st.dictionaries(TEXT.filter(bool), TEXT, max_size=2),
+    ),
+    lambda inner: st.builds(
+        lambda tag, within: _element(tag, {}, within),
+        PARTS,
+        st.lists(inner, max_size=3),
+    ),
+    max_leaves=6,
+)
+
+
+def _element(tag: str, keys: dict[str, str], within: list[Element]) -> Element:
+    element = Element(tag, keys)
+    element.text = keys.get("text", "x")
+    element.extend(within)
+    return element
+
+
+@settings(
+    max_examples=300,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    kind=st.sampled_from(["message", "presence", "iq", "other"]),
+    type_=st.sampled_from(
+        ["", "get", "set", "result", "error", "groupchat", "chat", "unavailable", "x"]
+    ),
+    id_=TEXT,
+    who=st.sampled_from([ROMEO, JULIET, "montague.lit", "nurse@capulet.lit"]),
+    to=st.sampled_from(["", "romeo", "Alice", "\u202e", "a b"]),
+    within=st.lists(ELEMENTS, max_size=4),
+)
+async def test_no_stanza_does_harm(  # noqa: PLR0913 - a stanza has so many parts
+    world: MucWorld,
+    kind: str,
+    type_: str,
+    id_: str,
+    who: str,
+    to: str,
+    within: list[Element],
+) -> None:
+    """E 25–33: whatever comes is answered or ignored, and all that leaves is XML."""
+    if world.hosted._rooms.get(TEA) is None:
+        await world.joins(ROMEO, "romeo")
+    address = f"{TEA}/{to}" if to else TEA
+    stanza = Element(f"{NS}{kind}", {"from": who, "to": address})
+    if type_:
+        stanza.set("type", type_)
+    if id_:
+        stanza.set("id", id_)
+    stanza.extend(within)
+    sender = parse(who)
+    assert sender is not None
+    target = Jid(f"{TEA}".partition("@")[0], DOMAIN, to)
+
+    world.hosted.received(stanza, sender, target)
+    await settled()
+    await world.carried()
+
+    parsed(b"".join(world.stream.data))
+    world.stream.data.clear()
+    assert world.hosted.refused == 0
