@@ -119,7 +119,7 @@ class Page:
         self._close(0)
         plain = "".join(self._out).rstrip(" \n")
         spans = sorted(
-            filter(None, (_trimmed(span, plain) for span in self._spans)),
+            filter(None, (_trimmed(span, plain) for span in reversed(self._spans))),
             key=lambda span: (span.start, -span.end),
         )
         if _NBSP in plain:

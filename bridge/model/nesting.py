@@ -1,10 +1,18 @@
 """Spans as a tree, for writing them in a language that nests."""
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from bridge.model.text import BLOCKS, Link, Mark, Mention, Span
+
+# Which of two marks of the same range is around the other; nothing is in code.
+_RANKS: Final[Mapping[Mark | Link | Mention, int]] = {
+    Mark.QUOTE: 0,
+    Mark.CODE_BLOCK: 1,
+    Mark.CODE: 3,
+}
 
 
 @dataclass(slots=True)
@@ -39,15 +47,30 @@ def blocks(spans: Iterable[Span]) -> list[Branch]:
     return nest(span for span in spans if span.what in BLOCKS)
 
 
-def inline(spans: Iterable[Span]) -> list[Span]:
-    """Return those of *spans* that mark words, by where they start."""
-    return sorted(
-        (span for span in spans if span.what not in BLOCKS),
-        key=lambda span: (span.start, -span.end),
-    )
+class Sweep:
+    """The spans that mark words, handed out piece by piece from start to end."""
+
+    def __init__(self, spans: Iterable[Span]) -> None:
+        words = (span for span in spans if span.what not in BLOCKS)
+        self._spans = sorted(words, key=lambda span: (span.start, -span.end))
+        self._next = 0
+        self._begun: list[Span] = []
+
+    def take(self, start: int, end: int) -> list[Span]:
+        """Return what lies between *start* and *end*, cut to it."""
+        spans, at = self._spans, self._next
+        while at < len(spans) and spans[at].start < end:
+            self._begun.append(spans[at])
+            at += 1
+        self._next = at
+        taken = [
+            Span(max(span.start, start), min(span.end, end), span.what)
+            for span in self._begun
+            if span.end > start
+        ]
+        self._begun = [span for span in self._begun if span.end > end]
+        return taken
 
 
 def _place(span: Span, number: int) -> tuple[int, int, int, int, Span]:
-    what: Mark | Link | Mention = span.what
-    rank = BLOCKS.index(what) if what in BLOCKS else len(BLOCKS)
-    return span.start, -span.end, rank, number, span
+    return span.start, -span.end, _RANKS.get(span.what, 2), number, span

@@ -34,28 +34,36 @@ def read(source: str, page: Page) -> bool:
     """Give *source* to *page*; return False if it is broken or has too much."""
     if len(source) > CHARS_MAX:
         return False
-    place = 0
+    place: int | None = 0
     for _ in range(TAGS_MAX):
+        if place is None:
+            return False
         begin = source.find("<", place)
         if begin < 0:
             page.text(plain(source[place:]))
             return True
         page.text(plain(source[place:begin]))
-        found = _TAG.match(source, begin)
-        if found is None:
-            if _BEGINS_TAG(source, begin):
-                return False
-            page.text("<")
-        place = found.end() if found else begin + 1
-        if found and (name := found[2]):
-            tag = name.lower()
-            if found[1]:
-                page.end(tag)
-                continue
-            page.start(tag, _attributes(found[3]) if tag in _WITH_ATTRIBUTES else {})
-            if tag in _RAW:
-                place = _end_of_raw(tag, source, place)
+        place = _tag(source, begin, page)
     return False
+
+
+def _tag(source: str, begin: int, page: Page) -> int | None:
+    """Read what begins with ``<``; return where it ends, None if nowhere."""
+    found = _TAG.match(source, begin)
+    if found is None:
+        if _BEGINS_TAG(source, begin):
+            return None
+        page.text("<")
+        return begin + 1
+    slash, name, attributes = found.groups()
+    tag = name.lower() if name else ""
+    if slash:
+        page.end(tag)
+    elif tag:
+        page.start(tag, _attributes(attributes) if tag in _WITH_ATTRIBUTES else {})
+    if tag in _RAW and not slash:
+        return _end_of_raw(tag, source, found.end())
+    return found.end()
 
 
 def plain(source: str) -> str:

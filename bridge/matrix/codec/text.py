@@ -8,8 +8,8 @@ from urllib.parse import quote
 from bridge.matrix.codec.html import read
 from bridge.matrix.codec.names import typed_address, valid_mxid
 from bridge.model.markup import Page, to_web
-from bridge.model.nesting import Branch, blocks, inline, nest
-from bridge.model.text import Link, Mark, Mention, RichText, Span
+from bridge.model.nesting import Branch, Sweep, blocks, nest
+from bridge.model.text import Link, Mark, Mention, RichText
 
 _TAGS = {
     Mark.STRONG: "strong",
@@ -74,9 +74,7 @@ class _Writer:
         self._plain = text.plain
         self._shown = _SWALLOWED.sub("\u00a0", text.plain)
         self._blocks = blocks(text.spans)
-        self._inline = inline(text.spans)
-        self._next = 0
-        self._begun: list[Span] = []
+        self._spans = Sweep(text.spans)
         self._out: list[str] = []
 
     def write(self) -> str:
@@ -106,16 +104,7 @@ class _Writer:
         return start - 1 if len(words.rstrip("\n")) == 1 < len(words) else start
 
     def _words(self, start: int, end: int) -> None:
-        while self._next < len(self._inline) and self._inline[self._next].start < end:
-            self._begun.append(self._inline[self._next])
-            self._next += 1
-        spans = [
-            Span(max(span.start, start), min(span.end, end), span.what)
-            for span in self._begun
-            if span.end > start
-        ]
-        self._begun = [span for span in self._begun if span.end > end]
-        self._marked(nest(spans), start, end)
+        self._marked(nest(self._spans.take(start, end)), start, end)
 
     def _marked(self, branches: Iterable[Branch], start: int, end: int) -> None:
         place = start
