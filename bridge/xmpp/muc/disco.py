@@ -12,11 +12,12 @@ from bridge.xmpp.codec.xml import Node, node
 from bridge.xmpp.muc import refusals
 from bridge.xmpp.muc.history import HISTORY_MAX, MUC
 from bridge.xmpp.muc.ports import Means
-from bridge.xmpp.muc.presence import OCCUPANT_ID, titles
+from bridge.xmpp.muc.presence import titles
 from bridge.xmpp.muc.refusals import Fault
 from bridge.xmpp.muc.room import HostedRoom
 from bridge.xmpp.muc.rooms import MEMBER, OUTCAST, Rooms
 from bridge.xmpp.muc.stanza import split
+from bridge.xmpp.muc.stencil import OCCUPANT_ID, STANZA_IDS
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ _FEATURES = (
     MUC,
     f"{MUC}#stable_id",
     f"{MUC}#self-ping-optimization",
-    "urn:xmpp:sid:0",
+    STANZA_IDS,
     OCCUPANT_ID,
     PING,
     "muc_persistent",
@@ -157,7 +158,7 @@ class Questions:
         if wanted == OUTCAST or not wanted:
             return refusals.FORBIDDEN
         found = [
-            {"jid": seat.jid, "affiliation": wanted, "nick": seat.nick}
+            {"jid": room.jid(seat), "affiliation": wanted, "nick": seat.nick}
             for seat in room.seats.values()
             if titles(seat.rank, seat.person.network, public=False)[0] == wanted
         ]

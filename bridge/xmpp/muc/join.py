@@ -86,8 +86,7 @@ class Door:
         card = room.card(seat)._replace(status=status)
         if not silent:
             self._show(unavailable(card, (SELF,)), [device])
-        del room.devices[device]
-        seat.devices.remove(device)
+        room.part(seat, device)
         if not seat.devices:
             room.leave(seat)
             self._show(unavailable(card), list(room.devices))

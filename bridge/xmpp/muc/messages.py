@@ -23,12 +23,12 @@ from bridge.xmpp.codec.message import decode, origin_ref
 from bridge.xmpp.codec.names import Jid
 from bridge.xmpp.codec.xml import node
 from bridge.xmpp.gate import Addressed, StanzaError, addressed
-from bridge.xmpp.muc import refusals
+from bridge.xmpp.muc import refusals, stencil
 from bridge.xmpp.muc.history import DELAY, MUC
 from bridge.xmpp.muc.join import now_ms
 from bridge.xmpp.muc.packing import Said, arrival, pack, sheet
 from bridge.xmpp.muc.ports import Means
-from bridge.xmpp.muc.presence import MUC_USER, OCCUPANT_ID
+from bridge.xmpp.muc.presence import MUC_USER
 from bridge.xmpp.muc.refusals import Fault
 from bridge.xmpp.muc.room import HostedRoom, Seat
 from bridge.xmpp.muc.rooms import Rooms
@@ -40,23 +40,14 @@ from bridge.xmpp.muc.stanza import (
     to_node,
     wrap,
 )
+from bridge.xmpp.muc.stencil import OCCUPANT_ID, STANZA_IDS
 
 logger = logging.getLogger(__name__)
 
-STANZA_IDS = "urn:xmpp:sid:0"
 HOUR_MS = 3_600_000
 MARK_CHARS_MAX = 200
 SURELY_SMALL_BYTES = 30_000
 """Escaping makes nothing more than six times as large."""
-
-_ENCRYPTED = frozenset(
-    (
-        ("eu.siacs.conversations.axolotl", "encrypted"),
-        ("urn:xmpp:omemo:2", "encrypted"),
-        ("jabber:x:encrypted", "x"),
-        ("urn:xmpp:openpgp:0", "openpgp"),
-    )
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,18 +131,20 @@ class Messages:
         except StanzaError:
             self._refuse(stanza, refusals.of_refusal(Refusal.TOO_LARGE))
         else:
-            secret = any(split(part.tag) in _ENCRYPTED for part in stanza)
-            if body is None and not secret:
-                self._pass_on(room, seat, said)
+            if body is None:
+                self._pass_on(room, said, stanza)
                 return
-            words = "" if body is None else body.text or ""
             side = Room(Network.XMPP, room.address)
-            self._means.inbound.add(Arrival(side, _key(said, words), raw))
+            self._means.inbound.add(Arrival(side, _key(said, body.text or ""), raw))
 
-    def _pass_on(self, room: HostedRoom, seat: Seat, said: Said) -> None:
+    def _pass_on(self, room: HostedRoom, said: Said, stanza: Element) -> None:
         """Show at once what says nothing lasting: chat states, markers, reactions."""
-        stanza = self._reflection(said, "", seat.nick)
-        self._means.stream.write(stanza.fan_out(list(room.devices)))
+        found = decode(stanza)
+        if isinstance(found, Refusal):
+            self._refuse(stanza, refusals.of_refusal(found))
+            return
+        reflection = self._reflection(said, "", said.nick)
+        self._means.stream.write(reflection.fan_out(list(room.devices)))
 
     def _whispered(self, stanza: Element, kind: str) -> None:
         if kind == "groupchat":
@@ -177,16 +170,18 @@ class Messages:
         """Write what goes to all: as it came, but under the room's own names."""
         bare = said.device.partition("/")[0]
         occupant = self._rooms.occupant_id(said.room, bare)
-        mine = [node("occupant-id", {"xmlns": OCCUPANT_ID, "id": occupant})]
         if name:
-            names = {"xmlns": STANZA_IDS, "by": said.room, "id": name}
-            mine.append(node("stanza-id", names))
+            names = said.id, name
+            return stencil.said(
+                said.room, (nick, occupant), names, said.inside, self._means.domain
+            )
+        mine = node("occupant-id", {"xmlns": OCCUPANT_ID, "id": occupant})
         attributes = {
             "type": "groupchat",
             "from": f"{said.room}/{nick}",
             "id": said.id,
         }
-        stanza = node("message", attributes, *said.inside, *mine)
+        stanza = node("message", attributes, *said.inside, mine)
         return addressed(stanza, self._means.domain)
 
     def _refuse(self, stanza: Element, fault: Fault) -> None:

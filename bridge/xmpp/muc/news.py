@@ -17,25 +17,22 @@ from bridge.model.events import (
 from bridge.model.places import Network
 from bridge.xmpp.codec.message import encode
 from bridge.xmpp.codec.nicks import safe_nick
-from bridge.xmpp.codec.xml import Node, node
+from bridge.xmpp.codec.xml import Node
 from bridge.xmpp.gate import StanzaError, addressed
+from bridge.xmpp.muc import stencil
 from bridge.xmpp.muc.join import about_self, now_ms, subject
-from bridge.xmpp.muc.messages import STANZA_IDS
 from bridge.xmpp.muc.packing import sheet
 from bridge.xmpp.muc.ports import Means
 from bridge.xmpp.muc.presence import (
     BANNED,
     KICKED,
     NICK_CHANGED,
-    OCCUPANT_ID,
     unavailable,
 )
 from bridge.xmpp.muc.room import HostedRoom, Seat
 from bridge.xmpp.muc.rooms import OUTCAST, Rooms
 
 logger = logging.getLogger(__name__)
-
-_STORE = node("store", {"xmlns": "urn:xmpp:hints"})
 
 
 class News:
@@ -64,7 +61,7 @@ class News:
                     seat = room.seat(event.sender, event.name, Rank.MEMBER)
                     wires.extend(self._seen(room, seat, event.ref.id))
                 nick, occupant = seat.nick, seat.id
-            wires.extend(self._said(event, address, nick, occupant))
+            wires.extend(self._said(event, address, (nick, occupant)))
         except StanzaError as error:
             logger.info("%s cannot be written: %s", event.ref.id, error)
             return Refusal.TOO_LARGE
@@ -88,22 +85,16 @@ class News:
                 return self._subject(event, room)
 
     def _said(
-        self, event: Message, address: str, nick: str, occupant: str
+        self, event: Message, address: str, sender: tuple[str, str]
     ) -> list[Wire]:
         at_ms = min(_ms(event.sent_at), now_ms())
         wires: list[Wire] = []
         for number, part in enumerate(encode(event.content), 1):
             name = event.ref.id if number == 1 else f"{event.ref.id}/{number}"
-            stanza = node(
-                "message",
-                {"type": "groupchat", "from": f"{address}/{nick}", "id": name},
-                *part,
-                node("occupant-id", {"xmlns": OCCUPANT_ID, "id": occupant}),
-                node("stanza-id", {"xmlns": STANZA_IDS, "by": address, "id": name}),
-                _STORE,
+            stanza = stencil.said(
+                address, sender, (name, name), part, self._means.domain
             )
-            data = sheet(addressed(stanza, self._means.domain), at_ms)
-            wires.append(Wire(name, data, archived=True))
+            wires.append(Wire(name, sheet(stanza, at_ms), archived=True))
         return wires
 
     def _joined(self, event: Join, room: HostedRoom) -> Sequence[Wire]:

@@ -1,6 +1,5 @@
 """Writes the presences by which occupants see each other (XEP-0045 §7)."""
 
-import secrets
 from collections.abc import Sequence
 from typing import NamedTuple
 from xml.etree.ElementTree import Element
@@ -10,10 +9,10 @@ from bridge.model.places import Network
 from bridge.xmpp.codec.xml import Node, node
 from bridge.xmpp.gate import Addressed, StanzaError, addressed
 from bridge.xmpp.muc.stanza import STREAM, TooDeepError, split, to_node
+from bridge.xmpp.muc.stencil import BLANK, OCCUPANT_ID, formats, quoted
 
 MUC_USER = "http://jabber.org/protocol/muc#user"
 NICK = "http://jabber.org/protocol/nick"
-OCCUPANT_ID = "urn:xmpp:occupant-id:0"
 
 SELF, NON_ANONYMOUS, NICK_ASSIGNED = 110, 100, 210
 NICK_CHANGED, BANNED, KICKED = 303, 301, 307
@@ -31,7 +30,7 @@ _SHARED = frozenset(
     )
 )
 
-_ESCAPE = Addressed(b"", b"")
+_AFFILIATIONS = {Rank.MODERATOR: "member", Rank.ADMIN: "admin", Rank.OWNER: "owner"}
 
 
 class Card(NamedTuple):
@@ -52,18 +51,12 @@ def titles(rank: Rank, network: Network, *, public: bool) -> tuple[str, str]:
     Whoever is in a Matrix room is a member of it; a guest from XMPP in a public
     room has no lasting tie to it.
     """
-    member = "none" if public and network is Network.XMPP else "member"
-    match rank:
-        case Rank.OWNER:
-            return "owner", "moderator"
-        case Rank.ADMIN:
-            return "admin", "moderator"
-        case Rank.MODERATOR:
-            return "member", "moderator"
-        case Rank.MEMBER:
-            return member, "participant"
-        case Rank.GUEST:
-            return "none" if public else "member", "visitor"
+    if rank is Rank.MEMBER:
+        guest = public and network is Network.XMPP
+        return ("none" if guest else "member"), "participant"
+    if rank is Rank.GUEST:
+        return ("none" if public else "member"), "visitor"
+    return _AFFILIATIONS[rank], "moderator"
 
 
 def shared(stanza: Element, domain: str) -> tuple[Node, ...]:
@@ -147,22 +140,20 @@ class Stencils:
         """Write the presence of *card*, whose status is not looked at."""
         look = (card.affiliation, card.role, bool(card.jid), bool(card.name))
         before, after = self._cut.get(look) or self._learn(look)
-        blanks = [card.id.encode()]
+        fill: tuple[bytes, ...] = (card.id.encode(),)
         if card.jid:
-            blanks.insert(0, _ESCAPE.to(card.jid))
+            fill = (quoted(card.jid), *fill)
         if card.name:
-            blanks.append(_ESCAPE.to(card.name))
-        return Addressed(before % _ESCAPE.to(card.address), after % tuple(blanks))
+            fill = (*fill, quoted(card.name))
+        return Addressed(before % quoted(card.address), after % fill)
 
     def _learn(self, look: tuple[str, str, bool, bool]) -> tuple[bytes, bytes]:
         affiliation, role, jid, name = look
-        blank = secrets.token_hex(16)
-        address = f"{blank}@{self._domain}"
-        card = Card(address, affiliation, role, blank, blank * jid, blank * name)
-        whole = addressed(available(card), self._domain)
-        cut = (
-            whole.before.replace(b"%", b"%%").replace(address.encode(), b"%b"),
-            whole.after.replace(b"%", b"%%").replace(blank.encode(), b"%b"),
-        )
+        domain = self._domain
+        # The gate wants a sender of our domain, which is a blank in whole here.
+        address = f"{BLANK}@{domain}"
+        card = Card(address, affiliation, role, BLANK, BLANK * jid, BLANK * name)
+        before, after = formats(available(card), domain)
+        cut = before.replace(b"%b@" + domain.encode(), b"%b"), after
         self._cut[look] = cut
         return cut

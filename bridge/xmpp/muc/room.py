@@ -1,8 +1,8 @@
 """The state of one room that we host: who is in it, and what was said last."""
 
-import hmac
+import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain, count
 
 from bridge.model.delivery import Description, Member
@@ -10,13 +10,13 @@ from bridge.model.events import Rank
 from bridge.model.places import Network, Person
 from bridge.model.records import Portal
 from bridge.xmpp.codec.names import puppet_jid
-from bridge.xmpp.codec.nicks import safe_nick, same_nick_key
+from bridge.xmpp.codec.nicks import NOBODY, safe_nick, same_nick_key
 from bridge.xmpp.codec.xml import Node
 from bridge.xmpp.gate import Addressed, addressed
 from bridge.xmpp.muc.history import History
 from bridge.xmpp.muc.presence import Card, Stencils, available, titles
 
-OCCUPANT_ID_DIGITS = 32
+OCCUPANT_ID_BYTES = 16
 
 _LOCAL_CHARS_MAX = 32
 
@@ -33,10 +33,9 @@ class Seat:
     nick: str
     name: str
     rank: Rank
-    jid: str
-    id: str = ""
+    id: str
     status: tuple[Node, ...] = ()
-    devices: list[str] = field(default_factory=list)
+    devices: tuple[str, ...] = ()
     shown: Addressed | None = None
 
 
@@ -62,7 +61,7 @@ class HostedRoom:
         self.devices: dict[str, Seat] = {}
         self.history = History(self.address, domain)
         self._domain = domain
-        self._secret = secret
+        self._digest = occupant_digest(secret, self.address)
         self._stencils = stencils
 
     def describe(self, about: Description) -> None:
@@ -88,6 +87,10 @@ class HostedRoom:
 
     def nick(self, person: Person, name: str) -> str:
         """Choose the nick of *person*, called *name*: free, and the same each time."""
+        nick = safe_nick(name, "")
+        holder = self.holder(nick)
+        if nick != NOBODY and (holder is None or holder.person == person):
+            return nick
         local = person.id.lstrip("@").partition(":")[0].partition("@")[0]
         local = safe_nick(local[:_LOCAL_CHARS_MAX], person.network.value)
         wanted = safe_nick(name, local)
@@ -103,14 +106,13 @@ class HostedRoom:
 
     def seat(self, person: Person, name: str, rank: Rank) -> Seat:
         """Give somebody of Matrix a seat."""
-        jid = puppet_jid(person.id, self._domain)
         nick = self.nick(person, name)
-        return self._sit(Seat(person, nick, name or nick, rank, jid))
+        return self._sit(person, nick, name or nick, rank)
 
     def welcome(self, person: Person, nick: str) -> Seat:
         """Give somebody of XMPP a seat under *nick*, which is free."""
         self.gone.discard(person.id)
-        return self._sit(Seat(person, nick, nick, Rank.MEMBER, person.id))
+        return self._sit(person, nick, nick, Rank.MEMBER)
 
     def rename(self, seat: Seat, nick: str, name: str) -> None:
         """Let *seat* go by *nick*, which is its own or free."""
@@ -131,8 +133,19 @@ class HostedRoom:
     def enter(self, seat: Seat, device: str) -> None:
         """Let *device* listen at *seat*."""
         if device not in self.devices:
-            seat.devices.append(device)
+            seat.devices = (*seat.devices, device)
             self.devices[device] = seat
+
+    def part(self, seat: Seat, device: str) -> None:
+        """Let *device* no longer listen."""
+        del self.devices[device]
+        seat.devices = tuple(known for known in seat.devices if known != device)
+
+    def jid(self, seat: Seat) -> str:
+        """Tell the address of *seat* outside of the room."""
+        if seat.person.network is Network.XMPP:
+            return seat.person.id
+        return puppet_jid(seat.person.id, self._domain)
 
     def card(self, seat: Seat) -> Card:
         """Tell what others see of *seat*: JIDs only where all may know them."""
@@ -143,7 +156,7 @@ class HostedRoom:
             affiliation,
             role,
             seat.id,
-            "" if self.public else seat.jid,
+            "" if self.public else self.jid(seat),
             seat.name if seat.name != seat.nick else "",
             seat.status,
         )
@@ -158,14 +171,26 @@ class HostedRoom:
                 seat.shown = self._stencils.available(card)
         return seat.shown
 
-    def _sit(self, seat: Seat) -> Seat:
-        seat.id = occupant_id(self._secret, self.address, seat.person.id)
-        self.seats[same_nick_key(seat.nick)] = seat
-        self.people[seat.person.id] = seat
+    def _sit(self, person: Person, nick: str, name: str, rank: Rank) -> Seat:
+        digest = self._digest.copy()
+        digest.update(person.id.encode())
+        seat = Seat(person, nick, name, rank, digest.hexdigest())
+        self.seats[same_nick_key(nick)] = seat
+        self.people[person.id] = seat
         return seat
 
 
+def occupant_digest(secret: bytes, room: str) -> "hashlib.blake2s":
+    """Begin to name people in *room*: for good, and in this room only.
+
+    XEP-0421 §4 asks for ids that nobody can trace; a keyed hash gives them.
+    """
+    key = hashlib.sha256(secret).digest()
+    return hashlib.blake2s(f"{room}\0".encode(), key=key, digest_size=OCCUPANT_ID_BYTES)
+
+
 def occupant_id(secret: bytes, room: str, person: str) -> str:
-    """Name *person* for good, in this *room* only (XEP-0421 §4)."""
-    source = f"{room}\0{person}".encode()
-    return hmac.digest(secret, source, "sha256").hex()[:OCCUPANT_ID_DIGITS]
+    """Name *person* in *room*."""
+    digest = occupant_digest(secret, room)
+    digest.update(person.encode())
+    return digest.hexdigest()

@@ -283,11 +283,12 @@ def message(person: Person, words: str, name: str = "", number: int = 1) -> Mess
 
 def parsed(data: bytes) -> list[Element]:
     """Read stanzas as a server would."""
-    parser = XMLPullParser(("start", "end"))
+    parser: XMLPullParser[Element] = XMLPullParser(("end",))
     parser.feed(f"<stream xmlns='{STREAM}'>".encode())
     parser.feed(data)
     parser.feed(b"</stream>")
-    *_, (_, root) = parser.read_events()
+    *_, root = (event[1] for event in parser.read_events())
+    assert isinstance(root, Element)
     return list(root)
 
 
