@@ -1,12 +1,11 @@
-"""The port ``Store`` in dictionaries; the contract suite holds it to the real ones."""
+"""A store that lives in a dict; *disk* is what survives when it is opened again."""
 
 import asyncio
-import itertools
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import TypeVar
+from dataclasses import dataclass, field
+from typing import TypeVar, cast
 
-from bridge.core.ports import Unit
+from bridge.core.ports import StoreUnavailableError, Unit
 from bridge.model.delivery import Parcel, Taken
 from bridge.model.places import Network, Room
 from bridge.model.records import Record
@@ -14,88 +13,117 @@ from bridge.model.records import Record
 R = TypeVar("R", bound=Record)
 
 
-class FakeStore:
-    """Remembers as long as the test runs."""
+@dataclass
+class Disk:
+    """What was committed."""
 
-    def __init__(self) -> None:
-        self._numbers = itertools.count(100)
-        self._known: set[tuple[Network, str]] = set()
-        self._inbox: dict[int, Taken] = {}
-        self._outbox: dict[int, Parcel] = {}
-        self._kept: dict[int, Parcel] = {}
-        self._records: dict[tuple[object, ...], Record] = {}
+    number: int = 0
+    known: set[tuple[Network, str]] = field(default_factory=set)
+    inbox: dict[int, Taken] = field(default_factory=dict)
+    outbox: dict[int, Parcel] = field(default_factory=dict)
+    kept: dict[int, Parcel] = field(default_factory=dict)
+    records: dict[tuple[object, ...], Record] = field(default_factory=dict)
+
+
+class FakeStore:
+    """The port ``Store`` in memory; *broken* makes it fail as if the disk were full."""
+
+    def __init__(self, disk: Disk | None = None) -> None:
+        self.disk = disk or Disk()
+        self.broken = False
+        self.units: list[Unit] = []
 
     def number(self) -> int:
-        return next(self._numbers)
+        self.disk.number += 1
+        return self.disk.number
 
     def commit(self, unit: Unit) -> "asyncio.Future[frozenset[int]]":
-        known = frozenset(taken.seq for taken in unit.take if not self._take(taken))
-        for seq in unit.done:
-            self._inbox.pop(seq, None)
-        for parcel in unit.parcels:
-            self._outbox[parcel.id] = parcel
-        for parcel in unit.sent:
-            self._outbox.pop(parcel.id, None)
-            if parcel.wire.archived:
-                self._kept[parcel.id] = replace(parcel)
-        for record in unit.put:
-            self._records[_key(record)] = record
-        for record in unit.drop:
-            self._records.pop(_key(record), None)
-        future: asyncio.Future[frozenset[int]] = (
-            asyncio.get_running_loop().create_future()
-        )
-        future.set_result(known)
-        return future
-
-    def _take(self, taken: Taken) -> bool:
-        key = (taken.arrival.room.network, taken.arrival.key)
-        if key in self._known:
-            return False
-        self._known.add(key)
-        self._inbox[taken.seq] = taken
-        return True
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[frozenset[int]] = loop.create_future()
+        if unit == Unit():
+            answer.set_result(frozenset())
+        else:
+            loop.call_soon(self._commit, unit, answer)
+        return answer
 
     async def load(self, kind: type[R]) -> Sequence[R]:
-        return [record for record in self._records.values() if isinstance(record, kind)]
+        return [one for one in self.disk.records.values() if isinstance(one, kind)]
 
     async def find(self, kind: type[R], *key: object) -> R | None:
-        record = self._records.get((kind, *key))
-        return record if isinstance(record, kind) else None
+        return cast("R | None", self.disk.records.get((kind, *key)))
 
     async def rooms_waiting(self) -> Sequence[Room]:
-        return list({taken.arrival.room: None for taken in self._inbox.values()})
+        return list({taken.arrival.room for taken in self.disk.inbox.values()})
 
     async def waiting(
         self, rooms: Sequence[Room], after: int, limit: int
     ) -> Sequence[Taken]:
-        return [
-            taken
-            for seq, taken in sorted(self._inbox.items())
-            if seq > after and taken.arrival.room in rooms
-        ][:limit]
+        inbox = self.disk.inbox
+        seqs = (
+            s for s in sorted(inbox) if s > after and inbox[s].arrival.room in rooms
+        )
+        return [inbox[seq] for seq in seqs][:limit]
 
     async def lanes_pending(self) -> Sequence[tuple[Network, str]]:
-        return list({(p.network, p.lane): None for p in self._outbox.values()})
+        return list({(one.network, one.lane) for one in self.disk.outbox.values()})
 
     async def pending(
         self, network: Network, lane: str, after: int, limit: int
     ) -> Sequence[Parcel]:
-        return [
-            parcel
-            for number, parcel in sorted(self._outbox.items())
-            if number > after and (parcel.network, parcel.lane) == (network, lane)
-        ][:limit]
+        found = _of_lane(self.disk.outbox, network, lane)
+        return [parcel for parcel in found if parcel.id > after][:limit]
 
     async def archive(
         self, network: Network, lane: str, limit: int
     ) -> Sequence[Parcel]:
-        return [
-            parcel
-            for _, parcel in sorted(self._kept.items())
-            if (parcel.network, parcel.lane) == (network, lane)
-        ][-limit:]
+        return _of_lane(self.disk.kept, network, lane)[-limit:]
+
+    async def counts(self) -> dict[str, int]:
+        return {"waiting": len(self.disk.inbox), "pending": len(self.disk.outbox)}
+
+    async def close(self) -> None:
+        self.broken = True
+
+    def _commit(self, unit: Unit, answer: "asyncio.Future[frozenset[int]]") -> None:
+        if self.broken:
+            answer.set_exception(StoreUnavailableError("the disk is full"))
+            return
+        try:
+            for taken in unit.take:
+                taken.arrival.key.encode()
+        except UnicodeEncodeError as error:
+            answer.set_exception(error)
+            return
+        self.units.append(unit)
+        answer.set_result(frozenset(t.seq for t in unit.take if not self._take(t)))
+        self._move(unit)
+        for record in unit.put:
+            self.disk.records[_key(record)] = record
+        for record in unit.drop:
+            self.disk.records.pop(_key(record), None)
+
+    def _take(self, taken: Taken) -> bool:
+        key = (taken.arrival.room.network, taken.arrival.key)
+        new = key not in self.disk.known
+        if new:
+            self.disk.known.add(key)
+            self.disk.inbox[taken.seq] = taken
+        return new
+
+    def _move(self, unit: Unit) -> None:
+        for seq in unit.done:
+            self.disk.inbox.pop(seq, None)
+        for parcel in unit.parcels:
+            self.disk.outbox[parcel.id] = parcel
+        for parcel in unit.sent:
+            if self.disk.outbox.pop(parcel.id, None) and parcel.wire.archived:
+                self.disk.kept[parcel.id] = parcel
 
 
 def _key(record: Record) -> tuple[object, ...]:
     return (type(record), *(getattr(record, name) for name in record.KEY))
+
+
+def _of_lane(box: dict[int, Parcel], network: Network, lane: str) -> list[Parcel]:
+    found = (box[number] for number in sorted(box))
+    return [one for one in found if (one.network, one.lane) == (network, lane)]

@@ -5,11 +5,13 @@ back, once per row. So a statement names up to ``ROWS_MAX`` rows, in sizes that 
 powers of two: few enough for the driver to keep each of them prepared.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from sqlalchemy import Connection, Dialect, Table, bindparam
+from sqlalchemy import Dialect, Table, bindparam
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.sql.expression import ColumnElement, Executable
+from sqlalchemy.sql.expression import ClauseElement, ColumnElement
+
+from bridge.store.driver import Cursor
 
 ROWS_MAX = 64
 
@@ -23,48 +25,49 @@ class Bulk:
     """
 
     def __init__(
-        self, dialect: Dialect, width: int, make: Callable[[int], Executable]
+        self, dialect: Dialect, width: int, make: Callable[[int], ClauseElement]
     ) -> None:
         self._dialect = dialect
         self._width = width
         self._make = make
         self._sql: dict[int, str] = {}
 
-    def run(self, connection: Connection, values: Sequence[object]) -> int:
+    def run(self, cursor: Cursor, values: Sequence[object]) -> int:
         """Run it for the rows whose *values* stand one after another.
 
         Return how many rows it changed.
         """
         changed = 0
-        start = 0
-        size = ROWS_MAX
-        rows = len(values) // self._width
-        while rows:
-            while size > rows:
-                size //= 2
-            end = start + size * self._width
-            changed += connection.exec_driver_sql(
-                self._compiled(size), tuple(values[start:end])
-            ).rowcount
-            start = end
-            rows -= size
+        for sql, part in self._parts(values):
+            cursor.execute(sql, part)
+            changed += cursor.rowcount
         return changed
 
-    def read(self, connection: Connection, values: Sequence[object]) -> set[object]:
+    def read(self, cursor: Cursor, values: Sequence[object]) -> set[object]:
         """Run it, a query of one column, and return all it finds."""
         found: set[object] = set()
-        step = ROWS_MAX * self._width
-        for start in range(0, len(values), step):
-            part = tuple(values[start : start + step])
-            sql = self._compiled(len(part) // self._width)
-            found.update(connection.exec_driver_sql(sql, part).scalars())
+        for sql, part in self._parts(values):
+            cursor.execute(sql, part)
+            found.update(row[0] for row in cursor.fetchall())
         return found
 
-    def _compiled(self, rows: int) -> str:
-        sql = self._sql.get(rows)
-        if sql is None:
-            compiled = self._make(rows).compile(dialect=self._dialect)  # type: ignore[attr-defined]
-            sql = self._sql[rows] = str(compiled)
+    def _parts(
+        self, values: Sequence[object]
+    ) -> Iterator[tuple[str, Sequence[object]]]:
+        size = ROWS_MAX
+        start = 0
+        while start < len(values):
+            while start + size * self._width > len(values):
+                size //= 2
+            end = start + size * self._width
+            yield self._sql.get(size) or self._compile(size), values[start:end]
+            start = end
+
+    def _compile(self, rows: int) -> str:
+        compiled = self._make(rows).compile(
+            dialect=self._dialect, compile_kwargs={"render_postcompile": True}
+        )
+        sql = self._sql[rows] = str(compiled)
         return sql
 
 

@@ -1,4 +1,4 @@
-"""Opens connections: the one place that knows how SQLite and PostgreSQL differ there."""
+"""Opens connections, as each of SQLite and PostgreSQL wants it."""
 
 import os
 from pathlib import Path

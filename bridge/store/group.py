@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import chain
 
 from bridge.core.ports import Unit
+from bridge.model.places import Network
 from bridge.model.records import Portal, Record
 from bridge.store import inbox, outbox
 from bridge.store.records import SHELVES
@@ -48,11 +49,16 @@ class Group:
         for record in unit.put:
             shelf = SHELVES[type(record)]
             self._changes(type(record))[shelf.key(record)] = shelf.row(record)
-        for record in unit.drop:
+        if unit.drop:
+            self._drop(unit.drop)
+
+    def _drop(self, records: Sequence[Record]) -> None:
+        for record in records:
             self._changes(type(record))[SHELVES[type(record)].key(record)] = None
             if isinstance(record, Portal):
                 # Nobody can come into this room any more and read its history.
-                self.closed_lanes.append(str(record.id))
+                for network in Network:
+                    self.closed_lanes += (network.value, str(record.id))
 
     def put(self, kind: type[Record]) -> list[object]:
         """Return the rows that are put."""

@@ -4,13 +4,17 @@ from collections.abc import Sequence
 
 from sqlalchemy import (
     Connection,
+    Delete,
     Dialect,
     Row,
     Select,
+    and_,
     bindparam,
     delete,
     func,
+    literal_column,
     null,
+    or_,
     select,
     true,
     update,
@@ -19,6 +23,7 @@ from sqlalchemy import (
 from bridge.model.delivery import Parcel, Wire
 from bridge.model.places import Network, PortalId
 from bridge.store.bulk import Bulk, among, insert
+from bridge.store.driver import Cursor
 from bridge.store.schema import is_kept, is_pending, outbox
 from bridge.store.seal import Seal
 
@@ -58,17 +63,6 @@ _ARCHIVE = (
     .order_by(outbox.c.id.desc())
     .limit(bindparam("limit"))
 )
-_PRUNE = delete(outbox).where(
-    is_kept,
-    *_of_lane,
-    outbox.c.id
-    <= select(outbox.c.id)
-    .where(is_kept, *_of_lane)
-    .order_by(outbox.c.id.desc())
-    .limit(1)
-    .offset(KEPT_MAX)
-    .scalar_subquery(),
-)
 
 
 class OutboxWrites:
@@ -93,24 +87,43 @@ class OutboxWrites:
                 .where(among(outbox.c.id, rows))
             ),
         )
-        self.forget = Bulk(
-            dialect,
-            1,
-            lambda rows: delete(outbox).where(
-                is_kept,
-                outbox.c.network.in_([network.value for network in Network]),
-                among(outbox.c.lane, rows),
-            ),
-        )
+        self.forget = Bulk(dialect, 2, _forget)
+        self._prune = Bulk(dialect, 4, lambda _: _prune())
         self._since_prune: dict[tuple[str, str], int] = {}
 
-    def prune(self, connection: Connection, network: str, lane: str) -> None:
+    def prune(self, cursor: Cursor, lane: tuple[str, str]) -> None:
         """Note that a lane has kept one more; now and then, delete its oldest."""
-        count = self._since_prune.get((network, lane), PRUNE_EVERY) + 1
-        if count > PRUNE_EVERY:
-            connection.execute(_PRUNE, {"network": network, "lane": lane})
-            count = 0
-        self._since_prune[network, lane] = count
+        kept = self._since_prune.get(lane, PRUNE_EVERY) + 1
+        if kept > PRUNE_EVERY:
+            self._prune.run(cursor, (*lane, *lane))
+            kept = 0
+        self._since_prune[lane] = kept
+
+
+def _forget(rows: int) -> Delete:
+    """Delete what *rows* lanes, each by its network and its name, have kept."""
+    lanes = (
+        and_(
+            outbox.c.network == bindparam(f"network_{row}"),
+            outbox.c.lane == bindparam(f"lane_{row}"),
+        )
+        for row in range(rows)
+    )
+    return delete(outbox).where(is_kept, or_(*lanes))
+
+
+def _prune() -> Delete:
+    """Delete what a lane keeps beyond ``KEPT_MAX``; its name is asked for twice."""
+    newest = (
+        select(outbox.c.id)
+        .where(is_kept, *_of_lane)
+        .order_by(outbox.c.id.desc())
+        .limit(literal_column("1"))
+        .offset(literal_column(str(KEPT_MAX)))
+    )
+    return delete(outbox).where(
+        is_kept, *_of_lane, outbox.c.id <= newest.scalar_subquery()
+    )
 
 
 def values(parcel: Parcel, seal: Seal) -> tuple[object, ...]:

@@ -9,8 +9,8 @@ from sqlalchemy import URL, Connection
 from sqlalchemy.exc import DBAPIError
 
 from bridge.core.ports import StoreUnavailableError
+from bridge.store.driver import reason
 from bridge.store.engine import reader_engine
-from bridge.store.faults import reason
 
 T = TypeVar("T")
 

@@ -1,7 +1,5 @@
 """The newest aliases: what people answer to is mostly what was just said."""
 
-from collections.abc import Iterable
-
 from bridge.core.ports import Unit
 from bridge.model.records import Alias
 
@@ -33,8 +31,3 @@ class Recent:
                 self._aliases.pop((record.network, record.ref), None)
         while len(self._aliases) > RECENT_MAX:
             del self._aliases[next(iter(self._aliases))]
-
-    def note_all(self, units: Iterable[Unit]) -> None:
-        """Take note of units that were committed, in order."""
-        for unit in units:
-            self.note(unit)

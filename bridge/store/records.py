@@ -4,7 +4,7 @@ import enum
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from operator import attrgetter
-from typing import Generic, TypeVar, cast, get_args, get_type_hints
+from typing import Any, Generic, TypeVar, cast, get_args, get_type_hints
 
 from sqlalchemy import (
     Boolean,
@@ -17,13 +17,14 @@ from sqlalchemy import (
     bindparam,
     select,
 )
+from sqlalchemy.types import TypeEngine
 
 from bridge.model.records import Record
 from bridge.store.schema import Number, metadata
 
 R = TypeVar("R", bound=Record)
 
-_COLUMN_TYPES = {str: Text(), int: Number, bool: Boolean()}
+_COLUMN_TYPES: dict[type, TypeEngine[Any]] = {str: Text(), int: Number, bool: Boolean()}
 
 
 class Shelf(Generic[R]):
@@ -110,4 +111,4 @@ SHELVES: dict[type[Record], Shelf[Record]] = {
 
 def shelf(kind: type[R]) -> Shelf[R]:
     """Return the shelf of *kind*."""
-    return cast("Shelf[R]", SHELVES[kind])
+    return cast("Shelf[R]", SHELVES[cast("type[Record]", kind)])

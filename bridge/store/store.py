@@ -9,6 +9,7 @@ from bridge.model.delivery import Parcel, Taken
 from bridge.model.places import Network, Room
 from bridge.model.records import Alias, Record
 from bridge.store import inbox, outbox
+from bridge.store.commits import Commits
 from bridge.store.database import Database
 from bridge.store.engine import parse
 from bridge.store.reader import Reader
@@ -29,8 +30,9 @@ class SqlStore:
         self._reader = reader
         self._seal = seal
         self._recent = Recent()
-        self._writer = Writer(database.write)
-        self.number = database.numbers.take
+        commits = Commits(database, seal)
+        self._writer = Writer(commits.write)
+        self.number = commits.numbers.take
 
     @classmethod
     async def open(cls, url: str, key: bytes) -> "SqlStore":

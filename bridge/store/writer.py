@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 
 from bridge.core.ports import StoreUnavailableError, Unit
-from bridge.store.database import Result
+from bridge.store.commits import Result
 
 logger = logging.getLogger(__name__)
 

@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, Dialect, and_, bindparam, delete, or_
-from sqlalchemy.sql.expression import ColumnElement, Executable
+from sqlalchemy import Dialect, and_, bindparam, delete, or_, update
+from sqlalchemy.sql.expression import ClauseElement, ColumnElement
 
 from bridge.model.records import Record
 from bridge.store.bulk import Bulk, insert
+from bridge.store.driver import Cursor
 from bridge.store.group import Group
 from bridge.store.inbox import InboxWrites
 from bridge.store.outbox import OutboxWrites
 from bridge.store.records import SHELVES, Shelf
+from bridge.store.schema import instance
 
 
 class Writes:
@@ -19,58 +21,65 @@ class Writes:
     def __init__(self, dialect: Dialect) -> None:
         self._inbox = InboxWrites(dialect)
         self._outbox = OutboxWrites(dialect)
+        self._reserve = Bulk(
+            dialect,
+            1,
+            lambda _: update(instance).values(reserved=bindparam("reserved")),
+        )
         self._put = {kind: _put(dialect, shelf) for kind, shelf in SHELVES.items()}
         self._drop = {kind: _drop(dialect, shelf) for kind, shelf in SHELVES.items()}
 
-    def run(self, connection: Connection, group: Group) -> frozenset[int]:
+    def run(self, cursor: Cursor, group: Group) -> frozenset[int]:
         """Write *group*; return the seqs of arrivals that were known already."""
-        known = self._run_inbox(connection, group)
-        self._run_outbox(connection, group)
+        known = self._run_inbox(cursor, group)
+        self._run_outbox(cursor, group)
         for kind in group.records:
-            self._run_records(connection, group, kind)
+            self._run_records(cursor, group, kind)
         return known
 
-    def forget(self, connection: Connection, seqs: Sequence[int]) -> None:
+    def forget(self, cursor: Cursor, seqs: Sequence[int]) -> None:
         """Delete arrivals whose senders were told that they are not taken."""
-        self._inbox.forget.run(connection, seqs)
+        self._inbox.forget.run(cursor, seqs)
 
-    def _run_inbox(self, connection: Connection, group: Group) -> frozenset[int]:
+    def reserve(self, cursor: Cursor, reserved: int) -> None:
+        """Note that all numbers up to *reserved* may be in use."""
+        self._reserve.run(cursor, (reserved,))
+
+    def _run_inbox(self, cursor: Cursor, group: Group) -> frozenset[int]:
         known: frozenset[int] = frozenset()
         if group.take:
-            taken = self._inbox.take.run(connection, group.take)
+            taken = self._inbox.take.run(cursor, group.take)
             if taken != len(group.seqs):
-                present = self._inbox.present.read(connection, group.seqs)
+                present = self._inbox.present.read(cursor, group.seqs)
                 known = frozenset(seq for seq in group.seqs if seq not in present)
         if group.done:
-            self._inbox.done.run(connection, group.done)
+            self._inbox.done.run(cursor, group.done)
         return known
 
-    def _run_outbox(self, connection: Connection, group: Group) -> None:
+    def _run_outbox(self, cursor: Cursor, group: Group) -> None:
         if group.send:
-            self._outbox.send.run(connection, group.send)
+            self._outbox.send.run(cursor, group.send)
         if group.sent:
-            self._outbox.sent.run(connection, group.sent)
+            self._outbox.sent.run(cursor, group.sent)
         if group.keep:
-            self._outbox.keep.run(connection, group.keep)
-            for network, lane in group.kept_lanes:
-                self._outbox.prune(connection, network, lane)
+            self._outbox.keep.run(cursor, group.keep)
+            for lane in group.kept_lanes:
+                self._outbox.prune(cursor, lane)
         if group.closed_lanes:
-            self._outbox.forget.run(connection, group.closed_lanes)
+            self._outbox.forget.run(cursor, group.closed_lanes)
 
-    def _run_records(
-        self, connection: Connection, group: Group, kind: type[Record]
-    ) -> None:
+    def _run_records(self, cursor: Cursor, group: Group, kind: type[Record]) -> None:
         if rows := group.put(kind):
-            self._put[kind].run(connection, rows)
+            self._put[kind].run(cursor, rows)
         if keys := group.drop(kind):
-            self._drop[kind].run(connection, keys)
+            self._drop[kind].run(cursor, keys)
 
 
 def _put(dialect: Dialect, shelf: Shelf[Record]) -> Bulk:
     key = shelf.kind.KEY
     rest = [name for name in shelf.names if name not in key]
 
-    def make(rows: int) -> Executable:
+    def make(rows: int) -> ClauseElement:
         statement = insert(dialect, shelf.table, shelf.names, rows)
         return statement.on_conflict_do_update(
             index_elements=key,

@@ -26,7 +26,7 @@ def upgrade() -> None:
 def _make_inbox() -> None:
     op.create_table(
         "inbox",
-        _number("seq", primary_key=True, autoincrement=False),
+        _number("seq", primary_key=True),
         _text("network"),
         _text("key"),
         _text("room"),
@@ -46,7 +46,7 @@ def _make_inbox() -> None:
 def _make_outbox() -> None:
     op.create_table(
         "outbox",
-        _number("id", primary_key=True, autoincrement=False),
+        _number("id", primary_key=True),
         _text("network"),
         _text("lane"),
         _text("key"),
@@ -81,14 +81,16 @@ def _make_own() -> None:
 def _make_portal() -> None:
     op.create_table(
         "portal",
-        _number("id", primary_key=True, autoincrement=False),
+        _number("id", primary_key=True),
         *(_text(name) for name in ("kind", "matrix", "xmpp", "agent")),
         *(_text(name) for name in ("alias", "name", "topic", "via")),
         _flag("encrypted"),
     )
 
 
-def _make(name: str, key: tuple[str, ...], *others: "str | sa.Column[object]") -> None:
+def _make(
+    name: str, key: tuple[str, ...], *others: "str | sa.Column[bool] | sa.Column[int]"
+) -> None:
     op.create_table(
         name,
         *(_text(part, primary_key=True) for part in key),
@@ -97,13 +99,19 @@ def _make(name: str, key: tuple[str, ...], *others: "str | sa.Column[object]") -
     )
 
 
-def _text(name: str, **options: bool) -> "sa.Column[object]":
-    return sa.Column(name, sa.Text, nullable=False, **options)
+def _text(name: str, *, primary_key: bool = False) -> "sa.Column[str]":
+    return sa.Column(name, sa.Text, nullable=False, primary_key=primary_key)
 
 
-def _number(name: str, **options: bool) -> "sa.Column[object]":
-    return sa.Column(name, NUMBER, nullable=False, **options)
+def _number(name: str, *, primary_key: bool = False) -> "sa.Column[int]":
+    return sa.Column(
+        name,
+        NUMBER,
+        nullable=False,
+        primary_key=primary_key,
+        autoincrement=False,  # the numbers are ours
+    )
 
 
-def _flag(name: str) -> "sa.Column[object]":
+def _flag(name: str) -> "sa.Column[bool]":
     return sa.Column(name, sa.Boolean, nullable=False)

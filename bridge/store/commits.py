@@ -1,0 +1,122 @@
+"""Writes units, a group of them in one transaction, and says what became of each."""
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from bridge.core.ports import StoreUnavailableError, Unit
+from bridge.store.database import Database
+from bridge.store.driver import Cursor, Faults, reason
+from bridge.store.errors import RejectedError
+from bridge.store.group import Group
+from bridge.store.numbers import Numbers
+from bridge.store.seal import Seal
+from bridge.store.writes import Writes
+
+logger = logging.getLogger(__name__)
+
+ATTEMPT_PAUSES_S = (0.0, 0.05, 0.25)
+
+Result = frozenset[int] | Exception
+
+
+class Commits:
+    """The only way to change an open database; used by one thread at a time."""
+
+    def __init__(self, database: Database, seal: Seal) -> None:
+        self._database = database
+        self._seal = seal
+        self._writes = Writes(database.dialect)
+        self._faults = Faults(database.dialect)
+        self._reserved = database.reserved
+        self._doubtful: set[int] = set()
+        self._available = True
+        self.numbers = Numbers(database.reserved)
+
+    def write(self, units: Sequence[Unit]) -> Sequence[Result]:
+        """Write *units*; return for each the known seqs, or why it failed."""
+        why = ""
+        for pause_s in ATTEMPT_PAUSES_S:
+            if pause_s:
+                time.sleep(pause_s)
+            try:
+                results = self._attempt(units)
+            except self._faults.database as error:
+                why = reason(error)
+                self._database.disconnect()
+            else:
+                self._note_available()
+                return results
+        self._note_unavailable(why)
+        return [StoreUnavailableError(why) for _ in units]
+
+    def _attempt(self, units: Sequence[Unit]) -> Sequence[Result]:
+        try:
+            group = Group(units, self._seal)
+            with self._transaction(group.seqs) as cursor:
+                known = self._writes.run(cursor, group)
+        except Exception as error:
+            if not self._faults.is_of_unit(error):
+                raise
+            return self._write_apart(units)
+        if not known:
+            return [known] * len(units)
+        return [known.intersection(taken.seq for taken in u.take) for u in units]
+
+    def _write_apart(self, units: Sequence[Unit]) -> Sequence[Result]:
+        """Write what can be written, in the order in which it was handed in."""
+        seqs = [taken.seq for unit in units for taken in unit.take]
+        with self._transaction(seqs) as cursor:
+            return [self._write_one(cursor, unit) for unit in units]
+
+    def _write_one(self, cursor: Cursor, unit: Unit) -> Result:
+        cursor.execute("SAVEPOINT unit", ())
+        try:
+            known = self._writes.run(cursor, Group([unit], self._seal))
+        except Exception as error:
+            if not self._faults.is_of_unit(error):
+                raise
+            cursor.execute("ROLLBACK TO SAVEPOINT unit", ())
+            why = f"the database does not accept this: {reason(error)}"
+            # Only that: the rest of the error may tell what people said.
+            logger.error("a change is lost: %s", why)  # noqa: TRY400
+            return RejectedError(why)
+        cursor.execute("RELEASE SAVEPOINT unit", ())
+        return known
+
+    @contextmanager
+    def _transaction(self, seqs: Sequence[int]) -> Iterator[Cursor]:
+        connection = self._database.connected()
+        try:
+            cursor = connection.cursor()
+            self._database.begin(cursor)
+            reserved = self._prepare(cursor)
+            yield cursor
+        except BaseException:
+            connection.rollback()
+            raise
+        # If the connection breaks now, nobody knows whether this was written. We will
+        # say that it was not, so the arrivals must not lie there as known later on.
+        self._doubtful.update(seqs)
+        connection.commit()
+        self._doubtful.clear()
+        self._reserved = reserved
+
+    def _prepare(self, cursor: Cursor) -> int:
+        if self._doubtful:
+            self._writes.forget(cursor, list(self._doubtful))
+        reserved = self.numbers.to_reserve(self._reserved)
+        if reserved != self._reserved:
+            self._writes.reserve(cursor, reserved)
+        return reserved
+
+    def _note_available(self) -> None:
+        if not self._available:
+            logger.info("the database can be written again")
+            self._available = True
+
+    def _note_unavailable(self, why: str) -> None:
+        if self._available:
+            logger.error("nothing can be written: %s; see to the database", why)
+            self._available = False

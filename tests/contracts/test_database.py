@@ -1,0 +1,245 @@
+"""What the real store promises beyond its port, on SQLite and PostgreSQL."""
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Engine, NullPool, create_engine, text, update
+
+from bridge.core.ports import StoreUnavailableError, Unit
+from bridge.model.delivery import Arrival, Parcel, Taken, Wire
+from bridge.model.places import Network, PortalId, Room
+from bridge.model.records import Kind, Portal
+from bridge.store.engine import parse
+from bridge.store.errors import (
+    AlreadyRunningError,
+    RejectedError,
+    SchemaTooNewError,
+    SealError,
+)
+from bridge.store.records import SHELVES
+from bridge.store.schema import instance, metadata
+from bridge.store.store import SqlStore
+from tests.contracts.conftest import KEY
+
+ROOM = Room(Network.MATRIX, "!room:hs")
+ENOUGH = 300
+ROOT = Path(__file__).parents[2]
+
+
+def taken(store: SqlStore, key: str) -> Taken:
+    return Taken(store.number(), Arrival(ROOM, key, b"<canary/>"))
+
+
+def archived(store: SqlStore) -> Parcel:
+    wire = Wire("txn", b"<canary/>", archived=True)
+    return Parcel(store.number(), Network.XMPP, "7", wire, b"<canary/>")
+
+
+def admin_of(url: str) -> Engine:
+    """Return an engine that leaves no connection behind."""
+    return create_engine(parse(url), poolclass=NullPool)
+
+
+async def made(url: str) -> None:
+    store = await SqlStore.open(url, KEY)
+    await store.close()
+
+
+async def test_the_migrations_make_the_schema(url: str) -> None:
+    await made(url)
+
+    assert len(SHELVES) + 4 == len(metadata.tables)
+    with admin_of(url).connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+
+
+async def test_a_database_from_the_future_is_left_alone(url: str) -> None:
+    await made(url)
+    with admin_of(url).begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+
+    with pytest.raises(SchemaTooNewError, match="9999"):
+        await SqlStore.open(url, KEY)
+
+
+async def test_another_key_is_refused(url: str) -> None:
+    await made(url)
+
+    with pytest.raises(SealError, match="restore the key"):
+        await SqlStore.open(url, bytes(32))
+
+
+async def test_a_refused_store_leaves_the_database_free(url: str) -> None:
+    await made(url)
+    with pytest.raises(SealError):
+        await SqlStore.open(url, bytes(32))
+
+    await made(url)
+
+
+async def test_a_second_instance_is_refused(url: str) -> None:
+    store = await SqlStore.open(url, KEY)
+
+    with pytest.raises(AlreadyRunningError, match="another bridge"):
+        await SqlStore.open(url, KEY)
+
+    await store.close()
+
+
+async def test_each_start_is_a_new_epoch(url: str) -> None:
+    await made(url)
+    await made(url)
+
+    with admin_of(url).connect() as connection:
+        assert connection.scalar(instance.select()) == 2
+
+
+async def test_only_the_newest_of_a_lane_are_kept(url: str) -> None:
+    store = await SqlStore.open(url, KEY)
+    sent: list[Parcel] = []
+    for _ in range(10):
+        sent = [archived(store) for _ in range(50)]
+        await store.commit(Unit(parcels=sent))
+        await store.commit(Unit(sent=sent))
+
+    kept = await store.archive(Network.XMPP, "7", 999)
+
+    assert 200 <= len(kept) < 300
+    assert kept[-1].id == sent[-1].id
+    assert kept[-1].receipt == b""
+    await store.close()
+
+
+async def test_the_history_of_a_portal_goes_with_it(url: str) -> None:
+    store = await SqlStore.open(url, KEY)
+    portal = Portal(PortalId(7), Kind.HOSTED, "!room:hs", "#room#hs@bridge.hs", "@b:hs")
+    sent, pending = archived(store), archived(store)
+    await store.commit(Unit(parcels=[sent, pending], put=[portal]))
+    await store.commit(Unit(sent=[sent]))
+
+    await store.commit(Unit(drop=[portal]))
+
+    assert await store.archive(Network.XMPP, "7", 9) == []
+    assert await store.pending(Network.XMPP, "7", 0, 9) == [pending]
+    await store.close()
+
+
+async def test_what_was_handed_in_is_committed_before_the_store_closes(
+    url: str,
+) -> None:
+    store = await SqlStore.open(url, KEY)
+    answers = [store.commit(Unit(take=[taken(store, str(n))])) for n in range(1200)]
+
+    await store.close()
+
+    assert all(answer.result() == frozenset() for answer in answers)
+    with pytest.raises(StoreUnavailableError, match="closed"):
+        await store.commit(Unit(done=[1]))
+
+
+def kill_taker(url: str) -> set[str]:
+    """Start a bridge's store, kill it in full flow, and tell what it acknowledged."""
+    acknowledged = set()
+    with subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("taker.py")), url],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={"PYTHONPATH": str(ROOT)},
+    ) as child:
+        assert child.stdout is not None
+        for line in child.stdout:
+            acknowledged.add(line.strip())
+            if len(acknowledged) == ENOUGH:
+                child.kill()
+    return {line for line in acknowledged if line}
+
+
+async def test_what_was_acknowledged_survives_kill_9(url: str) -> None:
+    acknowledged = await asyncio.to_thread(kill_taker, url)
+    store = await SqlStore.open(url, KEY)
+
+    found = {one.arrival.key for one in await store.waiting([ROOM], 0, 99999)}
+
+    assert len(acknowledged) >= ENOUGH
+    assert acknowledged <= found
+    again = taken(store, "0.0")
+    assert await store.commit(Unit(take=[again])) == {again.seq}
+    await store.close()
+
+
+def look(folder: Path) -> tuple[set[int], bytes]:
+    files = list(folder.iterdir())
+    modes = {file.stat().st_mode & 0o777 for file in files}
+    return modes, b"".join(file.read_bytes() for file in files)
+
+
+async def test_what_people_said_is_nowhere_in_the_files(tmp_path: Path) -> None:
+    store = await SqlStore.open(f"sqlite:///{tmp_path}/bridge.db", KEY)
+    await store.commit(Unit(take=[taken(store, "$1")], parcels=[archived(store)]))
+
+    modes, written = await asyncio.to_thread(look, tmp_path)
+
+    assert modes == {0o600}
+    assert b"$1" in written
+    assert b"canary" not in written
+    await store.close()
+
+
+async def test_a_lost_connection_is_made_anew(postgresql_url: str) -> None:
+    store = await SqlStore.open(postgresql_url, KEY)
+    await store.load(Portal)
+    with psycopg.connect(postgresql_url, autocommit=True) as admin:
+        admin.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
+    one = taken(store, "$1")
+    assert await store.commit(Unit(take=[one])) == frozenset()
+    assert await store.waiting([ROOM], 0, 9) == [one]
+    await store.close()
+
+
+async def test_who_has_lost_the_database_to_another_writes_nothing_more(
+    postgresql_url: str,
+) -> None:
+    store = await SqlStore.open(postgresql_url, KEY)
+    with admin_of(postgresql_url).begin() as admin:
+        admin.execute(update(instance).values(epoch=instance.c.epoch + 1))
+        admin.execute(
+            text(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        )
+
+    with pytest.raises(StoreUnavailableError, match="another bridge"):
+        await store.commit(Unit(take=[taken(store, "$1")]))
+
+    await store.close()
+
+
+async def test_a_key_too_long_for_the_database_is_refused_alone(
+    postgresql_url: str,
+) -> None:
+    store = await SqlStore.open(postgresql_url, KEY)
+    key = "".join(map(chr, range(0x4E00, 0x6E00)))
+
+    good = store.commit(Unit(take=[taken(store, "$1")]))
+    with pytest.raises(RejectedError, match="maximum size"):
+        await store.commit(Unit(take=[taken(store, key)]))
+
+    assert await good == frozenset()
+    await store.close()
+
+
+async def test_a_server_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailableError, match="cannot be opened"):
+        await SqlStore.open(f"postgresql://x@/x?host={tmp_path}", KEY)
