@@ -51,7 +51,7 @@ class Bot:
         self._ghosts = ghosts
         self._presences = presences
         self._views = views
-        self._agent = agent
+        self.agent = agent
         self._blocked = blocked
 
     async def ensure(self) -> None:
@@ -93,6 +93,14 @@ class Bot:
             logger.info("room %s: the bot cannot come in: %s", room, error)
             return False
 
+    async def is_encrypted(self, room: str) -> bool:
+        """Tell whether *room*, which the bot is in, is encrypted."""
+        try:
+            about = await self._views.inside(room, self.mxid)
+        except (MatrixError, HomeserverDownError):
+            return False  # the event that made it so will tell
+        return about.encrypted
+
     def hello(self, room: str) -> Sequence[Wire]:
         """Say who the bot is, and what it is good for."""
         server = self._homeserver.server_name
@@ -109,7 +117,7 @@ class Bot:
         }
         if to:
             said["m.relates_to"] = {"m.in_reply_to": {"event_id": to}}
-        return [wire(Says(self._agent(room), room, content(said), own=True))]
+        return [wire(Says(self.agent(room), room, content(said), own=True))]
 
     async def _accept(self, place: Place, server: str) -> bool:
         await self.ensure()

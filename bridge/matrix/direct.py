@@ -15,7 +15,6 @@ from bridge.matrix.client import Homeserver, HomeserverDownError, MatrixError, j
 from bridge.matrix.codec.envelope import RawEvent, raw_event
 from bridge.matrix.ghosts import Ghosts
 from bridge.matrix.guests import DeclinedError, Guests
-from bridge.matrix.members import Members
 from bridge.matrix.patience import patiently
 from bridge.matrix.presences import Presences
 from bridge.matrix.rooms import Rooms
@@ -38,14 +37,13 @@ TOPIC = "A conversation with {person} on XMPP, through a bridge that can read it
 class Direct:
     """Rooms that a ghost makes or is asked into."""
 
-    def __init__(  # noqa: PLR0913 - a conversation begins with every part
+    def __init__(
         self,
         *,
         homeserver: Homeserver,
         ghosts: Ghosts,
         presences: Presences,
         guests: Guests,
-        members: Members,
         views: Views,
         rooms: Rooms,
     ) -> None:
@@ -54,7 +52,6 @@ class Direct:
         self._ghosts = ghosts
         self._presences = presences
         self._guests = guests
-        self._members = members
         self._views = views
         self._rooms = rooms
 

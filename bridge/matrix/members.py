@@ -10,13 +10,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 
 from bridge.matrix.client import Homeserver, HomeserverDownError, MatrixError, join
+from bridge.matrix.codec.member import clean_name
 from bridge.matrix.patience import patiently
 
 logger = logging.getLogger(__name__)
 
 NAMES_MAX = 200_000
 ROOMS_MAX = 5_000
-NAME_MAX = 100
 PATIENCE_S = 30.0
 AGAIN_S = 60.0
 
@@ -69,10 +69,8 @@ class Roster:
 
 
 def plain_name(mxid: str, name: object) -> str:
-    """Return *name*, within bounds; the MXID's localpart if it is none."""
-    if isinstance(name, str) and (known := " ".join(name[:NAME_MAX].split())):
-        return known
-    return mxid[1:].partition(":")[0]
+    """Return *name* as one line; the MXID's localpart if nothing is left of it."""
+    return clean_name(name) or mxid[1:].partition(":")[0]
 
 
 class Members:
@@ -103,6 +101,23 @@ class Members:
             self._rosters.move_to_end(room)
             return known
         return await self.load(room)
+
+    async def name(self, room: str, mxid: str) -> str:
+        """Return what *mxid*, who is or was in *room*, is called there."""
+        roster = await self.of(room)
+        if mxid in roster:
+            return roster.shown(mxid)
+        # They came and spoke while the roster was asked for, or have left since.
+        path = join("rooms", room, "state", "m.room.member", mxid)
+        try:
+            member = await self._homeserver.request("GET", path, user=self._agent(room))
+        except (MatrixError, HomeserverDownError):
+            return plain_name(mxid, "")
+        name = member.get("displayname")
+        if member.get("membership") == "join":
+            self.joined(room, mxid, name if isinstance(name, str) else "")
+            return roster.shown(mxid)
+        return plain_name(mxid, name)
 
     def known(self, room: str) -> Roster | None:
         """Return the roster of *room* if it has been asked for."""

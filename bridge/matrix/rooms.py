@@ -84,11 +84,10 @@ class Rooms:
         for event in () if isinstance(claims, Refusal) else claims:
             if claimant := self._claimant(event, muc):
                 return claimant
-        marked = names.ghost_mxid(f"{muc}/", self._server)
-        inner = marked[1:].partition(":")[0].removeprefix("_xmpp_").rstrip("=2f")
+        inside = _escaped(muc)
         for mxid in await self._members.of(room):
             localpart, _, server = mxid[1:].partition(":")
-            if inner and inner in localpart:
+            if inside in localpart:
                 return server
         return ""
 
@@ -153,9 +152,9 @@ class Rooms:
     async def _describe(self, room: str, agent: str) -> Description:
         roster = await self._members.load(room)
         about = named(await self._views.inside(room, agent))
-        ranks = await self._views.ranks(room, agent)
+        powers = await self._views.powers(room, agent)
         members = tuple(
-            Member(Person(Network.MATRIX, mxid), roster.shown(mxid), ranks.of(mxid))
+            Member(Person(Network.MATRIX, mxid), roster.shown(mxid), powers.rank(mxid))
             for mxid in roster
         )
         return Description(
@@ -228,3 +227,9 @@ class Rooms:
         if muc.casefold() not in claimed.casefold() or self._bot.mxid in ours:
             return ""
         return str(content.get("bridgebot") or event.get("sender"))[:255]
+
+
+def _escaped(muc: str) -> str:
+    """Write *muc* as it stands in the names that bridges give to its occupants."""
+    room, _, domain = muc.rpartition("@")
+    return f"{room}=40{domain}".lower()

@@ -9,7 +9,9 @@ from typing import Any, TypeVar
 import msgspec
 
 from bridge.matrix.client import Homeserver, HomeserverDownError, MatrixError, join
+from bridge.matrix.codec import member
 from bridge.model.delivery import Refusal
+from bridge.model.events import Rank
 
 T = TypeVar("T")
 
@@ -121,12 +123,26 @@ class Views:
                 raise
             return {}
 
-    async def create_event(self, room: str, user: str) -> Mapping[str, Any]:
-        """Read the event that made the room, with its sender if that can be had."""
+    async def powers(self, room: str, user: str) -> member.Powers:
+        """Ask what everybody in *room* may do, as it stands now."""
+        levels = await self.content(room, "m.room.power_levels", user)
         path = join("rooms", room, "state", "m.room.create", "")
+        # Who made the room stands only on the event, not in its content.
         query = {"format": "event"}
-        answer = await self._homeserver.request("GET", path, user=user, query=query)
-        return answer if "content" in answer else {"content": answer}
+        create = await self._homeserver.request("GET", path, user=user, query=query)
+        sender = create.get("sender")
+        maker = sender if isinstance(sender, str) else ""
+        creators = member.decode_creators(create.get("content", create), maker)
+        if not levels and maker:
+            creators |= {maker}  # where no levels are set, whoever made it has them
+        return member.decode_powers(levels, creators)
+
+    async def rank(self, room: str, mxid: str, user: str) -> Rank:
+        """Ask what *mxid* may do in *room*: nothing, if nobody tells."""
+        try:
+            return (await self.powers(room, user)).rank(mxid)
+        except (MatrixError, HomeserverDownError):
+            return Rank.GUEST
 
     async def bridges(self, room: str, user: str) -> Sequence[Mapping[str, Any]]:
         """Read what bridges say of themselves in *room* (MSC2346).

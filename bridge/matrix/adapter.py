@@ -1,0 +1,267 @@
+"""Matrix, seen from the core: puts the parts together and offers them as ports."""
+
+import logging
+from collections.abc import Sequence
+
+from typing_extensions import override
+
+from bridge.core.ports import Adapter, Host, MatrixRooms, State, Store
+from bridge.matrix.bot import Bot
+from bridge.matrix.client import Homeserver, HomeserverDownError, MatrixError
+from bridge.matrix.codec import names
+from bridge.matrix.codec.envelope import RawEvent
+from bridge.matrix.direct import Direct
+from bridge.matrix.ghosts import Ghosts
+from bridge.matrix.guests import Guests
+from bridge.matrix.inbound import Inbound, where
+from bridge.matrix.members import Members
+from bridge.matrix.membership import Memberships
+from bridge.matrix.outbound import Outbound
+from bridge.matrix.patience import Trials
+from bridge.matrix.presences import Presences
+from bridge.matrix.rooms import Rooms
+from bridge.matrix.sealed import Sealed
+from bridge.matrix.sending import Sending
+from bridge.matrix.views import Views
+from bridge.model.delivery import (
+    Arrival,
+    Delivered,
+    Description,
+    Later,
+    Outcome,
+    Parcel,
+    Refusal,
+    Route,
+    Taken,
+    Unreadable,
+    Wire,
+)
+from bridge.model.events import AnyEvent, Invite, Message
+from bridge.model.places import Network, Person, Room
+from bridge.model.records import Portal
+
+logger = logging.getLogger(__name__)
+
+
+class MatrixAdapter(Adapter, MatrixRooms):
+    """The homeserver's users and rooms, as ``Adapter`` and ``MatrixRooms``.
+
+    *bot* is the MXID of the bridge's own user. Servers in *blocked* have nobody to
+    invite it. ``start`` before anything else.
+    """
+
+    def __init__(
+        self,
+        homeserver: Homeserver,
+        store: Store,
+        bot: str,
+        blocked: frozenset[str] = frozenset(),
+    ) -> None:
+        server = homeserver.server_name
+        self._server = server
+        self._host: Host | None = None
+        self._prefix, self._suffix = f"@{names.PREFIX}", f":{server}"
+        self._ghosts = Ghosts(homeserver, store)
+        self._presences = Presences(homeserver, store, self._ghosts, self.agent)
+        self._guests = Guests(store, self._presences)
+        self._sealed = Sealed(store)
+        self._views = Views(homeserver)
+        self._members = Members(homeserver, self.agent, self.is_ours, bot)
+        self._bot = Bot(
+            mxid=bot,
+            homeserver=homeserver,
+            ghosts=self._ghosts,
+            presences=self._presences,
+            views=self._views,
+            agent=self.agent,
+            blocked=blocked,
+        )
+        self._rooms = Rooms(
+            homeserver=homeserver,
+            bot=self._bot,
+            views=self._views,
+            members=self._members,
+            presences=self._presences,
+            sealed=self._sealed,
+        )
+        self._direct = Direct(
+            homeserver=homeserver,
+            ghosts=self._ghosts,
+            presences=self._presences,
+            guests=self._guests,
+            views=self._views,
+            rooms=self._rooms,
+        )
+        memberships = Memberships(
+            bot=self._bot,
+            person=self.person,
+            portal=self._portal,
+            greet=self._greet,
+            members=self._members,
+            presences=self._presences,
+            guests=self._guests,
+        )
+        self._inbound = Inbound(
+            bot=self._bot,
+            ours=self.is_ours,
+            portal=self._portal,
+            members=self._members,
+            memberships=memberships,
+            sealed=self._sealed,
+            views=self._views,
+        )
+        self._outbound = Outbound(server, self._presences, self._sealed)
+        self._sending = Sending(
+            homeserver=homeserver,
+            ghosts=self._ghosts,
+            presences=self._presences,
+            guests=self._guests,
+            sealed=self._sealed,
+            trials=Trials(homeserver),
+        )
+
+    async def start(self, host: Host) -> None:
+        """Meet the core, remember earlier runs, and have the bot registered."""
+        self._host = host
+        await self._sealed.start()
+        await self._guests.start()
+        try:
+            await self._bot.ensure()
+        except (MatrixError, HomeserverDownError) as error:
+            logger.warning("the bot cannot be registered yet: %s", error)
+
+    def arrivals(self, events: Sequence[RawEvent]) -> list[Arrival]:
+        """Choose which of *events* the core has to keep."""
+        return self._inbound.arrivals(events)
+
+    def is_ours(self, mxid: str) -> bool:
+        """Tell whether *mxid* is a ghost of ours, or the bot."""
+        return (
+            mxid.startswith(self._prefix) and mxid.endswith(self._suffix)
+        ) or mxid == self._bot.mxid
+
+    async def person(self, mxid: str) -> str | None:
+        """Tell whose ghost *mxid* is; None if it is none of ours."""
+        if not self.is_ours(mxid) or mxid == self._bot.mxid:
+            return None
+        person = names.person_of(mxid, self._server)
+        if person is None:
+            # Too long to be written in the name: whoever made it has noted it.
+            ghost = await self._ghosts.find(mxid)
+            return ghost.person if ghost is not None else None
+        return person
+
+    async def exists(self, person: str) -> bool:
+        """Have a ghost for *person*, for whom somebody on Matrix asks."""
+        ghost = self._outbound.ghost(person)
+        try:
+            await self._ghosts.ensure(ghost, person, person)
+        except (MatrixError, HomeserverDownError) as error:
+            logger.warning("%s cannot be registered: %s", ghost, error)
+            return False
+        return True
+
+    def agent(self, room: str) -> str:
+        """Tell who of ours is in *room* for sure."""
+        portal = self._portal(room)
+        return portal.agent if portal is not None else self._bot.mxid
+
+    @property
+    @override
+    def network(self) -> Network:
+        return Network.MATRIX
+
+    @override
+    async def read(self, taken: Taken) -> AnyEvent | Unreadable | None:
+        return await self._inbound.read(taken)
+
+    @override
+    def receipt(self, event: Message) -> bytes:
+        return self._inbound.receipt(event)
+
+    @override
+    def prepare(self, event: Message, route: Route) -> Sequence[Wire] | Refusal:
+        return self._outbound.prepare(event, route)
+
+    @override
+    async def apply(self, event: State, route: Route) -> Sequence[Wire]:
+        return await self._outbound.apply(event, route)
+
+    @override
+    async def send(self, parcels: Sequence[Parcel]) -> Sequence[Outcome | Later]:
+        return await self._sending.send(parcels)
+
+    @override
+    def settle(self, receipt: bytes, outcome: Outcome) -> Sequence[Wire]:
+        told = where(receipt)
+        if told is None or isinstance(outcome, Delivered):
+            return ()
+        detail = f" ({outcome.detail})" if outcome.detail else ""
+        words = f"Not delivered: {outcome.why.value}{detail}"
+        return self._bot.notice(told.room, words, told.event)
+
+    @override
+    def notice(self, room: Room, words: str) -> Sequence[Wire]:
+        return self._bot.notice(room.address, words)
+
+    @override
+    async def enter(self, address: str, guest: Person, name: str) -> Portal | Refusal:
+        logger.info("%s asks for the Matrix room %s", guest.id, address)
+        return await self._rooms.enter(address)
+
+    @override
+    async def start_direct(
+        self, chat: Room, host: Person, guest: Person, name: str
+    ) -> Portal | Refusal:
+        if self.is_ours(guest.id):
+            return Refusal.NO_SUCH_PERSON  # from XMPP through Matrix to XMPP
+        ghost = self._outbound.ghost(host.id)
+        return await self._direct.start(chat, ghost, host, guest.id, name)
+
+    @override
+    async def accept(
+        self, invite: Invite
+    ) -> tuple[Portal, Sequence[Arrival]] | Refusal:
+        ghost = self._outbound.ghost(invite.person.id)
+        accepted = await self._direct.accept(ghost, invite)
+        if isinstance(accepted, Refusal):
+            return accepted
+        portal, missed = accepted
+        return portal, self._inbound.arrivals(missed)
+
+    @override
+    async def linkable(self, room: str) -> Portal | Refusal:
+        return await self._rooms.linkable(room)
+
+    @override
+    async def found(self, muc: str, about: Description) -> Portal | Refusal:
+        return await self._rooms.found(muc, about)
+
+    @override
+    async def describe(self, room: str) -> Description:
+        return await self._rooms.describe(room, self.agent(room))
+
+    @override
+    async def look(self, address: str) -> Description | Refusal:
+        return await self._rooms.look(address)
+
+    @override
+    async def foreign_bridge(self, room: str, muc: str) -> str:
+        return await self._rooms.foreign_bridge(room, muc)
+
+    @override
+    async def depart(self, portal: Portal) -> Sequence[Wire]:
+        return await self._rooms.depart(portal)
+
+    def _portal(self, room: str) -> Portal | None:
+        if self._host is None:
+            return None
+        return self._host.portal(Room(Network.MATRIX, room))
+
+    async def _greet(self, room: str) -> None:
+        """Say hello in a room that the bot has just been asked into."""
+        if self._host is None:
+            return
+        if await self._bot.is_encrypted(room):
+            await self._sealed.add(room)
+        self._host.later(Room(Network.MATRIX, room), self._bot.hello(room))

@@ -1,0 +1,221 @@
+"""Reads what a homeserver pushed: which of it to keep, and what it says."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from bridge.matrix.bot import Bot
+from bridge.matrix.codec import message
+from bridge.matrix.codec.envelope import RawEvent
+from bridge.matrix.codec.tolerant import decode
+from bridge.matrix.members import Members
+from bridge.matrix.membership import Memberships
+from bridge.matrix.recent import Recent
+from bridge.matrix.sealed import Sealed
+from bridge.matrix.times import sent_at
+from bridge.matrix.views import Views
+from bridge.model.delivery import Arrival, Refusal, Taken, Unreadable
+from bridge.model.events import (
+    AnyEvent,
+    Command,
+    Manner,
+    Message,
+    Subject,
+    Text,
+)
+from bridge.model.places import Network, Person, Ref, Room
+from bridge.model.records import Portal
+
+PREFIX = "!xmpp"
+COMPLAINT_EVERY_S = 3600.0
+
+_ENCRYPTION = "m.room.encryption"
+_SAID = frozenset(("m.room.message", "m.room.encrypted", "m.sticker"))
+_STATE = frozenset(("m.room.member", "m.room.topic", _ENCRYPTION))
+
+
+class Receipt(msgspec.Struct, gc=False):
+    """Where whoever sent a message is told how it fared."""
+
+    room: str
+    event: str
+    sender: str
+
+
+_encode_receipt = msgspec.json.Encoder().encode
+_decode_receipt = msgspec.json.Decoder(Receipt).decode
+
+
+class Inbound:
+    """Matrix events become events of the model.
+
+    *ours* tells whether an MXID is a ghost or the bot, *portal* finds that of a room.
+    """
+
+    def __init__(  # noqa: PLR0913 - what an event means depends on all of them
+        self,
+        *,
+        bot: Bot,
+        ours: Callable[[str], bool],
+        portal: Callable[[str], Portal | None],
+        members: Members,
+        memberships: Memberships,
+        sealed: Sealed,
+        views: Views,
+    ) -> None:
+        self._bot = bot
+        self._ours = ours
+        self._portal = portal
+        self._members = members
+        self._memberships = memberships
+        self._sealed = sealed
+        self._views = views
+        self._told: Recent[tuple[str, Refusal], float] = Recent(10_000)
+
+    def arrivals(self, events: Sequence[RawEvent]) -> list[Arrival]:
+        """Choose what to keep: nothing of ours comes back as if it were news."""
+        kept: list[Arrival] = []
+        for event in events:
+            kind = event.type
+            if kind in _SAID:
+                if event.state_key is not None:
+                    continue
+            elif kind not in _STATE or event.state_key is None:
+                continue
+            if self._ours(event.sender):
+                continue
+            if kind == _ENCRYPTION and event.state_key == "":
+                self._sealed.suspect(event.room_id)  # what is under way stops here
+            room = Room(Network.MATRIX, event.room_id)
+            kept.append(Arrival(room, event.event_id, event.raw))
+        return kept
+
+    async def read(self, taken: Taken) -> AnyEvent | Unreadable | None:
+        """Make an event of *taken*; see ``Adapter``."""
+        event = decode(taken.arrival.raw)
+        if not isinstance(event, dict):
+            return None
+        kind = event["type"]
+        if kind in _SAID:
+            return await self._said(event)
+        if kind == "m.room.member":
+            return await self._memberships.read(event)
+        if kind == _ENCRYPTION and event.get("state_key") == "":
+            await self._sealed.add(event["room_id"])
+            return None
+        return await self._titled(event)
+
+    def receipt(self, event: Message) -> bytes:
+        """Note where to answer *event*; nobody answers a notice, or bots would chat."""
+        if event.content.manner is Manner.NOTICE:
+            return b""
+        return _encode_receipt(
+            Receipt(event.room.address, event.ref.id, event.sender.id)
+        )
+
+    async def _said(
+        self, event: Mapping[str, Any]
+    ) -> Message | Command | Unreadable | None:
+        said = message.decode(event)
+        room = event["room_id"]
+        if said is None:
+            return None
+        private = self._portal(room) is None and await self._is_private(room)
+        if isinstance(said, Refusal):
+            return self._unreadable(event, said, private=private)
+        notice = said.manner is Manner.NOTICE
+        words = None if notice else _command(said)
+        if private and not notice and words is None:
+            words = said.body.plain
+        if words is not None:
+            return await self._commanded(event, words, private=private)
+        if self._portal(room) is None:
+            return None  # bridged nowhere: nobody expects an answer
+        sender = event["sender"]
+        return Message(
+            ref=Ref(Network.MATRIX, event["event_id"]),
+            room=Room(Network.MATRIX, room),
+            sender=Person(Network.MATRIX, sender),
+            sent_at=sent_at(event),
+            name=await self._members.name(room, sender),
+            content=said,
+        )
+
+    async def _is_private(self, room: str) -> bool:
+        """Tell whether one person is alone with the bot."""
+        roster = await self._members.of(room)
+        return roster.bot and len(roster) == 1
+
+    async def _commanded(
+        self, event: Mapping[str, Any], words: str, *, private: bool
+    ) -> Command:
+        room, sender = event["room_id"], event["sender"]
+        return Command(
+            ref=Ref(Network.MATRIX, event["event_id"]),
+            room=Room(Network.MATRIX, room),
+            sender=Person(Network.MATRIX, sender),
+            sent_at=sent_at(event),
+            name=await self._members.name(room, sender),
+            words=words,
+            # As things stand now, not when it was said: rights may have been taken.
+            rank=await self._views.rank(room, sender, self._bot.agent(room)),
+            private=private,
+        )
+
+    def _unreadable(
+        self, event: Mapping[str, Any], why: Refusal, *, private: bool
+    ) -> Unreadable | None:
+        room = event["room_id"]
+        if not private and self._portal(room) is None:
+            return None
+        content = event.get("content")
+        if isinstance(content, dict) and content.get("msgtype") == "m.notice":
+            return None
+        if why is not Refusal.MALFORMED and not self._may_complain(room, why):
+            return None
+        receipt = Receipt(room, event["event_id"], event["sender"])
+        return Unreadable(why, _encode_receipt(receipt))
+
+    def _may_complain(self, room: str, why: Refusal) -> bool:
+        """Tell whether *room* has not been told the same within the hour."""
+        now = time.monotonic()
+        told = self._told.get((room, why))
+        if told is not None and now - told < COMPLAINT_EVERY_S:
+            return False
+        self._told.put((room, why), now)
+        return True
+
+    async def _titled(self, event: Mapping[str, Any]) -> Subject | None:
+        content, room = event.get("content"), event["room_id"]
+        topic = content.get("topic", "") if isinstance(content, dict) else None
+        if event.get("state_key") != "" or not isinstance(topic, str):
+            return None
+        if self._portal(room) is None:
+            return None
+        return Subject(
+            ref=Ref(Network.MATRIX, event["event_id"]),
+            room=Room(Network.MATRIX, room),
+            sender=Person(Network.MATRIX, event["sender"]),
+            sent_at=sent_at(event),
+            name=await self._members.name(room, event["sender"]),
+            topic=topic,
+        )
+
+
+def where(receipt: bytes) -> Receipt | None:
+    """Read what ``Inbound.receipt`` noted; None if nobody waits."""
+    if not receipt:
+        return None
+    known: Receipt = _decode_receipt(receipt)
+    return known
+
+
+def _command(said: Text) -> str | None:
+    """Return what is asked of the bridge, if *said* asks anything."""
+    words = said.body.plain
+    if not words.startswith("!") or words[: len(PREFIX)].casefold() != PREFIX:
+        return None
+    rest = words[len(PREFIX) :]
+    return rest.strip() if not rest or rest[0].isspace() else None

@@ -1,0 +1,259 @@
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from bridge.matrix.direct import dm_alias
+from bridge.model.delivery import Refusal
+from bridge.model.events import Invite
+from bridge.model.places import Network, Person, Ref, Room
+from bridge.model.records import Kind, Portal
+from tests.homeserver import Fault
+from tests.unit.matrix.world import (
+    ALICE,
+    BOB,
+    BOT,
+    GHOST,
+    JULIET,
+    MatrixWorld,
+)
+
+CHAT = Room(Network.XMPP, "juliet@capulet.lit alice_hs@matrix.example")
+ALICE_THERE = Person(Network.MATRIX, ALICE)
+ROOM = "!theirs:hs"
+EARLY = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+async def start(matrix: MatrixWorld) -> Portal | Refusal:
+    matrix.server.profiles[ALICE] = {"displayname": "Alice"}
+    return await matrix.adapter.start_direct(CHAT, JULIET, ALICE_THERE, "Juliet")
+
+
+def asks_in(matrix: MatrixWorld, *, direct: bool = True) -> Invite:
+    """Let Alice make a room and invite Juliet's ghost."""
+    server = matrix.server
+    server.add(ROOM, ALICE, "m.room.create", {}, state_key="")
+    matrix.joins(ROOM, ALICE)
+    server.say(ROOM, ALICE, "said before")
+    invitation = {"membership": "invite", "is_direct": direct}
+    event = server.add(ROOM, ALICE, "m.room.member", invitation, state_key=GHOST)
+    server.closed.add(ROOM)
+    return Invite(
+        ref=Ref(Network.MATRIX, event["event_id"]),
+        room=Room(Network.MATRIX, ROOM),
+        sender=ALICE_THERE,
+        sent_at=EARLY,
+        person=JULIET,
+        direct=direct,
+    )
+
+
+async def test_who_writes_first_invites_to_a_room_of_two(matrix: MatrixWorld) -> None:
+    made = await start(matrix)
+
+    assert isinstance(made, Portal)
+    assert (made.kind, made.agent, made.xmpp) == (Kind.DIRECT, GHOST, CHAT.address)
+    invitation = matrix.server.rooms[made.matrix].state["m.room.member", ALICE]
+    assert invitation["content"] == {"membership": "invite", "is_direct": True}
+    assert matrix.server.profiles[GHOST] == {"displayname": "Juliet"}
+    alias = matrix.server.rooms[made.matrix].state["m.room.canonical_alias", ""]
+    assert alias["content"] == {}
+
+
+async def test_the_room_of_a_chat_is_found_again_after_a_crash(
+    matrix: MatrixWorld,
+) -> None:
+    first = await start(matrix)
+    await matrix.restarts()
+
+    assert await start(matrix) == first
+    assert len(matrix.server.asked("createRoom")) == 2
+    assert len(matrix.server.rooms) == 1
+
+
+async def test_a_guest_who_left_meanwhile_is_invited_again(matrix: MatrixWorld) -> None:
+    made = await start(matrix)
+    assert isinstance(made, Portal)
+    gone = {"membership": "leave"}
+    matrix.server.add(made.matrix, ALICE, "m.room.member", gone, state_key=ALICE)
+
+    await start(matrix)
+
+    assert matrix.server.membership(made.matrix, ALICE) == "invite"
+
+
+async def test_a_guest_who_declined_is_not_asked_at_once_again(
+    matrix: MatrixWorld,
+) -> None:
+    made = await start(matrix)
+    assert isinstance(made, Portal)
+    await matrix.adapter._guests.left(made.matrix, ALICE, declined=True)
+
+    assert await start(matrix) is Refusal.DECLINED
+
+
+async def test_a_ghost_that_was_put_out_starts_anew(matrix: MatrixWorld) -> None:
+    """Bifröst #213: after a ghost was put out nothing ever arrived again."""
+    first = await start(matrix)
+    assert isinstance(first, Portal)
+    gone = {"membership": "leave"}
+    matrix.server.add(first.matrix, ALICE, "m.room.member", gone, state_key=GHOST)
+
+    second = await start(matrix)
+
+    assert isinstance(second, Portal)
+    assert second.matrix != first.matrix
+    assert matrix.server.aliases[dm_alias(CHAT, "hs")] == second.matrix
+
+
+async def test_nobody_is_invited_who_does_not_exist(matrix: MatrixWorld) -> None:
+    nobody = Person(Network.MATRIX, "@nobody:hs")
+
+    why = await matrix.adapter.start_direct(CHAT, JULIET, nobody, "Juliet")
+
+    assert why is Refusal.NO_SUCH_PERSON
+    assert not matrix.server.rooms
+
+
+async def test_who_keeps_their_profile_to_themselves_may_exist(
+    matrix: MatrixWorld,
+) -> None:
+    hidden = {"errcode": "M_FORBIDDEN", "error": "private"}
+    matrix.server.faults.append(Fault("/profile/@alice", 403, hidden))
+
+    assert isinstance(await start(matrix), Portal)
+
+
+@pytest.mark.parametrize("guest", [GHOST, BOT])
+async def test_nobody_writes_through_matrix_to_us(
+    matrix: MatrixWorld, guest: str
+) -> None:
+    us = Person(Network.MATRIX, guest)
+
+    why = await matrix.adapter.start_direct(CHAT, JULIET, us, "Juliet")
+
+    assert why is Refusal.NO_SUCH_PERSON
+
+
+async def test_a_room_that_cannot_be_made_says_why(matrix: MatrixWorld) -> None:
+    refused = {"errcode": "M_FORBIDDEN", "error": "no rooms for you"}
+    matrix.server.faults.append(Fault("createRoom", 403, refused))
+
+    assert await start(matrix) is Refusal.NOT_ALLOWED
+
+
+async def test_a_ghost_accepts_an_invitation(matrix: MatrixWorld) -> None:
+    invite = asks_in(matrix)
+
+    accepted = await matrix.adapter.accept(invite)
+
+    assert not isinstance(accepted, Refusal)
+    assert (accepted[0].kind, accepted[0].agent) == (Kind.DIRECT, GHOST)
+    assert accepted[0].via == "hs"
+    assert matrix.server.membership(ROOM, GHOST) == "join"
+
+
+async def test_what_was_said_before_the_ghost_came_is_not_lost(
+    matrix: MatrixWorld,
+) -> None:
+    """facts B.5: events of a room to which a ghost is only invited are not pushed."""
+    invite = asks_in(matrix)
+    matrix.server.say(ROOM, ALICE, "one")
+    matrix.server.say(ROOM, GHOST, "ours")
+    matrix.server.say(ROOM, ALICE, "two")
+
+    accepted = await matrix.adapter.accept(invite)
+
+    assert not isinstance(accepted, Refusal)
+    raws = [arrival.raw.decode() for arrival in accepted[1]]
+    assert ["one" in raws[0], "two" in raws[1]] == [True, True]
+    assert len(raws) == 2
+
+
+async def test_nothing_from_before_the_invitation_crosses(matrix: MatrixWorld) -> None:
+    invite = asks_in(matrix)
+    room = matrix.server.rooms[ROOM]
+    # The invitation came over federation, and is not in the room's history here.
+    room.events.remove(room.state["m.room.member", GHOST])
+    late = datetime.now(UTC)
+    accepted = await matrix.adapter.accept(replace(invite, sent_at=late))
+
+    assert not isinstance(accepted, Refusal)
+    assert accepted[1] == []
+
+
+async def test_a_long_wait_is_read_back_page_by_page(matrix: MatrixWorld) -> None:
+    invite = asks_in(matrix)
+    for number in range(120):
+        matrix.server.say(ROOM, ALICE, f"number {number}")
+
+    accepted = await matrix.adapter.accept(invite)
+
+    assert not isinstance(accepted, Refusal)
+    assert len(accepted[1]) == 120
+    assert "number 0" in accepted[1][0].raw.decode()
+
+
+async def test_a_history_that_cannot_be_read_costs_only_itself(
+    matrix: MatrixWorld,
+) -> None:
+    invite = asks_in(matrix)
+    matrix.server.faults.append(Fault("messages", 403, {"errcode": "M_FORBIDDEN"}))
+
+    accepted = await matrix.adapter.accept(invite)
+
+    assert not isinstance(accepted, Refusal)
+    assert accepted[1] == []
+
+
+async def test_two_in_a_room_without_a_name_are_a_chat(matrix: MatrixWorld) -> None:
+    accepted = await matrix.adapter.accept(asks_in(matrix, direct=False))
+
+    assert not isinstance(accepted, Refusal)
+    assert accepted[0].kind is Kind.DIRECT
+
+
+@pytest.mark.parametrize("what", ["name", "crowd"])
+async def test_a_room_is_a_room(matrix: MatrixWorld, what: str) -> None:
+    invite = asks_in(matrix, direct=False)
+    if what == "crowd":
+        matrix.joins(ROOM, BOB)
+    else:
+        name = {"name": "The Hall"}
+        matrix.server.add(ROOM, ALICE, "m.room.name", name, state_key="")
+
+    accepted = await matrix.adapter.accept(invite)
+
+    assert not isinstance(accepted, Refusal)
+    assert accepted[0].kind is Kind.HOSTED
+
+
+async def test_a_ghost_stays_out_of_very_large_rooms(matrix: MatrixWorld) -> None:
+    invite = asks_in(matrix, direct=False)
+    name = {"name": "The Hall"}
+    matrix.server.add(ROOM, ALICE, "m.room.name", name, state_key="", size=10_000)
+
+    assert await matrix.adapter.accept(invite) is Refusal.TOO_LARGE
+    assert matrix.server.membership(ROOM, GHOST) == "leave"
+
+
+async def test_an_encrypted_chat_is_accepted_and_sealed(matrix: MatrixWorld) -> None:
+    invite = asks_in(matrix)
+    algorithm = {"algorithm": "m.megolm.v1.aes-sha2"}
+    matrix.server.add(ROOM, ALICE, "m.room.encryption", algorithm, state_key="")
+
+    accepted = await matrix.adapter.accept(invite)
+
+    assert not isinstance(accepted, Refusal)
+    assert accepted[0].encrypted
+    assert ROOM in matrix.adapter._sealed
+
+
+async def test_an_invitation_that_was_taken_back_is_not_accepted(
+    matrix: MatrixWorld,
+) -> None:
+    invite = asks_in(matrix)
+    gone = {"membership": "leave"}
+    matrix.server.add(ROOM, ALICE, "m.room.member", gone, state_key=GHOST)
+
+    assert await matrix.adapter.accept(invite) is Refusal.NOT_ALLOWED

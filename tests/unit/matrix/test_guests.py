@@ -1,0 +1,61 @@
+import pytest
+
+from bridge.matrix import guests
+from bridge.matrix.client import MatrixError
+from bridge.matrix.guests import DeclinedError
+from tests.homeserver import Fault
+from tests.unit.matrix.world import ALICE, GHOST, JULIET, MatrixWorld
+
+CHAT = "!chat:hs"
+
+
+async def with_ghost(matrix: MatrixWorld) -> None:
+    matrix.server.users.add(GHOST)
+    matrix.server.add(CHAT, GHOST, "m.room.create", {}, state_key="")
+    await matrix.adapter._presences.enter(CHAT, GHOST, JULIET.id, "Juliet")
+
+
+async def test_a_guest_who_left_is_invited_again_once(matrix: MatrixWorld) -> None:
+    await with_ghost(matrix)
+    await matrix.adapter._guests.left(CHAT, ALICE, declined=False)
+    await matrix.restarts()
+
+    await matrix.adapter._guests.recall(CHAT, GHOST)
+    await matrix.adapter._guests.recall(CHAT, GHOST)
+
+    assert matrix.server.membership(CHAT, ALICE) == "invite"
+    assert len(matrix.server.asked("invite")) == 1
+
+
+async def test_a_guest_who_declined_is_left_in_peace_for_a_while(
+    matrix: MatrixWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await with_ghost(matrix)
+    await matrix.adapter._guests.left(CHAT, ALICE, declined=True)
+    with pytest.raises(DeclinedError):
+        await matrix.adapter._guests.recall(CHAT, GHOST)
+
+    monkeypatch.setattr(guests, "PEACE_S", -1)
+    await matrix.adapter._guests.left(CHAT, ALICE, declined=True)
+    await matrix.adapter._guests.recall(CHAT, GHOST)
+
+    assert matrix.server.membership(CHAT, ALICE) == "invite"
+
+
+async def test_a_guest_who_came_back_needs_no_invitation(matrix: MatrixWorld) -> None:
+    await matrix.adapter._guests.left(CHAT, ALICE, declined=False)
+    await matrix.adapter._guests.came(CHAT)
+    await matrix.restarts()
+
+    assert CHAT not in matrix.adapter._guests
+
+
+async def test_a_guest_who_is_there_after_all_is_no_error(matrix: MatrixWorld) -> None:
+    await with_ghost(matrix)
+    there = {"errcode": "M_FORBIDDEN", "error": f"{ALICE} is already in the room."}
+    banned = {"errcode": "M_FORBIDDEN", "error": f"{ALICE} is banned from the room"}
+    matrix.server.faults += [Fault("invite", 403, there), Fault("invite", 403, banned)]
+
+    await matrix.adapter._guests.invite(CHAT, GHOST, ALICE)
+    with pytest.raises(MatrixError):
+        await matrix.adapter._guests.invite(CHAT, GHOST, ALICE)
