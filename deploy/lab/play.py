@@ -9,9 +9,10 @@ from xml.etree.ElementTree import Element
 from deploy.lab.gateway import XmppServer
 from deploy.lab.heard import Heard, NotHeardError
 from deploy.lab.matrix_people import MatrixPerson, MatrixRefusedError
+from deploy.lab.stanzas import resource
 from deploy.lab.synapse import Synapse
 from deploy.lab.words import say
-from deploy.lab.xmpp_people import Cast, XmppPerson, resource
+from deploy.lab.xmpp_people import Cast, XmppPerson
 
 PASSWORD = "demo"
 FIRST_S = 30.0

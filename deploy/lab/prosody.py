@@ -47,6 +47,7 @@ Component {muc} "muc"
     muc_room_allow_persistent = true
     muc_room_default_persistent = true
     muc_room_locking = false
+    max_history_messages = 1000
 
 Component {bridge}
     component_secret = {secret}

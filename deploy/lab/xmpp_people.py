@@ -15,45 +15,20 @@ from xml.etree.ElementTree import Element, SubElement
 from deploy.lab.gateway import XmppServer
 from deploy.lab.heard import PATIENCE_S, Ears, Heard, NotHeardError
 from deploy.lab.ports import HOST
+from deploy.lab.stanzas import (
+    MAM,
+    MUC,
+    RSM,
+    SELF,
+    bare,
+    condition,
+    heard,
+    ping,
+    resource,
+    statuses,
+    tag,
+)
 from deploy.lab.venvs import ROOT
-
-CLIENT = "jabber:client"
-MUC = "http://jabber.org/protocol/muc"
-MUC_USER = f"{MUC}#user"
-MUC_OWNER = f"{MUC}#owner"
-MUC_ADMIN = f"{MUC}#admin"
-DISCO_INFO = "http://jabber.org/protocol/disco#info"
-STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"
-SELF = "110"
-
-
-def bare(jid: str) -> str:
-    """Return a JID without its resource."""
-    return jid.partition("/")[0]
-
-
-def resource(jid: str) -> str:
-    """Return the resource of a JID: in a room, the nick."""
-    return jid.partition("/")[2]
-
-
-def tag(name: str, namespace: str = CLIENT) -> str:
-    """Return a name as ElementTree writes it."""
-    return f"{{{namespace}}}{name}"
-
-
-def condition(stanza: Element) -> str:
-    """Name the error of a stanza; empty if it is none."""
-    error = stanza.find(tag("error"))
-    if error is None:
-        return ""
-    return next((c.tag.rpartition("}")[2] for c in error if STANZAS in c.tag), "?")
-
-
-def statuses(presence: Element) -> set[str]:
-    """Return the status codes of a presence of a room."""
-    path = f"{tag('x', MUC_USER)}/{tag('status', MUC_USER)}"
-    return {status.get("code", "") for status in presence.findall(path)}
 
 
 @dataclass(slots=True)
@@ -161,6 +136,7 @@ class XmppPerson:
         self.count = self._ears.count
         self.until = self._ears.until
         self._answers: dict[str, Element] = {}
+        self._archived: list[Heard] = []
 
     @property
     def full(self) -> str:
@@ -187,6 +163,16 @@ class XmppPerson:
     async def log_out(self) -> None:
         """Go offline."""
         await self._cast.order(self.full, "logout")
+        await self.until(lambda: self.state == "offline" or None, "the end")
+
+    async def comes_back(self) -> None:
+        """Log in again, once it is known that the connection has ended."""
+        await self.until(lambda: self.state == "offline" or None, "the end")
+        await self.log_in()
+
+    async def vanishes(self) -> None:
+        """Break the connection without a word."""
+        await self._cast.order(self.full, "vanish")
         await self.until(lambda: self.state == "offline" or None, "the end")
 
     async def send(self, stanza: Element) -> str:
@@ -298,6 +284,23 @@ class XmppPerson:
             f"{nick} to leave {room}",
         )
 
+    async def archive(self, room: str) -> list[Heard]:
+        """Read all of a room's archive (XEP-0313)."""
+        self._archived.clear()
+        last = ""
+        while True:
+            query = Element("query", {"xmlns": MAM})
+            page = SubElement(query, "set", {"xmlns": RSM})
+            SubElement(page, "max").text = "50"
+            if last:
+                SubElement(page, "after").text = last
+            fin = (await self.asks(room, query, "set")).find(tag("fin", MAM))
+            if fin is None:
+                raise NotHeardError(f"{room} has no archive")
+            last = fin.findtext(f".//{tag('last', RSM)}", "")
+            if fin.get("complete") == "true" or not last:
+                return list(self._archived)
+
     async def is_refused(self, number: str, within_s: float = PATIENCE_S) -> Element:
         """Wait until the message of that id comes back as an error."""
 
@@ -312,7 +315,7 @@ class XmppPerson:
 
     async def has_passed(self, to: str) -> None:
         """Wait until all that was sent to *to*'s domain before has been routed."""
-        await self.asks(to, Element("ping", {"xmlns": "urn:xmpp:ping"}))
+        await self.asks(to, ping())
 
     def take(self, kind: str, text: str) -> None:
         """Take in what the device tells."""
@@ -341,8 +344,12 @@ class XmppPerson:
             self.errors.append(stanza)
             return
         sender, body = stanza.get("from", ""), stanza.find(tag("body"))
-        if body is not None:
-            self._ears.put(_heard(stanza, body.text or ""))
+        if (result := stanza.find(tag("result", MAM))) is not None:
+            for kept in result.iter(tag("message")):
+                if (said := kept.findtext(tag("body"))) is not None:
+                    self._archived.append(heard(kept, said))
+        elif body is not None:
+            self._ears.put(heard(stanza, body.text or ""))
         elif (subject := stanza.find(tag("subject"))) is not None:
             self.subjects[bare(sender)] = subject.text or ""
 
@@ -359,13 +366,6 @@ class XmppPerson:
                 return presence
             entered.occupants.append(resource(sender))
         return None
-
-
-def _heard(stanza: Element, text: str) -> Heard:
-    sender = stanza.get("from", "")
-    groupchat = stanza.get("type") == "groupchat"
-    speaker = resource(sender) if groupchat else bare(sender)
-    return Heard(bare(sender), speaker, text, stanza.get("id", ""), raw=stanza)
 
 
 @asynccontextmanager

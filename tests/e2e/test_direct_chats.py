@@ -3,8 +3,9 @@
 import pytest
 
 from deploy.lab.matrix_people import MatrixPerson
+from deploy.lab.stanzas import condition
 from deploy.lab.world import World
-from deploy.lab.xmpp_people import XmppPerson, condition
+from deploy.lab.xmpp_people import XmppPerson
 from tests.e2e.conftest import Company
 
 Pair = tuple[MatrixPerson, XmppPerson]

@@ -3,8 +3,9 @@
 import pytest
 
 from deploy.lab.matrix_people import MatrixPerson, MatrixRefusedError
+from deploy.lab.stanzas import resource
 from deploy.lab.world import World
-from deploy.lab.xmpp_people import XmppPerson, resource
+from deploy.lab.xmpp_people import XmppPerson
 from tests.e2e.conftest import Company
 
 

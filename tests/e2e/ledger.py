@@ -1,0 +1,132 @@
+"""Who said what, and what independent observers saw of it.
+
+Senders number their messages; observers who never speak are compared at the end:
+nothing lost, nothing double, in order.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from xml.etree.ElementTree import Element
+
+from deploy.lab.heard import Heard
+from deploy.lab.matrix_people import MatrixPerson
+from deploy.lab.stanzas import stanza_id
+from deploy.lab.xmpp_people import XmppPerson
+
+LONG_S = 180.0
+SHOWN = 10
+
+
+def lines(word: str, start: int, end: int) -> list[str]:
+    """Return numbered lines."""
+    return [f"{word} {number:04}" for number in range(start, end)]
+
+
+def verdict(said: Sequence[str], seen: Iterable[str], spare: int = 0) -> str:
+    """Say what is lost, double or out of order; empty if nothing is.
+
+    *spare* is how many may come twice.
+    """
+    seen = [text for text in seen if text in set(said)]
+    counts = Counter(seen)
+    lost = [text for text in said if text not in counts]
+    double = [text for text in counts if counts[text] > 1]
+    once = list(dict.fromkeys(seen))
+    known = set(once)
+    in_order = [text for text in said if text in known]
+    words = []
+    if lost:
+        words.append(f"{len(lost)} lost: {lost[:SHOWN]}")
+    if sum(counts.values()) - len(counts) > spare:
+        words.append(f"{len(double)} double: {double[:SHOWN]}")
+    if once != in_order:
+        wrong = [
+            pair for pair in zip(once, in_order, strict=True) if pair[0] != pair[1]
+        ]
+        words.append(f"{len(wrong)} out of order (seen, due): {wrong[:SHOWN]}")
+    return "; ".join(words)
+
+
+async def speak_on_matrix(
+    person: MatrixPerson, room: str, texts: Sequence[str], at_once: int = 1
+) -> None:
+    """Say all *texts*, up to *at_once* requests at a time."""
+    places = asyncio.Semaphore(at_once)
+
+    async def say(text: str) -> None:
+        async with places:
+            await person.says(room, text)
+
+    async with asyncio.TaskGroup() as tasks:
+        for text in texts:
+            tasks.create_task(say(text))
+
+
+class Seat:
+    """Somebody's place in a room of XMPP, which they may have to take again."""
+
+    def __init__(self, person: XmppPerson, room: str, nick: str) -> None:
+        self.person = person
+        self._room = room
+        self._nick = nick
+        self._sessions: list[list[Heard]] = []
+        self._said: dict[str, str] = {}
+
+    async def take(self) -> None:
+        """Enter the room, reading what was said meanwhile."""
+        entered = await self.person.joins(self._room, self._nick, history=2000)
+        self._sessions.append(entered.history)
+
+    async def say(self, texts: Iterable[str]) -> None:
+        """Say *texts* without waiting for them."""
+        for text in texts:
+            number = await self.person.says_in(self._room, text)
+            self._said[number] = text
+
+    async def say_again(self) -> int:
+        """Say again, under the same ids, what the room never showed.
+
+        As clients do: a message counts as sent when it comes back. Returns how many.
+        """
+        await self.mark("all is shown that will be")
+        shown = {heard.id for session in self._sessions for heard in session}
+        missing = [number for number in self._said if number not in shown]
+        for number in missing:
+            await self.person.says_in(self._room, self._said[number], number)
+        return len(missing)
+
+    async def mark(self, text: str) -> None:
+        """Say *text* and wait until it comes back."""
+        number = await self.person.says_in(self._room, text)
+        session = self._sessions[-1]
+
+        def shown() -> bool | None:
+            session.extend(self.person.all_heard(self._room))
+            return any(heard.id == number for heard in session) or None
+
+        await self.person.until(shown, f"{text!r} to be shown", LONG_S)
+
+    async def has_seen(self, text: str) -> None:
+        """Wait until *text* was shown."""
+        session = self._sessions[-1]
+
+        def shown() -> bool | None:
+            session.extend(self.person.all_heard(self._room))
+            return any(heard.text == text for heard in session) or None
+
+        await self.person.until(shown, f"{text!r} to be shown", LONG_S)
+
+    def seen(self) -> list[str]:
+        """Return all that was shown; what a later session repeats, once."""
+        known: set[str] = set()
+        texts: list[str] = []
+        for session in self._sessions:
+            fresh = [h for h in session if self._name(h) not in known]
+            texts += [heard.text for heard in fresh]
+            known |= {self._name(heard) for heard in session}
+        return texts
+
+    def _name(self, heard: Heard) -> str:
+        assert isinstance(heard.raw, Element)
+        return stanza_id(heard.raw, self._room) or heard.id
