@@ -45,15 +45,12 @@ def cluster(*, fsync: bool = False) -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-@contextmanager
-def database(folder: Path, name: str) -> Iterator[str]:
-    """Make a database, tell its URL, and drop it at the end."""
-    admin = f"host={folder} user={OWNER} dbname=postgres"
-    with psycopg.connect(admin, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"'.encode())
-    yield f"postgresql://{OWNER}@/{name}?host={folder}"
-    with psycopg.connect(admin, autocommit=True) as connection:
-        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
+def database(folder: Path, name: str) -> str:
+    """Make a schema, which is as good as a database but quicker, and tell its URL."""
+    server = f"postgresql://{OWNER}@/postgres?host={folder}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f'CREATE SCHEMA "{name}"'.encode())
+    return f"{server}&options=-csearch_path%3D{name}"
 
 
 def _run(*command: str | Path) -> None:

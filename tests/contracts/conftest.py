@@ -53,9 +53,8 @@ def sqlite_url(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def postgresql_url(cluster: Path) -> Iterator[str]:
-    with postgres.database(cluster, f"bridge_{secrets.token_hex(4)}") as url:
-        yield url
+def postgresql_url(cluster: Path) -> str:
+    return postgres.database(cluster, f"bridge_{secrets.token_hex(4)}")
 
 
 @pytest.fixture(params=["sqlite_url", "postgresql_url"])
