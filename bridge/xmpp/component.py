@@ -82,6 +82,8 @@ class Stream:
         self._disco = disco or Disco(domain)
         self._session: Session | None = None
         self._stop = asyncio.Event()
+        self._may_open = asyncio.Event()
+        self._may_open.set()
         self._failures = 0
         self._refusals_left = 0
 
@@ -109,6 +111,7 @@ class Stream:
                     str(error) or type(error).__name__,
                 )
             await self._pause()
+            await self._may_open.wait()
 
     async def connect_once(self) -> None:
         """Try whether the server accepts us, and close again.
@@ -121,10 +124,21 @@ class Stream:
     async def close(self) -> None:
         """Let out what is written, then close for good."""
         self._stop.set()
+        self._may_open.set()
         session, self._session = self._session, None
         if session is not None:
             self._down()
             await session.close(CLOSE_S)
+
+    def shut(self) -> None:
+        """Disconnect until *reopen*, so that servers bounce what is for us."""
+        self._may_open.clear()
+        if self._session is not None:
+            self._session.abort()
+
+    def reopen(self) -> None:
+        """Connect again."""
+        self._may_open.set()
 
     def write(self, data: bytes, ids: Sequence[int] = ()) -> bool:
         """Write *data*, which passed the gate and carries the parcels *ids*.

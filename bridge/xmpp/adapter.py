@@ -1,0 +1,325 @@
+"""The XMPP side of the bridge: one stream, and three ways to meet over it.
+
+    stream -> received -> the venue -> inbound -> core -> the venue -> stream
+
+What belongs to which venue is told by the address, or by the first byte of what the
+venue itself had written.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Container, Sequence
+from pathlib import Path
+from xml.etree.ElementTree import Element
+
+from bridge import __version__
+from bridge.core.ports import Host, State, Store, Unit
+from bridge.model.delivery import (
+    Description,
+    Later,
+    Outcome,
+    Parcel,
+    Refusal,
+    Route,
+    Taken,
+    Unreadable,
+    Wire,
+)
+from bridge.model.events import AnyEvent, Invite, Message
+from bridge.model.places import Network, Person, Room
+from bridge.model.records import Cursor, Kind, Portal
+from bridge.xmpp.chats import Chats
+from bridge.xmpp.codec.names import (
+    Jid,
+    chat_parts,
+    mxid_of,
+    parse,
+    puppet_jid,
+    room_local,
+    room_of,
+)
+from bridge.xmpp.component import Stream
+from bridge.xmpp.disco import Disco, nobody
+from bridge.xmpp.gate import StanzaError, serialise
+from bridge.xmpp.inbound import Inbound
+from bridge.xmpp.means import BOT, RESOURCE, Means
+from bridge.xmpp.muc.service import Hosted
+from bridge.xmpp.mucs import Mucs
+from bridge.xmpp.poison import REJECTED, Poison
+from bridge.xmpp.venue import Venue
+from bridge.xmpp.written import Written
+
+logger = logging.getLogger(__name__)
+
+DRAIN_S = 1.0
+
+_IDENTITY = "identity"
+_WRITTEN = "written"
+_IQ = "{jabber:component:accept}iq"
+_TO_PUPPET = f"/{RESOURCE}".encode()
+
+
+def wanted(to: bytes) -> bool:
+    """Tell whether a groupchat message to *to* says anything.
+
+    Every puppet in a MUC gets a copy of what the listener is told.
+    """
+    return not to.endswith(_TO_PUPPET)
+
+
+class XmppAdapter:
+    """One network, seen from the core; see the ports ``Adapter`` and ``XmppRooms``.
+
+    *written* is the file that tells the next run what this one had handed over.
+    *ignored* counts the stanzas that were for nobody or from nobody.
+    """
+
+    _stream: Stream
+    _inbound: Inbound
+    _chats: Chats
+    _mucs: Mucs
+    _hosted: Hosted
+
+    def __init__(  # noqa: PLR0913 - the edge of a network has many neighbours
+        self,
+        *,
+        domain: str,
+        secret: str,
+        host: str,
+        port: int,
+        store: Store,
+        tasks: asyncio.TaskGroup,
+        written: Path,
+    ) -> None:
+        self.ignored = 0
+        self._domain = domain
+        self._secret = secret
+        self._address = host, port
+        self._store = store
+        self._tasks = tasks
+        self._path = written
+        self._poison = Poison()
+        self._disco = Disco(domain, __version__, self._jid_of)
+        self._venues: dict[bytes, Venue] = {}
+
+    @property
+    def network(self) -> Network:
+        """Which one."""
+        return Network.XMPP
+
+    async def start(self, host: Host) -> None:
+        """Build the parts, and read what an earlier run left; connects to nothing."""
+        written = Written(self._path, await self._identity())
+        stream = Stream(
+            domain=self._domain,
+            secret=self._secret,
+            host=self._address[0],
+            port=self._address[1],
+            tasks=self._tasks,
+            received=self.received,
+            up=self.up,
+            down=self.down,
+            written=written,
+            wanted=wanted,
+            disco=self._disco,
+        )
+        await self.join(stream, Inbound(host, stream), host, written.earlier)
+
+    async def join(
+        self,
+        stream: Stream,
+        inbound: Inbound,
+        host: Host,
+        written: Container[int] = (),
+    ) -> None:
+        """Join the venues to *stream*, *inbound* and *host*."""
+        means = Means(
+            self._domain, stream, host, self._store, inbound, self._tasks, written
+        )
+        self._stream = stream
+        self._inbound = inbound
+        self._chats = Chats(means)
+        self._mucs = Mucs(means)
+        self._hosted = Hosted(
+            self._domain,
+            stream,
+            host,
+            self._store,
+            inbound,
+            self._tasks,
+            marks=written,
+        )
+        for venue in (self._chats, self._mucs, self._hosted):
+            self._venues[venue.tag] = venue
+            await venue.start()
+
+    async def connect_once(self) -> None:
+        """Try whether the server accepts us; raises what the stream raises."""
+        await self._stream.connect_once()
+
+    async def run(self) -> None:
+        """Be connected until closed.
+
+        Raises ``ComponentRefusedError`` if the server will not have us.
+        """
+        helpers = [
+            self._tasks.create_task(self._inbound.run(), name="xmpp inbound"),
+            self._tasks.create_task(self._mucs.run(), name="mucs elsewhere"),
+        ]
+        try:
+            await self._stream.run()
+        finally:
+            for helper in helpers:
+                helper.cancel()
+            self._mucs.close()
+
+    async def close(self) -> None:
+        """Let out what is written, keep what has come, and disconnect for good."""
+        await self._stream.close()
+        try:
+            async with asyncio.timeout(DRAIN_S):
+                await self._inbound.wait_empty()
+        except TimeoutError:
+            logger.warning("what came last from XMPP could not be kept")
+
+    async def up(self) -> None:
+        """Take note that the stream is open."""
+        self._inbound.up()
+        for venue in self._venues.values():
+            await venue.up()
+
+    def down(self) -> None:
+        """Take note that the stream is lost."""
+        self._poison.suspect(self._stream.suspects)
+        for venue in self._venues.values():
+            venue.down()
+
+    def received(self, stanza: Element) -> None:
+        """Give a stanza to whom it concerns."""
+        sender, to = parse(stanza.get("from", "")), parse(stanza.get("to", ""))
+        if sender is None or to is None or sender.domain == self._domain:
+            # Ours comes back when it was sent to ourselves: an echo.
+            self.ignored += 1
+        elif to.local[:1] in ("#", "!"):
+            self._hosted.received(stanza, sender, to)
+        elif stanza.tag == _IQ:
+            self._answer(stanza, to)
+        elif self._mucs.knows(sender.bare):
+            self._mucs.received(stanza, sender, to)
+        else:
+            self._chats.received(stanza, sender, to)
+
+    async def read(self, taken: Taken) -> AnyEvent | Unreadable | None:
+        """Make an event of what came; see ``Adapter``."""
+        venue = self._venues.get(taken.arrival.raw[:1])
+        if venue is None:
+            logger.error("arrival %d is in no format of ours", taken.seq)
+            return None
+        return await venue.read(taken)
+
+    def receipt(self, event: Message) -> bytes:
+        """Note what *settle* will need; see ``Adapter``."""
+        return self._venue(event.room.address).receipt(event)
+
+    def prepare(self, event: Message, route: Route) -> Sequence[Wire] | Refusal:
+        """Write a message from Matrix; see ``Adapter``."""
+        return self._venue(route.room.address).prepare(event, route)
+
+    async def apply(self, event: State, route: Route) -> Sequence[Wire]:
+        """Show how things now stand on Matrix; see ``Adapter``."""
+        return await self._venue(route.room.address).apply(event, route)
+
+    async def send(self, parcels: Sequence[Parcel]) -> Sequence[Outcome | Later]:
+        """Send the first of *parcels*, as many as go together; see ``Adapter``."""
+        tag = parcels[0].wire.data[:1]
+        portion = self._poison.portion(parcels)
+        if not portion or tag not in self._venues:
+            logger.error("parcel %d can never be sent", parcels[0].id)
+            return [REJECTED]
+        alike = [parcel for parcel in portion if parcel.wire.data[:1] == tag]
+        if len(alike) < len(portion):
+            alike = [portion[0]]
+        outcomes = await self._venues[tag].send(alike)
+        self._poison.cleared(alike, outcomes)
+        return outcomes
+
+    def settle(self, receipt: bytes, outcome: Outcome) -> Sequence[Wire]:
+        """Write what tells a sender how their message fared; see ``Adapter``."""
+        venue = self._venues.get(receipt[:1])
+        return () if venue is None else venue.settle(receipt, outcome)
+
+    def notice(self, room: Room, words: str) -> Sequence[Wire]:
+        """Write words of the bridge's own to *room*; see ``Adapter``."""
+        return self._venue(room.address).notice(room, words)
+
+    def addressee(self, chat: Room) -> Person | Refusal | None:
+        """Name the Matrix person of a direct chat; see ``XmppRooms``."""
+        return self._chats.addressee(chat)
+
+    def chat(self, person: Person, puppet: Person) -> Room:
+        """Name a direct chat; see ``XmppRooms``."""
+        return self._chats.chat(person, puppet)
+
+    def alias(self, address: str) -> str | None:
+        """Name the Matrix room that an address of ours means; see ``XmppRooms``."""
+        jid = parse(address)
+        if jid is None or jid.domain != self._domain:
+            return None
+        return room_of(jid.local)
+
+    def hosted(self, portal: Portal) -> str:
+        """Name the address of a Matrix room; see ``XmppRooms``."""
+        return f"{room_local(portal.alias or portal.matrix)}@{self._domain}"
+
+    async def visit(self, muc: str) -> Description | Refusal:
+        """Enter a MUC to listen; see ``XmppRooms``."""
+        return await self._mucs.visit(muc)
+
+    async def depart(self, portal: Portal) -> Sequence[Wire]:
+        """Write what takes us out of a MUC; see ``XmppRooms``."""
+        if portal.kind in (Kind.FOREIGN, Kind.PLUMBED):
+            return await self._mucs.depart(portal)
+        return ()
+
+    async def invite(self, invite: Invite, portal: Portal) -> Refusal | None:
+        """Ask somebody of XMPP into a room that we host; see ``XmppRooms``."""
+        return await self._hosted.invite(invite, portal)
+
+    def _venue(self, address: str) -> Venue:
+        if chat_parts(address) is not None:
+            return self._chats
+        if address[:1] in ("#", "!") and address.endswith("@" + self._domain):
+            return self._hosted
+        return self._mucs
+
+    def _answer(self, iq: Element, to: Jid) -> None:
+        """Answer a question about a puppet or the bridge itself."""
+        if iq.get("type") not in ("get", "set"):
+            return
+        if to.local == BOT:
+            answer = self._disco.puppet(iq, "Matrix bridge")
+        elif (mxid := mxid_of(to.local)) is not None:
+            answer = self._disco.puppet(iq, mxid)
+        else:
+            answer = nobody(iq)
+        try:
+            self._stream.write(serialise(answer, self._domain))
+        except StanzaError as error:
+            logger.debug("a question cannot be answered: %s", error)
+
+    def _jid_of(self, asked: str) -> str | None:
+        """Make the JID of the puppet of whom somebody calls by a Matrix id."""
+        mxid = asked.strip().removeprefix("https://matrix.to/#/")
+        if not mxid.startswith("@") or ":" not in mxid:
+            return None
+        jid = parse(puppet_jid(mxid, self._domain))
+        return jid.bare if jid is not None and mxid_of(jid.local) == mxid else None
+
+    async def _identity(self) -> str:
+        """Name our database: parcels of another have the same numbers."""
+        known = await self._store.find(Cursor, _IDENTITY, _WRITTEN)
+        if known is None:
+            known = Cursor(_IDENTITY, _WRITTEN, secrets.token_hex(16))
+            await self._store.commit(Unit(put=[known]))
+        return known.value

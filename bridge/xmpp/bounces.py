@@ -1,0 +1,63 @@
+"""Messages of ours that come back from those they were for."""
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from bridge.xmpp.codec.fault import Fault
+
+logger = logging.getLogger(__name__)
+
+LATE_S = 600.0
+LATE_MAX = 10_000
+
+
+class Bounce:
+    """Whether a message came back; *fault* tells why."""
+
+    __slots__ = ("fault",)
+
+    def __init__(self) -> None:
+        self.fault: Fault | None = None
+
+
+class Bounces:
+    """What may still come back, by its id and by whom it was for.
+
+    *late* counts what came back after we believed it had arrived.
+    """
+
+    def __init__(self) -> None:
+        self.late = 0
+        self._open: dict[tuple[str, str], Bounce] = {}
+        self._past: dict[tuple[str, str], float] = {}
+
+    @contextmanager
+    def expect(self, name: str, bare: str) -> Iterator[Bounce]:
+        """Look out for the message *name* to *bare*."""
+        bounce = self._open[name, bare] = Bounce()
+        try:
+            yield bounce
+        finally:
+            del self._open[name, bare]
+            if bounce.fault is None:
+                self._forget_old()
+                self._past[name, bare] = asyncio.get_running_loop().time()
+
+    def came(self, name: str, bare: str, fault: Fault) -> None:
+        """Take note that *bare*, or a server for them, has sent *name* back."""
+        bounce = self._open.get((name, bare))
+        if bounce is not None:
+            bounce.fault = fault
+        elif self._past.pop((name, bare), None) is not None:
+            self.late += 1
+            logger.warning("%s came back late: %s", name, fault.condition)
+
+    def _forget_old(self) -> None:
+        now = asyncio.get_running_loop().time()
+        while self._past:
+            oldest = next(iter(self._past))
+            if len(self._past) < LATE_MAX and self._past[oldest] > now - LATE_S:
+                return
+            del self._past[oldest]

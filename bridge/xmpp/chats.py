@@ -1,0 +1,311 @@
+"""The venue for direct chats: somebody of XMPP talks with the puppet of somebody.
+
+Out of a conversation only one message is on its way at a time: an answer to a ping,
+which took the same way, tells that the message before it has come or has come back.
+"""
+
+import hashlib
+import logging
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from xml.etree.ElementTree import Element
+
+from bridge.core.ports import State
+from bridge.model.delivery import (
+    Arrival,
+    Delivered,
+    Later,
+    Outcome,
+    Parcel,
+    Refusal,
+    Refused,
+    Route,
+    Taken,
+    Unreadable,
+    Wire,
+)
+from bridge.model.events import AnyEvent, Command, Message, Rank
+from bridge.model.places import Network, Person, Room
+from bridge.xmpp import contacts, replies
+from bridge.xmpp.bounces import Bounces
+from bridge.xmpp.codec.fault import fault, refused
+from bridge.xmpp.codec.message import decode, encode, origin_ref
+from bridge.xmpp.codec.names import (
+    Jid,
+    chat_address,
+    chat_parts,
+    mxid_of,
+    parse,
+    puppet_jid,
+)
+from bridge.xmpp.codec.peek import BODY, sent_at, speaks
+from bridge.xmpp.codec.xml import Node, node
+from bridge.xmpp.gate import StanzaError, serialise
+from bridge.xmpp.means import BOT, RESOURCE, Means
+from bridge.xmpp.muc import refusals
+from bridge.xmpp.muc.stanza import TooDeepError, to_element, to_node, wrap
+from bridge.xmpp.packing import (
+    CHAT,
+    Device,
+    Letter,
+    Post,
+    pack,
+    unpack,
+)
+
+logger = logging.getLogger(__name__)
+
+ANSWER_S = 30.0
+
+_MESSAGE = "{jabber:component:accept}message"
+_NICK = "{http://jabber.org/protocol/nick}nick"
+_WHISPER = "{http://jabber.org/protocol/muc#user}x"
+_STORE = node("store", {"xmlns": "urn:xmpp:hints"})
+_HOUR_MS = 3_600_000
+_NAME_MAX = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written(Message):
+    """A message of a direct chat; *device* is where its sender can be answered."""
+
+    device: bytes
+
+
+class Chats:
+    """Direct chats; see ``Venue`` for most of it.
+
+    *ignored* counts the stanzas that nothing could be made of.
+    """
+
+    def __init__(self, means: Means) -> None:
+        self.ignored = 0
+        self._means = means
+        self._bounces = Bounces()
+
+    @property
+    def tag(self) -> bytes:
+        """The first byte of all that this venue writes for itself."""
+        return CHAT
+
+    async def start(self) -> None:
+        """Remember nothing: a chat is in its address."""
+
+    async def up(self) -> None:
+        """Do nothing: whoever writes is there."""
+
+    def down(self) -> None:
+        """Do nothing: what is on its way is asked for again."""
+
+    def received(self, stanza: Element, sender: Jid, to: Jid) -> None:
+        """Take a message or a presence to a puppet or to the bridge itself."""
+        known = to.local == BOT or mxid_of(to.local) is not None
+        if stanza.tag != _MESSAGE:
+            for answer in contacts.answer(stanza, sender, to, exists=known):
+                self._write(answer)
+            return
+        kind = stanza.get("type", "normal")
+        if kind == "error":
+            self._bounces.came(stanza.get("id", ""), sender.bare, fault(stanza))
+        elif kind not in ("chat", "normal"):
+            self.ignored += 1
+        elif speaks(stanza):
+            self._take(stanza, sender, to, known=known)
+
+    async def read(self, taken: Taken) -> AnyEvent | Unreadable | None:
+        """Make an event of what somebody wrote."""
+        letter = unpack(Letter, taken.arrival.raw)
+        if letter is None:
+            logger.error("arrival %d is in no format of ours", taken.seq)
+            return None
+        stanza = to_element(letter.stanza)
+        name = stanza.get("id", "")
+        content = decode(stanza)
+        if content is None:
+            return None
+        device = pack(CHAT, Device(letter.sender, letter.to, name))
+        if isinstance(content, Refusal):
+            return Unreadable(content, device)
+        bare = letter.sender.partition("/")[0]
+        sender = Person(Network.XMPP, bare)
+        ref = origin_ref(sender, name or taken.arrival.key)
+        at = datetime.fromtimestamp(letter.at_ms / 1000, UTC)
+        called = _called(stanza, bare)
+        if letter.to.startswith(f"{BOT}@"):
+            return Command(
+                ref=ref,
+                room=taken.arrival.room,
+                sender=sender,
+                sent_at=at,
+                name=called,
+                words=content.body.plain.removeprefix("!matrix "),
+                rank=Rank.GUEST,
+                private=True,
+            )
+        return Written(
+            ref=ref,
+            room=taken.arrival.room,
+            sender=sender,
+            sent_at=at,
+            name=called,
+            content=content,
+            device=device,
+        )
+
+    def receipt(self, event: Message) -> bytes:
+        """Note who is to be told how *event* fared."""
+        return event.device if isinstance(event, Written) else b""
+
+    def prepare(self, event: Message, route: Route) -> Sequence[Wire] | Refusal:
+        """Write *event* as a puppet writes it to their contact."""
+        parts = chat_parts(route.room.address)
+        if parts is None:
+            return Refusal.NO_SUCH_PERSON
+        sender = f"{puppet_jid(event.sender.id, self._means.domain)}/{RESOURCE}"
+        wires: list[Wire] = []
+        for number, part in enumerate(encode(event.content), 1):
+            name = event.ref.id if number == 1 else f"{event.ref.id}/{number}"
+            try:
+                stanza = self._letter(parts[0], sender, name, part)
+            except StanzaError:
+                return Refusal.TOO_LARGE
+            wires.append(Wire(name, pack(CHAT, Post(parts[0], sender, stanza))))
+        return wires
+
+    async def apply(
+        self,
+        event: State,  # noqa: ARG002 - the port's signature
+        route: Route,  # noqa: ARG002
+    ) -> Sequence[Wire]:
+        """Show nothing: who is in the Matrix room is no affair of a chat."""
+        return ()
+
+    async def send(self, parcels: Sequence[Parcel]) -> Sequence[Outcome | Later]:
+        """Send the first of *parcels*, and wait until it has come or come back."""
+        parcel = parcels[0]
+        if parcel.id in self._means.written:
+            # An earlier run had handed it to the server and fell before the answer.
+            return [Delivered()]
+        post = unpack(Post, parcel.wire.data)
+        if post is None:
+            logger.error("parcel %d is in no format of ours", parcel.id)
+            return [Refused(Refusal.MALFORMED)]
+        return [await self._post(post, parcel)]
+
+    def settle(self, receipt: bytes, outcome: Outcome) -> Sequence[Wire]:
+        """Tell a sender if what they wrote did not cross."""
+        if not isinstance(outcome, Refused):
+            return ()
+        device = unpack(Device, receipt)
+        if device is None:
+            logger.error("a receipt is in no format of ours")
+            return ()
+        came = {"from": device.jid, "to": device.puppet, "id": device.id}
+        words = refusals.of_refusal(outcome.why, outcome.detail)
+        answer = replies.error(wrap("message", came, ()), *words)
+        return (self._slip(answer, device.jid, device.puppet),)
+
+    def notice(self, room: Room, words: str) -> Sequence[Wire]:
+        """Write words of the bridge's own to *room*."""
+        parts = chat_parts(room.address)
+        if parts is None:
+            return ()
+        remote, puppet = parts
+        name = secrets.token_hex(12)
+        body = (node("body", None, words),)
+        sender = f"{puppet}/{RESOURCE}"
+        stanza = self._letter(remote, sender, name, body)
+        return (Wire(name, pack(CHAT, Post(remote, sender, stanza))),)
+
+    def addressee(self, chat: Room) -> Person | Refusal | None:
+        """Name the Matrix person of a direct chat, or None if it is a MUC."""
+        parts = chat_parts(chat.address)
+        if parts is None:
+            return None
+        mxid = mxid_of(parts[1].rpartition("@")[0])
+        return Refusal.NO_SUCH_PERSON if mxid is None else Person(Network.MATRIX, mxid)
+
+    def chat(self, person: Person, puppet: Person) -> Room:
+        """Name the direct chat of a person of XMPP with one of Matrix."""
+        own = puppet_jid(puppet.id, self._means.domain)
+        jid = parse(person.id)
+        bare = person.id if jid is None else jid.bare
+        return Room(Network.XMPP, chat_address(bare, own))
+
+    async def _post(self, post: Post, parcel: Parcel) -> Outcome | Later:
+        stream = self._means.stream
+        key = parcel.wire.key
+        bare = post.to.partition("/")[0]
+        with self._bounces.expect(key, bare) as bounce:
+            if not stream.write(post.stanza, (parcel.id,)):
+                return Later(1.0)
+            # A server that answers nothing has at least taken what our own gave it.
+            answered = post.sure and await stream.ping(bare, post.sender, ANSWER_S)
+            if not answered and not await stream.barrier():
+                return Later(1.0)
+        if bounce.fault is None:
+            return Delivered()
+        return refused(bounce.fault)
+
+    def _take(self, stanza: Element, sender: Jid, to: Jid, *, known: bool) -> None:
+        if not known:
+            self._refuse(contacts.nobody(stanza))
+            return
+        if stanza.find(_WHISPER) is not None and sender.resource:
+            # It came through a MUC that we are not in: no answer would find its way.
+            self._refuse(refusals.refuse(stanza, refusals.NO_WHISPER))
+            return
+        at_ms = int((sent_at(stanza) or datetime.now(UTC)).timestamp() * 1000)
+        try:
+            letter = Letter(sender.full, to.bare, at_ms, to_node(stanza))
+        except TooDeepError:
+            malformed = refusals.of_refusal(Refusal.MALFORMED)
+            self._refuse(refusals.refuse(stanza, malformed))
+            return
+        room = Room(Network.XMPP, chat_address(sender.bare, to.bare))
+        key = _key(stanza, sender.bare, to.bare)
+        self._means.inbound.add(Arrival(room, key, pack(CHAT, letter)))
+
+    def _letter(self, to: str, sender: str, name: str, part: Sequence[Node]) -> bytes:
+        # XEP-0334 §4.4: to be kept for devices that are away, by any server.
+        stanza = node(
+            "message",
+            {"type": "chat", "from": sender, "to": to, "id": name},
+            *part,
+            node("origin-id", {"xmlns": "urn:xmpp:sid:0", "id": name}),
+            _STORE,
+        )
+        return serialise(stanza, self._means.domain)
+
+    def _slip(self, answer: Node, to: str, sender: str) -> Wire:
+        stanza = serialise(answer, self._means.domain)
+        post = Post(to, sender, stanza, sure=False)
+        return Wire(secrets.token_hex(12), pack(CHAT, post))
+
+    def _refuse(self, answer: Node | None) -> None:
+        if answer is not None:
+            self._write(answer)
+
+    def _write(self, answer: Node) -> None:
+        self._means.stream.write(serialise(answer, self._means.domain))
+
+
+def _called(stanza: Element, bare: str) -> str:
+    """Tell what somebody calls themselves (XEP-0172)."""
+    name = " ".join((stanza.findtext(_NICK) or "").split())[:_NAME_MAX]
+    return name or bare.partition("@")[0]
+
+
+def _key(stanza: Element, sender: str, to: str) -> str:
+    """Tell a message from all others: clients send again what they are not sure of.
+
+    They also use ids again, so an id holds only for an hour and for the same words.
+    """
+    name = stanza.get("id", "")
+    if not name:
+        return secrets.token_hex(16)
+    hour = str(int(datetime.now(UTC).timestamp() * 1000) // _HOUR_MS)
+    parts = (sender, to, name, stanza.findtext(BODY) or "", hour)
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()

@@ -1,0 +1,66 @@
+"""What a MUC tells of itself (XEP-0030, XEP-0045 §6.4, XEP-0128)."""
+
+from dataclasses import dataclass
+from xml.etree.ElementTree import Element
+
+INFO = "http://jabber.org/protocol/disco#info"
+MUC = "http://jabber.org/protocol/muc"
+MAM = "urn:xmpp:mam:2"
+STANZA_IDS = "urn:xmpp:sid:0"
+OCCUPANT_IDS = "urn:xmpp:occupant-id:0"
+
+_DATA = "{jabber:x:data}"
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """A MUC before one enters it."""
+
+    name: str = ""
+    description: str = ""
+    features: frozenset[str] = frozenset()
+
+    @property
+    def archive(self) -> bool:
+        """Whether what was said can be read later."""
+        return MAM in self.features
+
+    @property
+    def stanza_ids(self) -> bool:
+        """Whether ids that claim to be the room's are (XEP-0359 §3, XEP-0313 §5)."""
+        return STANZA_IDS in self.features or MAM in self.features
+
+    @property
+    def occupant_ids(self) -> bool:
+        """Whether occupant-ids are the room's and not their sender's (XEP-0421)."""
+        return OCCUPANT_IDS in self.features
+
+    @property
+    def public(self) -> bool:
+        """Whether anybody may find the room and come in."""
+        return not self.features & {
+            "muc_hidden",
+            "muc_membersonly",
+            "muc_passwordprotected",
+        }
+
+
+def about(answer: Element) -> About | None:
+    """Read the answer to disco#info; None if this is no room to talk in."""
+    query = answer.find(f"{{{INFO}}}query")
+    if query is None:
+        return None
+    features = frozenset(f.get("var", "") for f in query.iterfind(f"{{{INFO}}}feature"))
+    identities = query.iterfind(f"{{{INFO}}}identity")
+    mine = [i for i in identities if i.get("category") == "conference"]
+    if not mine or MUC not in features:
+        return None
+    description = _field(query, "muc#roominfo_description")
+    return About(mine[0].get("name", ""), description, features)
+
+
+def _field(query: Element, name: str) -> str:
+    for field in query.iterfind(f"{_DATA}x/{_DATA}field"):
+        if field.get("var") == name:
+            return (field.findtext(f"{_DATA}value") or "").strip()
+    return ""

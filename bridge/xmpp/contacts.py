@@ -1,0 +1,46 @@
+"""Answers those who want to see puppets in their contact lists (RFC 6121 §3, §4).
+
+Every puppet that can exist is everybody's contact who asks. Nothing is remembered:
+whoever is forgotten asks again.
+"""
+
+from collections.abc import Sequence
+from xml.etree.ElementTree import Element
+
+from bridge.xmpp import replies
+from bridge.xmpp.codec.names import Jid
+from bridge.xmpp.codec.xml import Node, node
+from bridge.xmpp.means import RESOURCE
+
+
+def answer(stanza: Element, sender: Jid, to: Jid, *, exists: bool) -> Sequence[Node]:
+    """Answer a presence that came to a puppet."""
+    kind = stanza.get("type", "")
+    if kind not in ("subscribe", "unsubscribe", "probe"):
+        return ()
+    if not exists:
+        if kind == "subscribe":
+            return (_presence("unsubscribed", sender, to),)
+        return ()
+    here = node("presence", {"from": f"{to.bare}/{RESOURCE}", "to": sender.bare})
+    match kind:
+        case "subscribe":
+            return (_presence("subscribed", sender, to), here)
+        case "probe":
+            return (here,)
+        case _:
+            return (
+                _presence("unsubscribed", sender, to),
+                here._replace(attributes={**here.attributes, "type": "unavailable"}),
+            )
+
+
+def nobody(stanza: Element) -> Node | None:
+    """Answer a message to somebody who cannot exist."""
+    if not replies.may_answer(stanza):
+        return None
+    return replies.error(stanza, "cancel", "item-not-found", "there is nobody there")
+
+
+def _presence(kind: str, sender: Jid, to: Jid) -> Node:
+    return node("presence", {"type": kind, "from": to.bare, "to": sender.bare})

@@ -1,0 +1,119 @@
+"""Hands what comes from XMPP to the core, many at a time, and slows down for it.
+
+Nothing acknowledges a stanza on a component's stream. So while nothing can be kept
+we stop reading, and after a while close the stream: then servers tell the senders.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+from bridge.core.ports import Host, StoreUnavailableError
+from bridge.model.delivery import Arrival
+
+logger = logging.getLogger(__name__)
+
+WAITING_MAX = 1000
+PATIENCE_S = 5.0
+RETRY_S = 0.5
+
+
+class Valve(Protocol):
+    """What holds back the XMPP server."""
+
+    def pause(self) -> None:
+        """Read nothing more until *resume*."""
+
+    def resume(self) -> None:
+        """Read on."""
+
+    def shut(self) -> None:
+        """Disconnect until *reopen*, so that servers bounce what is for us."""
+
+    def reopen(self) -> None:
+        """Connect again."""
+
+
+class Inbound:
+    """Keeps arrivals in the order in which they came, grouped by turn of the loop."""
+
+    def __init__(self, host: Host, valve: Valve) -> None:
+        self._host = host
+        self._valve = valve
+        self._waiting: list[Arrival] = []
+        self._calls: list[Callable[[], None]] = []
+        self._some = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._paused = False
+
+    def add(self, arrival: Arrival) -> None:
+        """Have *arrival* kept, after those that were added before."""
+        self._waiting.append(arrival)
+        if len(self._waiting) >= WAITING_MAX and not self._paused:
+            self._hold()
+        self._wake()
+
+    def after(self, call: Callable[[], None]) -> None:
+        """Call *call* once all that was added before is on disk."""
+        self._calls.append(call)
+        self._wake()
+
+    def up(self) -> None:
+        """Take note of a new stream: it is held back as the one before was."""
+        if self._paused:
+            self._valve.pause()
+
+    async def run(self) -> None:
+        """Keep what is added, for ever."""
+        while True:
+            await self._some.wait()
+            self._some.clear()
+            arrivals, self._waiting = self._waiting, []
+            calls, self._calls = self._calls, []
+            if arrivals:
+                await self._keep(arrivals)
+            for call in calls:
+                call()
+            if not self._waiting:
+                self._release()
+            if not self._some.is_set():
+                self._idle.set()
+
+    async def wait_empty(self) -> None:
+        """Wait until everything that came is kept."""
+        await self._idle.wait()
+
+    def _wake(self) -> None:
+        self._some.set()
+        self._idle.clear()
+
+    async def _keep(self, arrivals: list[Arrival]) -> None:
+        loop = asyncio.get_running_loop()
+        since = loop.time()
+        closed = False
+        while True:
+            try:
+                await self._host.keep(arrivals)
+                break
+            except StoreUnavailableError:
+                self._hold()
+            if not closed and loop.time() - since > PATIENCE_S:
+                logger.error("nothing can be written: XMPP is closed until it can")
+                self._valve.shut()
+                closed = True
+            await asyncio.sleep(RETRY_S)
+        if closed:
+            logger.info("writing works again: XMPP is opened")
+            self._valve.reopen()
+
+    def _hold(self) -> None:
+        if not self._paused:
+            self._paused = True
+            self._valve.pause()
+
+    def _release(self) -> None:
+        if self._paused:
+            self._paused = False
+            self._valve.resume()

@@ -1,0 +1,47 @@
+"""Finds out the parcel on which the XMPP server closes the stream.
+
+The gate lets nothing pass that a server is known to dislike; for what it does not
+know, a parcel that was written just before the stream was lost is sent alone the
+next time. If the stream is lost again and again, it is never sent again.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from bridge.model.delivery import Later, Outcome, Parcel, Refusal, Refused
+
+CHANCES = 3
+
+REJECTED = Refused(Refusal.REJECTED, "the XMPP server cannot bear the message")
+
+
+class Poison:
+    """Which parcels were there when the stream was lost, and how often."""
+
+    def __init__(self) -> None:
+        self._losses: dict[int, int] = {}
+
+    def suspect(self, parcels: Iterable[int]) -> None:
+        """Take note that the stream was lost just after *parcels* were written."""
+        for parcel in parcels:
+            self._losses[parcel] = self._losses.get(parcel, 0) + 1
+
+    def portion(self, parcels: Sequence[Parcel]) -> Sequence[Parcel]:
+        """Return what of *parcels* may go together; nothing if the first is bad."""
+        if not self._losses:
+            return parcels
+        losses = self._losses.get(parcels[0].id, 0)
+        if losses:
+            return parcels[:1] if losses < CHANCES else ()
+        for place, parcel in enumerate(parcels):
+            if parcel.id in self._losses:
+                return parcels[:place]
+        return parcels
+
+    def cleared(
+        self, parcels: Sequence[Parcel], outcomes: Sequence[Outcome | Later]
+    ) -> None:
+        """Take note that some of *parcels* have arrived."""
+        if self._losses:
+            for parcel, outcome in zip(parcels, outcomes, strict=False):
+                if not isinstance(outcome, Later):
+                    self._losses.pop(parcel.id, None)

@@ -1,0 +1,339 @@
+"""Our stay in one MUC elsewhere: the bridge itself is there, and listens.
+
+    out -> entering (join, then the archive; live messages are held) -> live
+
+Only what comes to the listener is read in full; every puppet gets a copy of all.
+"""
+
+import asyncio
+import enum
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from xml.etree.ElementTree import Element
+
+from bridge.model.delivery import Description, Later, Refusal, Refused
+from bridge.model.places import Network, Room
+from bridge.model.records import Cursor, Puppet, Record
+from bridge.xmpp.archive import Archive, Archived
+from bridge.xmpp.codec.about import INFO, About, about
+from bridge.xmpp.codec.fault import Fault, fault, refused
+from bridge.xmpp.codec.names import parse
+from bridge.xmpp.codec.presence import CREATED, SELF, Seen, seen
+from bridge.xmpp.codec.xml import node
+from bridge.xmpp.component import IqError
+from bridge.xmpp.confirm import Confirmations
+from bridge.xmpp.gate import StanzaError, serialise
+from bridge.xmpp.hearing import Hearing, Mark
+from bridge.xmpp.means import Means
+from bridge.xmpp.occupancy import Occupancy
+from bridge.xmpp.puppets import Puppets
+from bridge.xmpp.selfping import still_in
+from bridge.xmpp.watching import Watching
+
+logger = logging.getLogger(__name__)
+
+CURSOR = "muc"
+NICKS = ("Matrix bridge", *(f"Matrix bridge {n}" for n in range(2, 6)))
+ASK_S = 15.0
+JOIN_S = 30.0
+READY_S = 10.0
+GIVE_UP_S = 600.0
+HELD_MAX = 10_000
+
+_MUC = "http://jabber.org/protocol/muc"
+_RESULT = "{urn:xmpp:mam:2}result"
+_OVERLAP = timedelta(seconds=60)
+
+
+class Phase(enum.Enum):
+    """How far in we are."""
+
+    OUT = "out"
+    ENTERING = "entering"
+    LIVE = "live"
+
+
+class Stay:
+    """One MUC and all that is ours in it; *thrown_out* is called when we fall out.
+
+    *turns* limits how many MUCs are entered at once.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        means: Means,
+        turns: asyncio.Semaphore,
+        thrown_out: Callable[["Stay"], None],
+    ) -> None:
+        self.address = address
+        self.room = Room(Network.XMPP, address)
+        self.refusal: Refusal | None = None
+        self.going_in = False
+        self.visitors = 0
+        self.saved: Mark | None = None
+        self.heard_at = 0.0
+        self.confirmations = Confirmations()
+        self.occupancy = Occupancy(address)
+        self._means = means
+        self._turns = turns
+        self._thrown_out = thrown_out
+        self._phase = Phase.OUT
+        self._turn = asyncio.Lock()
+        self._live = asyncio.Event()
+        self._held: list[tuple[Element, str]] = []
+        self._joined: asyncio.Future[Fault | None] | None = None
+        self._out_since = asyncio.get_running_loop().time()
+        self._archive = Archive(address, means)
+        self.watching = Watching(self.room, means, self.occupancy)
+        self.puppets = Puppets(
+            address, means, self.occupancy, self.watching.puppet_put_out
+        )
+        self.watching.puppets = self.puppets
+        self.hearing = Hearing(
+            self.room,
+            means,
+            self.occupancy,
+            self.puppets,
+            self.confirmations,
+            self.watching.spoke,
+        )
+
+    @property
+    def live(self) -> bool:
+        """Whether we hear all that is said."""
+        return self._phase is Phase.LIVE
+
+    def restore(self, mark: str) -> None:
+        """Take note of how far an earlier run had heard."""
+        self.hearing.mark = Mark.read(mark)
+
+    def cursor(self, mark: Mark) -> Cursor:
+        """Write down how far we have heard."""
+        return Cursor(CURSOR, self.address, mark.write())
+
+    def records(self) -> list[Record]:
+        """List all that is written down of us here."""
+        nicks = [Puppet(self.address, s.mxid, s.nick) for s in self.puppets]
+        own = Puppet(self.address, "", self.hearing.nick)
+        return [*nicks, own, self.cursor(self.hearing.mark)]
+
+    async def enter(self) -> Description | Refusal:
+        """Go in and catch up on what was said; entering twice is once."""
+        async with self._turn:
+            if self._phase is not Phase.LIVE:
+                async with self._turns:
+                    self.refusal = await self._try_to_enter()
+            if self.refusal is not None:
+                return self.refusal
+            return Description(
+                self.hearing.about.name,
+                self.hearing.subject or self.hearing.about.description,
+                public=self.hearing.about.public,
+            )
+
+    async def ready(self) -> Refused | Later | None:
+        """Wait a while until we hear what is said; None if we do."""
+        if self._phase is Phase.LIVE:
+            return None
+        if not self._means.stream.connected:
+            return Later(1.0)
+        try:
+            async with asyncio.timeout(READY_S):
+                await self._live.wait()
+        except TimeoutError:
+            out_s = asyncio.get_running_loop().time() - self._out_since
+            if self.refusal not in (None, Refusal.UNREACHABLE) or out_s > GIVE_UP_S:
+                return Refused(self.refusal or Refusal.UNREACHABLE)
+            return Later(2.0)
+        return None
+
+    def lost(self) -> None:
+        """Take note that the stream is lost."""
+        self._fall_out()
+        self.puppets.doubt()
+        self.confirmations.interrupt()
+
+    async def check(self) -> None:
+        """Find out whether we are still in, and go in again if not (XEP-0410)."""
+        if self._phase is not Phase.LIVE:
+            return
+        self.heard_at = asyncio.get_running_loop().time()
+        address = f"{self.address}/{self.hearing.nick}"
+        if await still_in(self._means, address, self._means.listener) is False:
+            logger.info("%s: we had fallen out without a word", self.address)
+            self._fall_out()
+            self._thrown_out(self)
+
+    def leave(self) -> bytes:
+        """Write what takes the bridge itself out of the room."""
+        to = f"{self.address}/{self.hearing.nick or NICKS[0]}"
+        self._fall_out()
+        leave = {"from": self._means.listener, "to": to, "type": "unavailable"}
+        return serialise(node("presence", leave), self._means.domain)
+
+    def message(self, stanza: Element, nick: str) -> None:
+        """Take a message that came to the listener."""
+        self.heard_at = asyncio.get_running_loop().time()
+        kind = stanza.get("type")
+        if kind == "groupchat":
+            if self._phase is Phase.LIVE:
+                self.hearing.hear(stanza, nick)
+            elif self._phase is Phase.ENTERING and len(self._held) < HELD_MAX:
+                self._held.append((stanza, nick))
+        elif kind == "error":
+            self.confirmations.bounced(stanza.get("id", ""), fault(stanza))
+        elif not nick and (result := stanza.find(_RESULT)) is not None:
+            self._archive.received(result)
+
+    def presence(self, stanza: Element, nick: str) -> None:
+        """Take a presence that came to the listener."""
+        self.heard_at = asyncio.get_running_loop().time()
+        kind = stanza.get("type")
+        if kind == "error":
+            self._tell(fault(stanza))
+        elif nick and kind in (None, "unavailable"):
+            about_us = seen(stanza, nick)
+            if SELF in about_us.statuses or nick == self.hearing.nick:
+                self._own(about_us)
+            else:
+                self.watching.saw(about_us)
+
+    def _own(self, us: Seen) -> None:
+        """Take a presence of our own."""
+        if not us.gone:
+            self.occupancy.enter(us)
+            self.hearing.nick = us.nick
+            self._tell(Fault("item-not-found") if CREATED in us.statuses else None)
+        elif us.new_nick:
+            self.hearing.nick = us.new_nick
+        else:
+            self._tell(Fault("forbidden", "auth", us.reason))
+            if self._phase is Phase.OUT:
+                return
+            codes = sorted(us.statuses)
+            logger.warning("%s: we were put out (%s)", self.address, codes)
+            self._fall_out()
+            if us.destroyed:
+                self.refusal = Refusal.NO_SUCH_ROOM
+            self._thrown_out(self)
+
+    async def _try_to_enter(self) -> Refusal | None:
+        self._phase = Phase.ENTERING
+        try:
+            refusal = await self._enter()
+        except IqError as error:
+            answer = Fault(error.condition, error.kind, error.text)
+            refusal = refused(answer, room=True).why
+        except (TimeoutError, ConnectionError, StanzaError):
+            refusal = Refusal.UNREACHABLE
+        if refusal is None and self._phase is not Phase.ENTERING:
+            refusal = Refusal.UNREACHABLE  # the stream was lost, or we were put out
+        if refusal is not None:
+            logger.info("%s: cannot be entered: %s", self.address, refusal.name)
+            self._fall_out()
+            return refusal
+        self._release()
+        return None
+
+    async def _enter(self) -> Refusal | None:
+        asked = node("query", {"xmlns": INFO})
+        answer = await self._means.stream.iq(
+            "get", self.address, self._means.listener, asked, ASK_S
+        )
+        found = about(answer)
+        if found is None:
+            return Refusal.NO_SUCH_ROOM
+        self.hearing.about = found
+        self.occupancy.occupant_ids = found.occupant_ids
+        refusal = await self._join(found)
+        if refusal is None:
+            await self._catch_up(found)
+        return refusal
+
+    async def _join(self, about: About) -> Refusal | None:
+        self.watching.entering()
+        answer: Fault | None = None
+        wish = self.hearing.nick
+        for nick in dict.fromkeys((wish or NICKS[0], *NICKS)):
+            answer = await self._ask(nick, about)
+            if answer is None or answer.condition != "conflict":
+                break
+        if answer is None:
+            self._means.put(Puppet(self.address, "", self.hearing.nick, joined=True))
+            self.watching.entered()
+            return None
+        if answer.condition == "item-not-found":
+            # It was not there, so the service has made it for us: unmake it.
+            self._means.stream.write(self.leave())
+        return refused(answer, room=True).why
+
+    async def _ask(self, nick: str, about: About) -> Fault | None:
+        asked = node("x", {"xmlns": _MUC}, node("history", self._history(about)))
+        own = {"from": self._means.listener, "to": f"{self.address}/{nick}"}
+        stanza = serialise(node("presence", own, asked), self._means.domain)
+        joined: asyncio.Future[Fault | None]
+        joined = asyncio.get_running_loop().create_future()
+        self._joined = joined
+        try:
+            if not self._means.stream.write(stanza):
+                return Fault("remote-server-timeout", "wait")
+            async with asyncio.timeout(JOIN_S):
+                return await joined
+        finally:
+            self._joined = None
+
+    def _history(self, about: About) -> dict[str, str]:
+        """Ask for what was missed where there is no archive (XEP-0045 §7.2.14)."""
+        stamp = self.hearing.mark.stamp
+        self.hearing.horizon = Mark.now("").stamp
+        if about.archive or not stamp:
+            return {"maxstanzas": "0"}
+        logger.warning("%s has no archive: its history may be short", self.address)
+        since = datetime.fromisoformat(stamp) - _OVERLAP
+        self.hearing.horizon = since.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        return {"since": self.hearing.horizon}
+
+    async def _catch_up(self, about: About) -> None:
+        """Read what was said while we were away; the first time nothing is."""
+        mark = self.hearing.mark
+        if not mark.stamp:
+            newest = await self._archive.newest() if about.archive else ""
+            self.hearing.mark = Mark.now(newest)
+            return
+        if not about.archive:
+            return
+        try:
+            async for page in self._archive.after(mark.stanza_id, mark.stamp):
+                for one in page:
+                    self._recall(one)
+        except IqError as error:
+            logger.warning("%s: no archive: %s", self.address, error.condition)
+
+    def _recall(self, one: Archived) -> None:
+        sender = parse(one.message.get("from", ""))
+        if sender is None or sender.bare != self.address:
+            return
+        if one.message.get("type") == "groupchat":
+            self.hearing.hear(one.message, sender.resource, one)
+
+    def _release(self) -> None:
+        self._phase = Phase.LIVE
+        held, self._held = self._held, []
+        for stanza, nick in held:
+            self.hearing.hear(stanza, nick)
+        self._live.set()
+        logger.info("%s: we are in, %d occupants", self.address, len(self.occupancy))
+
+    def _fall_out(self) -> None:
+        if self._phase is Phase.LIVE:
+            self._out_since = asyncio.get_running_loop().time()
+        self._phase = Phase.OUT
+        self._live.clear()
+        self._held.clear()
+        self._tell(Fault("remote-server-timeout", "wait"))
+
+    def _tell(self, answer: Fault | None) -> None:
+        if self._joined is not None and not self._joined.done():
+            self._joined.set_result(answer)

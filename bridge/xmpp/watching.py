@@ -1,0 +1,169 @@
+"""Tells the core who comes and goes in a MUC elsewhere, as far as it matters.
+
+A large room is full of people who never say anything; to bring all of them over
+would cost both networks much and tell nobody anything. So there only those count
+who have spoken.
+"""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from bridge.model.events import Join, Leave, Rename
+from bridge.model.places import Network, Person, Room
+from bridge.xmpp.codec.message import origin_ref
+from bridge.xmpp.codec.presence import BANNED, PUT_OUT, Seen
+from bridge.xmpp.means import Means
+from bridge.xmpp.occupancy import Occupancy
+from bridge.xmpp.puppets import Puppets
+
+SMALL_MAX = 100
+"""Up to so many occupants, all of them are told of."""
+
+_EVENT = "presence"
+
+
+class Watching:
+    """The eyes of the bridge in one MUC."""
+
+    puppets: Puppets
+
+    def __init__(self, room: Room, means: Means, occupancy: Occupancy) -> None:
+        self._room = room
+        self._means = means
+        self._occupancy = occupancy
+        self._spoken: set[str] = set()
+        self._known: dict[str, Seen] | None = None
+        self._entering = False
+
+    def entering(self) -> None:
+        """Take note that all presences will come anew."""
+        self._occupancy.clear()
+        self._entering = True
+
+    def entered(self) -> None:
+        """Take note that everybody who is there has been seen."""
+        self._entering = False
+        self.announce()
+
+    def announce(self) -> None:
+        """Tell who has come or gone since the core last knew, once it wants to know."""
+        if self._entering or not len(self._occupancy):
+            return
+        if self._means.host.portal(self._room) is None:
+            return
+        here = {self._occupancy.person(seen): seen for seen in self._occupancy}
+        for person, seen in (self._known or {}).items():
+            if person not in here:
+                self._tell_left(person, seen)
+        for person, seen in here.items():
+            if person not in (self._known or {}):
+                self._tell_joined(person, seen)
+        self._known = here
+
+    def announce_late(self) -> None:
+        """Tell who is there if nobody wanted to know before."""
+        if self._known is None:
+            self.announce()
+
+    def spoke(self, person: str) -> None:
+        """Take note that somebody has said something."""
+        self._spoken.add(person)
+
+    def saw(self, seen: Seen) -> None:
+        """Take a presence of anybody but the listener."""
+        if seen.gone:
+            self._gone(seen)
+        elif (before := self._occupancy.enter(seen)) is None or self._changed(
+            before, seen
+        ):
+            self._came(self._occupancy.person(seen), seen)
+
+    def puppet_put_out(self, mxid: str, seen: Seen) -> None:
+        """Take note that somebody of the room has put a puppet out of it."""
+        if not seen.statuses & PUT_OUT or self._quiet:
+            return
+        actor = self._occupancy.at(seen.actor) if seen.actor else None
+        by = self._room.address if actor is None else self._occupancy.person(actor)
+        self._leave(Person(Network.XMPP, by), Person(Network.MATRIX, mxid), seen)
+
+    @property
+    def _quiet(self) -> bool:
+        return self._entering or self._known is None
+
+    def _changed(self, before: Seen, seen: Seen) -> bool:
+        return self._occupancy.person(before) != self._occupancy.person(seen)
+
+    def _came(self, person: str, seen: Seen) -> None:
+        if self._known is None or self._entering:
+            return
+        known = self._known.get(person)
+        self._known[person] = seen
+        if known is None:
+            self._tell_joined(person, seen)
+        elif known.nick != seen.nick:
+            self._tell_renamed(person, seen)
+
+    def _gone(self, seen: Seen) -> None:
+        before = self._occupancy.leave(seen.nick)
+        if before is None:
+            return
+        if seen.new_nick:
+            # The new presence follows, but what is said between the two has a name.
+            self.saw(replace(before, nick=seen.new_nick))
+        person = self._occupancy.person(before)
+        if self._quiet or self._occupancy.holder(person) is not None:
+            return
+        if self._known is not None:
+            self._known.pop(person, None)
+        self._tell_left(person, replace(seen, jid=before.jid))
+
+    def _counts(self, person: str, seen: Seen) -> bool:
+        own = "@" + self._means.domain
+        if self.puppets.bears(seen.nick) or seen.jid.endswith(own):
+            return False
+        return person in self._spoken or len(self._occupancy) <= SMALL_MAX
+
+    def _tell_joined(self, person: str, seen: Seen) -> None:
+        if self._counts(person, seen):
+            sender = Person(Network.XMPP, person)
+            self._means.host.tell(
+                Join(
+                    ref=origin_ref(sender, _EVENT),
+                    room=self._room,
+                    sender=sender,
+                    sent_at=datetime.now(UTC),
+                    name=seen.nick,
+                    rank=seen.rank,
+                )
+            )
+
+    def _tell_renamed(self, person: str, seen: Seen) -> None:
+        if self._counts(person, seen):
+            sender = Person(Network.XMPP, person)
+            self._means.host.tell(
+                Rename(
+                    ref=origin_ref(sender, _EVENT),
+                    room=self._room,
+                    sender=sender,
+                    sent_at=datetime.now(UTC),
+                    name=seen.nick,
+                )
+            )
+
+    def _tell_left(self, person: str, seen: Seen) -> None:
+        if self._counts(person, seen):
+            somebody = Person(Network.XMPP, person)
+            self._leave(somebody, somebody, seen)
+
+    def _leave(self, sender: Person, person: Person, seen: Seen) -> None:
+        self._means.host.tell(
+            Leave(
+                ref=origin_ref(sender, _EVENT),
+                room=self._room,
+                sender=sender,
+                sent_at=datetime.now(UTC),
+                person=person,
+                banned=BANNED in seen.statuses,
+                reason=seen.reason,
+            )
+        )
