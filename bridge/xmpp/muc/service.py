@@ -47,7 +47,7 @@ class Hosted:
     *refused* counts the stanzas that nothing could be made of.
     """
 
-    def __init__(  # noqa: PLR0913 - the edge of the adapter meets all its parts
+    def __init__(  # noqa: PLR0913, PLR0917 - the edge of the adapter meets all its parts
         self,
         domain: str,
         stream: Stream,
@@ -55,7 +55,6 @@ class Hosted:
         store: Store,
         inbound: Inbound,
         tasks: asyncio.TaskGroup,
-        *,
         marks: Container[int] = (),
     ) -> None:
         means = Means(domain, stream, host, store, inbound, tasks)

@@ -55,7 +55,7 @@ def said(
     words = addressed(node("message", {"from": domain}, *inside), domain).after
     content = words[len(_OPEN) : -len(_CLOSE)] if inside else b""
     whole = Addressed(
-        before % quoted(given) if given else before,
+        before % ((quoted(given),) if given else ()),
         after % (content, quoted(name)),
     )
     if len(whole.before) + len(whole.after) > SIZE_BYTES_MAX:

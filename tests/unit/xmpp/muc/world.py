@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TypeVar
-from xml.etree.ElementTree import Element, XMLPullParser
+from xml.etree.ElementTree import Element
 
 from bridge.core.ports import State, Unit
 from bridge.model.delivery import (
@@ -29,6 +29,7 @@ from bridge.model.text import RichText
 from bridge.xmpp.codec.names import parse
 from bridge.xmpp.muc.service import Hosted
 from bridge.xmpp.muc.stanza import STREAM
+from bridge.xmpp.reader import Reader
 
 R = TypeVar("R", bound=Record)
 
@@ -283,13 +284,12 @@ def message(person: Person, words: str, name: str = "", number: int = 1) -> Mess
 
 def parsed(data: bytes) -> list[Element]:
     """Read stanzas as a server would."""
-    parser: XMLPullParser[Element] = XMLPullParser(("end",))
-    parser.feed(f"<stream xmlns='{STREAM}'>".encode())
-    parser.feed(data)
-    parser.feed(b"</stream>")
-    *_, root = (event[1] for event in parser.read_events())
-    assert isinstance(root, Element)
-    return list(root)
+    reader = Reader()
+    reader.feed(f"<stream xmlns='{STREAM}'>".encode())
+    stanzas = reader.feed(data)
+    assert reader.depth == 1
+    assert reader.refused == []
+    return stanzas
 
 
 async def settled() -> None:
