@@ -76,7 +76,20 @@ class MatrixAdapter(Adapter, MatrixRooms):
             agent=self.agent,
             blocked=blocked,
         )
-        self._rooms = Rooms(
+        self._rooms, self._direct = self._places(homeserver)
+        self._inbound = self._way_in()
+        self._outbound = Outbound(server, self._presences, self._sealed)
+        self._sending = Sending(
+            homeserver=homeserver,
+            ghosts=self._ghosts,
+            presences=self._presences,
+            guests=self._guests,
+            sealed=self._sealed,
+            trials=Trials(homeserver),
+        )
+
+    def _places(self, homeserver: Homeserver) -> tuple[Rooms, Direct]:
+        rooms = Rooms(
             homeserver=homeserver,
             bot=self._bot,
             views=self._views,
@@ -84,14 +97,17 @@ class MatrixAdapter(Adapter, MatrixRooms):
             presences=self._presences,
             sealed=self._sealed,
         )
-        self._direct = Direct(
+        direct = Direct(
             homeserver=homeserver,
             ghosts=self._ghosts,
             presences=self._presences,
             guests=self._guests,
             views=self._views,
-            rooms=self._rooms,
+            rooms=rooms,
         )
+        return rooms, direct
+
+    def _way_in(self) -> Inbound:
         memberships = Memberships(
             bot=self._bot,
             person=self.person,
@@ -101,7 +117,7 @@ class MatrixAdapter(Adapter, MatrixRooms):
             presences=self._presences,
             guests=self._guests,
         )
-        self._inbound = Inbound(
+        return Inbound(
             bot=self._bot,
             ours=self.is_ours,
             portal=self._portal,
@@ -109,15 +125,6 @@ class MatrixAdapter(Adapter, MatrixRooms):
             memberships=memberships,
             sealed=self._sealed,
             views=self._views,
-        )
-        self._outbound = Outbound(server, self._presences, self._sealed)
-        self._sending = Sending(
-            homeserver=homeserver,
-            ghosts=self._ghosts,
-            presences=self._presences,
-            guests=self._guests,
-            sealed=self._sealed,
-            trials=Trials(homeserver),
         )
 
     async def start(self, host: Host) -> None:
