@@ -87,10 +87,6 @@ class HostedRoom:
 
     def nick(self, person: Person, name: str) -> str:
         """Choose the nick of *person*, called *name*: free, and the same each time."""
-        nick = safe_nick(name, "")
-        holder = self.holder(nick)
-        if nick != NOBODY and (holder is None or holder.person == person):
-            return nick
         local = person.id.lstrip("@").partition(":")[0].partition("@")[0]
         local = safe_nick(local[:_LOCAL_CHARS_MAX], person.network.value)
         wanted = safe_nick(name, local)
@@ -106,7 +102,9 @@ class HostedRoom:
 
     def seat(self, person: Person, name: str, rank: Rank) -> Seat:
         """Give somebody of Matrix a seat."""
-        nick = self.nick(person, name)
+        nick = safe_nick(name, "")
+        if nick == NOBODY or self.holder(nick) is not None:
+            nick = self.nick(person, name)
         return self._sit(person, nick, name or nick, rank)
 
     def welcome(self, person: Person, nick: str) -> Seat:
