@@ -202,8 +202,8 @@ class App:
             raise StartError(
                 2, f"appservice.listen: {listen}: {error.strerror}"
             ) from None
-        await meet_xmpp(self._xmpp, self._config)
         self._keep_running("xmpp", self._run_xmpp())
+        await self._meet_xmpp()
         await self._hub.start()
         await self._dispatch.start()
         self._keep_running("homeserver", self._watch.run())
@@ -238,6 +238,19 @@ class App:
         except ComponentRefusedError as error:
             raise StartError(XMPP_REFUSES, str(error)) from None
 
+    async def _meet_xmpp(self) -> None:
+        """Wait a little for the XMPP server to accept us."""
+        address = self._config.xmpp.address
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await self._xmpp.wait_up()
+        except TimeoutError:
+            raise StartError(
+                XMPP_AWAY,
+                f"the XMPP server cannot be reached at {address}; does it listen there"
+                " for components?",
+            ) from None
+
     async def _intake(self, events: Sequence[RawEvent]) -> None:
         await self._keep(events)
         self._audit.note(events)
@@ -270,26 +283,6 @@ async def meet_homeserver(homeserver: Homeserver) -> None:
             if time.monotonic() > deadline:
                 raise StartError(
                     HOMESERVER, f"the homeserver cannot be reached: {error}"
-                ) from None
-            await asyncio.sleep(0.5)
-        else:
-            return
-
-
-async def meet_xmpp(xmpp: XmppAdapter, config: Config) -> None:
-    """Wait a little for the XMPP server to accept us; raises ``StartError``."""
-    deadline = time.monotonic() + PATIENCE_S
-    while True:
-        try:
-            await xmpp.connect_once()
-        except ComponentRefusedError as error:
-            raise StartError(XMPP_REFUSES, str(error)) from None
-        except (OSError, TimeoutError) as error:
-            if time.monotonic() > deadline:
-                raise StartError(
-                    XMPP_AWAY,
-                    f"the XMPP server cannot be reached at {config.xmpp.address}:"
-                    f" {error}; does it listen there for components?",
                 ) from None
             await asyncio.sleep(0.5)
         else:

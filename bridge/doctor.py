@@ -223,9 +223,10 @@ class Doctor:
             except ComponentRefusedError as error:
                 raise Finding(str(error)) from None
             except (OSError, TimeoutError) as error:
+                why = str(error) or "no answer"
                 raise Finding(
-                    f"{config.address}: {str(error) or 'no answer'}; does the XMPP server"
-                    " listen there for components?"
+                    f"{config.address}: {why}; does the XMPP server listen there for"
+                    " components?"
                 ) from None
         return f"{config.component} accepted at {config.address}"
 

@@ -155,7 +155,10 @@ async def measure(scenario: Scenario, *, null: bool, quick: bool) -> list[Figure
                 return await _phases(made, scenario, null=null, quick=quick)
             except (BenchError, TimeoutError) as error:
                 log = (Path(name) / "bridge.log").read_text(encoding="utf-8")
-                raise BenchError(f"{scenario.name}: {error}\n{log[-3000:]}") from error
+                unknown = sorted(made.homeserver.unknown)
+                raise BenchError(
+                    f"{scenario.name}: {error}; answered 404: {unknown}\n{log[-3000:]}"
+                ) from error
 
 
 async def _phases(

@@ -94,7 +94,7 @@ class FakeHomeserver:
         parts = path.split("/")
         if "/send/" in path:
             return self._send(parts[-1], query, body)
-        status, content = self._route(method, [unquote(p) for p in parts[4:]], body)
+        status, content = self._route(method, [unquote(p) for p in parts[3:]], body)
         if status == 404:
             self.unknown.add(f"{method} {urlsplit(target).path}")
         return _http(status, json.dumps(content).encode())
@@ -110,13 +110,13 @@ class FakeHomeserver:
         return answer
 
     def _route(self, method: str, path: list[str], body: bytes) -> tuple[int, Json]:
-        match (method, *path):
-            case (_, "versions") | ("GET", *_, "versions"):
-                return 200, {"versions": ["v1.11", "v1.15"], "unstable_features": {}}
+        if path == ["versions"]:
+            return 200, {"versions": ["v1.11", "v1.15"], "unstable_features": {}}
+        match (method, *path[1:]):
             case ("GET", "account", "whoami"):
                 return 200, {"user_id": f"@_xmpp_sender:{NAME}"}
             case ("GET", "directory", "room", alias):
-                room = "!" + alias[1:].partition(":")[0] + ":" + NAME
+                room = _room_of(alias)
                 known = room in self.members
                 return (200, {"room_id": room, "servers": [NAME]}) if known else _NONE
             case ("GET", "rooms", room, *rest):
@@ -126,11 +126,11 @@ class FakeHomeserver:
             case ("POST", "createRoom"):
                 return self._create(body)
             case ("POST", "join", room) | ("POST", "rooms", room, "join"):
-                return 200, {"room_id": room}
+                return 200, {"room_id": _room_of(room)}
             case ("PUT", "rooms", _, "state", *_):
                 return 200, {"event_id": f"$state{next(self._ids):039d}"}
             case ("GET", *_):
-                return _NONE
+                return 404, {"errcode": "M_UNRECOGNIZED", "error": "Unrecognized"}
             case _:
                 return 200, {}
 
@@ -165,6 +165,10 @@ class FakeHomeserver:
 
 
 _NONE: tuple[int, Json] = (404, {"errcode": "M_NOT_FOUND", "error": "Not found"})
+
+
+def _room_of(alias: str) -> str:
+    return f"!{alias[1:]}" if alias.startswith("#") else alias
 
 
 def _name(mxid: str) -> str:

@@ -49,7 +49,7 @@ def functions(path: Path) -> Iterator[tuple[str, int]]:
             yield node.name, node.end_lineno - start
 
 
-@pytest.mark.parametrize("path", sources(), ids=lambda p: str(p.relative_to(ROOT)))
+@pytest.mark.parametrize("path", list(sources()), ids=lambda p: str(p.relative_to(ROOT)))
 def test_a_file_and_its_functions_fit_a_readers_head(path: Path) -> None:
     lines = path.read_text(encoding="utf-8").count("\n")
     long = [name for name, length in functions(path) if length > FUNCTION_LINES_MAX]
