@@ -94,10 +94,17 @@ class Direct:
             room = room or await self._made(alias, ghost, host, guest)
         if room is None:
             return Refusal.REJECTED
-        await self._presences.note(room, ghost, name)
+        await self._call_by(room, ghost, host, name)
         return await self._rooms.portal(
             Kind.DIRECT, Place(room, (self._server,)), ghost
         )
+
+    async def _call_by(self, room: str, ghost: str, host: Person, name: str) -> None:
+        """Have *ghost*, who is in *room* under some name, be there under *name*."""
+        known = await self._ghosts.find(ghost)
+        was = known.name if known is not None else ""
+        await self._presences.note(room, ghost, was)
+        await self._presences.enter(room, ghost, host.id, name)
 
     async def _is_somebody(self, guest: str, ghost: str) -> bool:
         try:

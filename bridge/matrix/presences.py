@@ -59,7 +59,9 @@ class Presences:
             await self.find(room, mxid)
             if self.fits(room, mxid, name):
                 return
-            await self._ghosts.ensure(mxid, person)
+            # Whoever bears a nick of one MUC only is called by it nowhere else.
+            own_name = "" if "/" in person else name
+            await self._ghosts.ensure(mxid, person, own_name)
             await self._join(room, mxid, name)
             await self.note(room, mxid, name)
 

@@ -1,6 +1,7 @@
 """What a room of Matrix looks like, asked afresh: from inside, or from outside."""
 
 import asyncio
+import secrets
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
@@ -154,6 +155,8 @@ class Views:
         wanted = {"types": list(BRIDGE_TYPES), "limit": 50}
         inside = {
             "rooms": [room],
+            # Synapse answers the same question from memory for two minutes.
+            "not_rooms": [f"!{secrets.token_hex(8)}"],
             "state": wanted,
             "timeline": wanted,
             "ephemeral": nothing,
