@@ -1,0 +1,329 @@
+"""How rooms of Matrix become portals and cease to be: real core, real Matrix side."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+
+from bridge.core.commands import Commands
+from bridge.core.directory import Directory
+from bridge.core.dispatch import Dispatch
+from bridge.core.hub import Hub
+from bridge.core.ports import Adapter
+from bridge.core.provisioning import Provisioning
+from bridge.matrix.adapter import MatrixAdapter
+from bridge.matrix.client import Homeserver
+from bridge.model.delivery import Arrival, Refusal, Refused
+from bridge.model.places import Network, Room
+from bridge.model.records import Kind, Portal
+from tests.conftest import said
+from tests.fakes import FakeNetwork, FakeXmppRooms
+from tests.fakes_store import FakeStore
+from tests.homeserver import AS_TOKEN, Event
+from tests.unit.matrix.world import (
+    ALICE,
+    BOB,
+    BOT,
+    GHOST,
+    HALL,
+    JULIET,
+    MUC,
+    StrictHomeserver,
+    opened,
+    with_previous,
+)
+
+CHAT = Room(Network.XMPP, f"{JULIET.id} {ALICE}")
+TEA = Room(Network.XMPP, MUC)
+THEIRS = "!theirs:hs"
+
+
+@dataclass
+class Bridge:
+    """The bridge's core between a homeserver and a fake of XMPP."""
+
+    server: StrictHomeserver
+    matrix: MatrixAdapter
+    xmpp: FakeNetwork
+    xmpp_rooms: FakeXmppRooms
+    directory: Directory
+    dispatch: Dispatch
+    hub: Hub
+
+    async def pushes(self, *events: Event) -> None:
+        """Let the homeserver push *events*, and wait until all is done."""
+        await self.hub.keep(self.matrix.arrivals([opened(event) for event in events]))
+        await self.settles()
+
+    async def writes(self, words: str, number: int, room: Room = CHAT) -> None:
+        """Let Juliet say *words*, and wait until all is done."""
+        key = f"xmpp-{number}"
+        message = said(room, words, sender=JULIET.id, number=number)
+        self.xmpp.script[key] = message
+        await self.hub.keep([Arrival(room, key, b"raw")])
+        await self.settles()
+
+    async def settles(self) -> None:
+        for _ in range(4):
+            await asyncio.sleep(0)  # what was just committed becomes work
+            await self.hub.wait_empty()
+            await self.dispatch.wait_empty()
+
+    def portal(self, room: str) -> Portal | None:
+        return self.directory.portal(Room(Network.MATRIX, room))
+
+    def only(self) -> Portal:
+        (portal,) = self.directory
+        return portal
+
+    def says(self, room: str, sender: str, words: str) -> Event:
+        return self.server.say(room, sender, words)
+
+    def member(
+        self, room: str, sender: str, target: str, membership: str, **more: object
+    ) -> Event:
+        content = {"membership": membership, **more}
+        return self.server.add(room, sender, "m.room.member", content, state_key=target)
+
+
+@pytest.fixture
+async def bridge() -> AsyncIterator[Bridge]:
+    server = StrictHomeserver()
+    await server.start()
+    server.profiles[ALICE] = {"displayname": "Alice"}
+    homeserver = Homeserver(server.url, AS_TOKEN, "hs")
+    store, directory = FakeStore(), Directory()
+    matrix = MatrixAdapter(homeserver, store, BOT)
+    xmpp, xmpp_rooms = FakeNetwork(Network.XMPP), FakeXmppRooms()
+    adapters: dict[Network, Adapter] = {Network.MATRIX: matrix, Network.XMPP: xmpp}
+    async with asyncio.TaskGroup() as tasks:
+        dispatch = Dispatch(adapters, store, directory, tasks)
+        provisioning = Provisioning(store, directory, dispatch, matrix, xmpp_rooms)
+        commands = Commands(
+            adapters=adapters,
+            store=store,
+            directory=directory,
+            dispatch=dispatch,
+            provisioning=provisioning,
+            matrix=matrix,
+            xmpp=xmpp_rooms,
+        )
+        hub = Hub(
+            adapters=adapters,
+            store=store,
+            directory=directory,
+            dispatch=dispatch,
+            provisioning=provisioning,
+            commands=commands,
+            tasks=tasks,
+        )
+        await matrix.start(hub)
+        yield Bridge(server, matrix, xmpp, xmpp_rooms, directory, dispatch, hub)
+    await homeserver.close()
+    await server.stop()
+
+
+async def chat(bridge: Bridge) -> str:
+    """Have a direct chat that Alice has entered; return its room."""
+    await bridge.writes("hello", 1)
+    room = bridge.only().matrix
+    await bridge.pushes(bridge.member(room, ALICE, ALICE, "join"))
+    return room
+
+
+async def test_who_writes_first_from_xmpp_opens_a_chat(bridge: Bridge) -> None:
+    await bridge.writes("hello", 1)
+    await bridge.writes("are you there?", 2)
+
+    portal = bridge.only()
+    assert (portal.kind, portal.xmpp) == (Kind.DIRECT, CHAT.address)
+    assert bridge.server.bodies(portal.matrix) == ["hello", "are you there?"]
+    assert bridge.server.membership(portal.matrix, ALICE) == "invite"
+
+
+async def test_both_hear_each_other(bridge: Bridge) -> None:
+    room = await chat(bridge)
+
+    await bridge.pushes(bridge.says(room, ALICE, "I am"))
+
+    assert bridge.xmpp.said() == ["I am"]
+
+
+async def test_who_writes_to_nobody_is_told(bridge: Bridge) -> None:
+    nobody = Room(Network.XMPP, f"{JULIET.id} @nobody:hs")
+
+    await bridge.writes("hello?", 1, nobody)
+
+    ((_, outcome),) = bridge.xmpp.settled
+    assert outcome == Refused(Refusal.NO_SUCH_PERSON)
+
+
+async def test_what_was_said_before_the_ghost_came_crosses_first_and_once(
+    bridge: Bridge,
+) -> None:
+    server = bridge.server
+    server.add(THEIRS, ALICE, "m.room.create", {}, state_key="")
+    bridge.member(THEIRS, ALICE, ALICE, "join", displayname="Alice")
+    invitation = bridge.member(THEIRS, ALICE, GHOST, "invite", is_direct=True)
+    server.closed.add(THEIRS)
+    early = [bridge.says(THEIRS, ALICE, words) for words in ("one", "two")]
+
+    await bridge.pushes(invitation)
+    late = bridge.says(THEIRS, ALICE, "three")
+    await bridge.pushes(*early[1:], late)
+
+    assert bridge.xmpp.said() == ["one", "two", "three"]
+    assert bridge.only().kind is Kind.DIRECT
+
+
+async def test_who_left_a_chat_is_asked_back_by_the_next_message(
+    bridge: Bridge,
+) -> None:
+    """Bifröst #217."""
+    room = await chat(bridge)
+    left = bridge.member(room, ALICE, ALICE, "leave")
+    await bridge.pushes(with_previous(left, membership="join"))
+
+    await bridge.writes("come back", 2)
+
+    assert bridge.only().matrix == room
+    assert bridge.server.membership(room, ALICE) == "invite"
+    assert bridge.server.bodies(room)[-1] == "come back"
+
+
+async def test_a_chat_whose_ghost_was_put_out_begins_anew(bridge: Bridge) -> None:
+    """Bifröst #213."""
+    room = await chat(bridge)
+    kicked = bridge.member(room, ALICE, GHOST, "leave")
+    await bridge.pushes(with_previous(kicked, membership="join"))
+    assert bridge.portal(room) is None
+
+    await bridge.writes("what have I done?", 2)
+
+    assert bridge.only().matrix != room
+    assert bridge.server.bodies(bridge.only().matrix) == ["what have I done?"]
+
+
+async def test_a_message_that_xmpp_refuses_is_answered_in_the_room(
+    bridge: Bridge,
+) -> None:
+    room = await chat(bridge)
+    bridge.xmpp.answers.append(Refused(Refusal.REJECTED, "blocked"))
+
+    await bridge.pushes(bridge.says(room, ALICE, "hi"))
+
+    assert "blocked" in bridge.server.bodies(room)[-1]
+    assert bridge.server.rooms[room].events[-1]["sender"] == GHOST
+
+
+async def test_an_encrypted_message_is_answered_and_nothing_goes_back_in_the_clear(
+    bridge: Bridge,
+) -> None:
+    room = await chat(bridge)
+    content = {"algorithm": "m.megolm.v1.aes-sha2"}
+    sealed = bridge.server.add(room, ALICE, "m.room.encryption", content, state_key="")
+    secret = bridge.server.add(room, ALICE, "m.room.encrypted", content)
+    await bridge.pushes(sealed, secret)
+
+    await bridge.writes("in the clear", 2)
+
+    bodies = bridge.server.bodies(room)
+    assert "cannot read encrypted messages" in bodies[-1]
+    assert "in the clear" not in bodies
+    assert bridge.xmpp.settled[-1][1] == Refused(Refusal.WOULD_EXPOSE)
+
+
+async def test_a_room_is_hosted_and_its_occupants_speak_as_ghosts(
+    bridge: Bridge,
+) -> None:
+    bridge.server.add(HALL, ALICE, "m.room.create", {}, state_key="")
+    bridge.member(HALL, ALICE, ALICE, "join", displayname="Alice")
+    bridge.server.aliases["#hall:hs"] = HALL
+    address = Room(Network.XMPP, "#hall:hs")
+
+    opened_twice = [
+        await bridge.hub.open_hosted(address, JULIET, "Juliet") for _ in range(2)
+    ]
+    await bridge.writes("good evening", 1, address)
+    await bridge.pushes(bridge.says(HALL, ALICE, "to you too"))
+
+    assert opened_twice[0] == opened_twice[1] == bridge.portal(HALL)
+    assert bridge.server.bodies(HALL)[0] == "good evening"
+    assert bridge.xmpp.said() == ["to you too"]
+
+
+async def test_a_muc_is_founded_for_whoever_asks(bridge: Bridge) -> None:
+    bridge.xmpp_rooms.mucs.add(MUC)
+
+    portal = await bridge.hub.open_foreign(TEA)
+    await bridge.writes("tea?", 1, TEA)
+
+    assert isinstance(portal, Portal)
+    assert bridge.server.aliases[portal.alias] == portal.matrix
+    assert bridge.server.bodies(portal.matrix) == ["tea?"]
+    assert await bridge.hub.open_foreign(TEA) == portal
+
+
+async def test_a_room_is_linked_and_unlinked_by_command(bridge: Bridge) -> None:
+    bridge.xmpp_rooms.mucs.add(MUC)
+    server = bridge.server
+    server.add(HALL, ALICE, "m.room.create", {}, state_key="")
+    for member in (ALICE, BOB):
+        bridge.member(HALL, member, member, "join")
+    levels = {"users": {ALICE: 100}}
+    server.add(HALL, ALICE, "m.room.power_levels", levels, state_key="")
+    await bridge.pushes(bridge.member(HALL, ALICE, BOT, "invite"))
+
+    await bridge.pushes(bridge.says(HALL, BOB, f"!xmpp bridge {MUC}"))
+    refused = server.bodies(HALL)[-1]
+    await bridge.pushes(bridge.says(HALL, ALICE, f"!xmpp bridge {MUC}"))
+    asked = server.bodies(HALL)[-1]
+
+    assert refused == "Only admins of this room may link it."
+    assert asked.startswith(f"Asked in {MUC}")
+    assert "asks to link" in bridge.xmpp.said()[-1]
+
+
+async def test_whoever_is_alone_with_the_bot_gets_help(bridge: Bridge) -> None:
+    bridge.server.add(HALL, ALICE, "m.room.create", {}, state_key="")
+    bridge.member(HALL, ALICE, ALICE, "join")
+    bridge.server.closed.add(HALL)
+    await bridge.pushes(bridge.member(HALL, ALICE, BOT, "invite"))
+    assert "Hello" in bridge.server.bodies(HALL)[-1]
+
+    await bridge.pushes(bridge.says(HALL, ALICE, "what can you do?"))
+
+    assert "!xmpp bridge" in bridge.server.bodies(HALL)[-1]
+
+
+async def test_a_room_of_another_bridge_is_not_linked(bridge: Bridge) -> None:
+    bridge.xmpp_rooms.mucs.add(MUC)
+    bridge.server.add(HALL, ALICE, "m.room.create", {}, state_key="")
+    bridge.member(HALL, ALICE, ALICE, "join")
+    theirs = "@_bifrost_romeo=2ftea=40muc.example:far"
+    bridge.member(HALL, theirs, theirs, "join")
+    levels = {"users": {ALICE: 100}}
+    bridge.server.add(HALL, ALICE, "m.room.power_levels", levels, state_key="")
+    await bridge.pushes(bridge.member(HALL, ALICE, BOT, "invite"))
+
+    await bridge.pushes(bridge.says(HALL, ALICE, f"!xmpp bridge {MUC}"))
+
+    assert "Another bridge (far)" in bridge.server.bodies(HALL)[-1]
+
+
+async def test_a_homeserver_that_was_away_gets_everything_in_order(
+    bridge: Bridge,
+) -> None:
+    room = await chat(bridge)
+    await bridge.server.stop()
+    for number in range(2, 7):
+        message = said(CHAT, f"number {number}", sender=JULIET.id, number=number)
+        bridge.xmpp.script[f"xmpp-{number}"] = message
+        await bridge.hub.keep([Arrival(CHAT, f"xmpp-{number}", b"raw")])
+    await bridge.hub.wait_empty()
+
+    await bridge.server.start()
+    await bridge.settles()
+
+    assert bridge.server.bodies(room)[1:] == [f"number {n}" for n in range(2, 7)]
