@@ -81,7 +81,10 @@ class Rooms:
     async def foreign_bridge(self, room: str, muc: str) -> str:
         """Name another bridge in *room* that carries *muc*; see ``MatrixRooms``."""
         claims = await refusing(self._views.bridges(room, self._bot.mxid))
-        for event in () if isinstance(claims, Refusal) else claims:
+        if isinstance(claims, Refusal):
+            logger.warning("room %s: its bridges cannot be read: %s", room, claims.name)
+            claims = ()
+        for event in claims:
             if claimant := self._claimant(event, muc):
                 return claimant
         inside = _escaped(muc)

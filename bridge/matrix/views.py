@@ -156,7 +156,7 @@ class Views:
         inside = {
             "rooms": [room],
             # Synapse answers the same question from memory for two minutes.
-            "not_rooms": [f"!{secrets.token_hex(8)}"],
+            "not_rooms": [f"!{secrets.token_hex(8)}:localhost"],
             "state": wanted,
             "timeline": wanted,
             "ephemeral": nothing,
