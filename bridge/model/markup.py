@@ -198,15 +198,20 @@ class Page:
         while len(self._open) > depth:
             closed = self._open.pop()
             if closed is self._pre:
-                self._pre = None
-                if self._out and self._out[-1].endswith("\n"):
-                    self._out[-1] = self._out[-1][:-1]
-                    self._length -= 1
+                self._end_of_code(closed.start)
             if closed.what is not None and closed.start < self._length:
                 self._spans.append(Span(closed.start, self._length, closed.what))
             if closed.tag in _LINES:
                 self._break(1)
                 self._after_paragraph = closed.tag in _PARAGRAPHS
+
+    def _end_of_code(self, start: int) -> None:
+        """Take the last line break out of the code block that began at *start*."""
+        self._pre = None
+        if self._at_start and self._length > start:
+            self._out[-1] = self._out[-1][:-1]
+            self._length -= 1
+            self._at_start = self._length == start or self._out[-1].endswith("\n")
 
     def _break(self, newlines: int) -> None:
         """See to it that what comes next begins on a line of its own."""
@@ -227,12 +232,11 @@ class Page:
             self._write("\n" * missing)
 
     def _write(self, words: str) -> None:
-        if words:
-            self._out.append(words)
-            self._length += len(words)
-            self._at_start = words[-1] == "\n"
-            if self._at_start:
-                self._space = False
+        self._out.append(words)
+        self._length += len(words)
+        self._at_start = words[-1] == "\n"
+        if self._at_start:
+            self._space = False
 
 
 def _trimmed(span: Span, plain: str) -> Span | None:

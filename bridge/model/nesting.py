@@ -58,6 +58,8 @@ class Sweep:
 
     def take(self, start: int, end: int) -> list[Span]:
         """Return what lies between *start* and *end*, cut to it."""
+        if start >= end:
+            return []
         spans, at = self._spans, self._next
         while at < len(spans) and spans[at].start < end:
             self._begun.append(spans[at])

@@ -117,7 +117,7 @@ class _Reading:
 
     def line(self, line: str) -> None:
         """Read a plain block (§6.1.1)."""
-        if _PERHAPS(line):
+        if len(self.spans) < SPANS_MAX and _PERHAPS(line):
             self.words(line, 0, len(line), "")
         else:
             self.write(line)
@@ -155,9 +155,8 @@ class _Reading:
         self.length += len(words)
 
     def mark(self, start: int, what: Mark) -> None:
-        """Mark what was written since *start*."""
-        if start < self.length:
-            self.spans.append(Span(start, self.length, what))
+        """Mark what was written since *start*, which is something."""
+        self.spans.append(Span(start, self.length, what))
 
 
 def _may_open(line: str, begin: int, start: int, outer: str) -> bool:

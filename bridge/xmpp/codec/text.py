@@ -135,6 +135,8 @@ class _Writer:
         return lines
 
     def _line(self, line: str, start: int) -> str:
+        if not self.sound:
+            return line  # it will all be written once more, without marks
         spans = self._spans.take(start, start + len(line))
         if spans and (styled := _styled(line, spans, start)):
             return styled
