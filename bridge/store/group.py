@@ -29,7 +29,7 @@ class Group:
         self.keep: list[int] = []
         self.kept_lanes: list[tuple[str, str]] = []
         self.records: dict[type[Record], dict[Row, Row | None]] = {}
-        self.closed_lanes: list[str] = []
+        self.closed_lanes: list[tuple[str, str]] = []
         for unit in units:
             self._add(unit, seal)
 
@@ -58,7 +58,7 @@ class Group:
             if isinstance(record, Portal):
                 # Nobody can come into this room any more and read its history.
                 for network in Network:
-                    self.closed_lanes += (network.value, str(record.id))
+                    self.closed_lanes.append((network.value, str(record.id)))
 
     def put(self, kind: type[Record]) -> list[object]:
         """Return the rows that are put."""

@@ -8,13 +8,11 @@ from sqlalchemy import (
     Dialect,
     Row,
     Select,
-    and_,
     bindparam,
     delete,
     func,
     literal_column,
     null,
-    or_,
     select,
     true,
     update,
@@ -87,7 +85,7 @@ class OutboxWrites:
                 .where(among(outbox.c.id, rows))
             ),
         )
-        self.forget = Bulk(dialect, 2, _forget)
+        self.forget = Bulk(dialect, 2, lambda _: _forget())
         self._prune = Bulk(dialect, 4, lambda _: _prune())
         self._since_prune: dict[tuple[str, str], int] = {}
 
@@ -100,16 +98,9 @@ class OutboxWrites:
         self._since_prune[lane] = kept
 
 
-def _forget(rows: int) -> Delete:
-    """Delete what *rows* lanes, each by its network and its name, have kept."""
-    lanes = (
-        and_(
-            outbox.c.network == bindparam(f"network_{row}"),
-            outbox.c.lane == bindparam(f"lane_{row}"),
-        )
-        for row in range(rows)
-    )
-    return delete(outbox).where(is_kept, or_(*lanes))
+def _forget() -> Delete:
+    """Delete what a lane keeps."""
+    return delete(outbox).where(is_kept, *_of_lane)
 
 
 def _prune() -> Delete:

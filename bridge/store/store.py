@@ -31,7 +31,7 @@ class SqlStore:
         self._seal = seal
         self._recent = Recent()
         commits = Commits(database, seal)
-        self._writer = Writer(commits.write)
+        self._writer = Writer(commits.write, self._recent.note)
         self.number = commits.numbers.take
 
     @classmethod
@@ -58,10 +58,7 @@ class SqlStore:
             answer: Answer = asyncio.get_running_loop().create_future()
             answer.set_result(frozenset())
             return answer
-        answer = self._writer.commit(unit)
-        if unit.put or unit.drop:
-            answer.add_done_callback(lambda done: self._note(unit, done))
-        return answer
+        return self._writer.commit(unit)
 
     async def load(self, kind: type[R]) -> Sequence[R]:
         """Read all records of a kind."""
@@ -110,10 +107,6 @@ class SqlStore:
         return await self._reader.read(
             lambda c: {"waiting": inbox.count(c), "pending": outbox.count(c)}
         )
-
-    def _note(self, unit: Unit, done: Answer) -> None:
-        if not done.cancelled() and done.exception() is None:
-            self._recent.note(unit)
 
 
 def _is_empty(unit: Unit) -> bool:

@@ -22,10 +22,18 @@ Batch = list[tuple[Unit, Answer]]
 
 
 class Writer:
-    """A queue in front of *write*, which is called in the writer's thread only."""
+    """A queue in front of *write*, which is called in the writer's thread only.
 
-    def __init__(self, write: Callable[[Sequence[Unit]], Sequence[Result]]) -> None:
+    *note* is told of each unit that was written, before whoever waits for it.
+    """
+
+    def __init__(
+        self,
+        write: Callable[[Sequence[Unit]], Sequence[Result]],
+        note: Callable[[Unit], None],
+    ) -> None:
         self._write = write
+        self._note = note
         self._loop = asyncio.get_running_loop()
         self._batch: Batch = []
         self._queue: SimpleQueue[Batch | None] = SimpleQueue()
@@ -81,14 +89,15 @@ class Writer:
             # The end of the line for one group: the thread must go on.
             logger.exception("a group of %d units failed", len(group))
             results = [StoreUnavailableError(type(error).__name__)] * len(group)
-        self._loop.call_soon_threadsafe(_resolve, group, results)
+        self._loop.call_soon_threadsafe(self._answer, group, results)
 
-
-def _resolve(group: Batch, results: Sequence[Result]) -> None:
-    for (_, answer), result in zip(group, results, strict=True):
-        if answer.done():
-            continue
-        if isinstance(result, Exception):
-            answer.set_exception(result)
-        else:
-            answer.set_result(result)
+    def _answer(self, group: Batch, results: Sequence[Result]) -> None:
+        for (unit, answer), result in zip(group, results, strict=True):
+            if not isinstance(result, Exception):
+                self._note(unit)
+            if answer.done():
+                continue  # nobody waits any more
+            if isinstance(result, Exception):
+                answer.set_exception(result)
+            else:
+                answer.set_result(result)

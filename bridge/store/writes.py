@@ -65,8 +65,8 @@ class Writes:
             self._outbox.keep.run(cursor, group.keep)
             for lane in group.kept_lanes:
                 self._outbox.prune(cursor, lane)
-        if group.closed_lanes:
-            self._outbox.forget.run(cursor, group.closed_lanes)
+        for lane in group.closed_lanes:
+            self._outbox.forget.run(cursor, lane)
 
     def _run_records(self, cursor: Cursor, group: Group, kind: type[Record]) -> None:
         if rows := group.put(kind):

@@ -1,0 +1,107 @@
+import asyncio
+import threading
+from collections.abc import Sequence
+
+import pytest
+
+from bridge.core.ports import StoreUnavailableError, Unit
+from bridge.store.commits import Result
+from bridge.store.writer import GROUP_MAX, Writer
+
+
+class Slow:
+    """Writes nothing, a group at a time, each when it is let."""
+
+    def __init__(self) -> None:
+        self.groups: list[Sequence[Unit]] = []
+        self.noted: list[Unit] = []
+        self.go = threading.Semaphore(0)
+        self.busy = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+
+    def __call__(self, units: Sequence[Unit]) -> Sequence[Result]:
+        self._loop.call_soon_threadsafe(self.busy.set)
+        self.go.acquire()
+        self.groups.append(units)
+        return [ValueError("bad") if u.done == [-1] else frozenset() for u in units]
+
+
+async def test_what_comes_during_a_commit_shares_the_next() -> None:
+    slow = Slow()
+    writer = Writer(slow, slow.noted.append)
+    first = writer.commit(Unit(done=[1]))
+    await slow.busy.wait()
+    others = [writer.commit(Unit(done=[n])) for n in range(2, 40)]
+    slow.go.release(9)
+
+    await asyncio.gather(first, *others)
+
+    assert [len(group) for group in slow.groups] == [1, 38]
+    await writer.close()
+
+
+async def test_a_group_does_not_grow_for_ever() -> None:
+    slow = Slow()
+    writer = Writer(slow, slow.noted.append)
+    answers = [writer.commit(Unit(done=[0]))]
+    await slow.busy.wait()
+    for turn in range(12):
+        answers += [writer.commit(Unit(done=[turn, n])) for n in range(100)]
+        await asyncio.sleep(0)
+    slow.go.release(9)
+
+    await writer.close()
+
+    assert [len(group) for group in slow.groups] == [1, GROUP_MAX, GROUP_MAX, 200]
+    assert all(answer.result() == frozenset() for answer in answers)
+
+
+async def test_only_what_was_written_is_noted() -> None:
+    slow = Slow()
+    slow.go.release(9)
+    writer = Writer(slow, slow.noted.append)
+    good, bad = writer.commit(Unit(done=[1])), writer.commit(Unit(done=[-1]))
+
+    assert await good == frozenset()
+    with pytest.raises(ValueError, match="bad"):
+        await bad
+    assert slow.noted == [Unit(done=[1])]
+    await writer.close()
+
+
+async def test_who_no_longer_waits_spoils_nothing() -> None:
+    slow = Slow()
+    slow.go.release(9)
+    writer = Writer(slow, slow.noted.append)
+    impatient, patient = writer.commit(Unit(done=[1])), writer.commit(Unit(done=[2]))
+
+    impatient.cancel()
+
+    assert await patient == frozenset()
+    assert len(slow.noted) == 2
+    await writer.close()
+
+
+async def test_a_write_that_breaks_down_fails_its_group_only() -> None:
+    def write(units: Sequence[Unit]) -> Sequence[Result]:
+        if units[0].done == [-1]:
+            raise RuntimeError("a fault of our own")
+        return [frozenset()] * len(units)
+
+    writer = Writer(write, lambda _: None)
+
+    with pytest.raises(StoreUnavailableError, match="RuntimeError"):
+        await writer.commit(Unit(done=[-1]))
+    assert await writer.commit(Unit(done=[1])) == frozenset()
+    await writer.close()
+
+
+async def test_a_closed_writer_takes_nothing_more() -> None:
+    writer = Writer(lambda units: [frozenset()] * len(units), lambda _: None)
+    last = writer.commit(Unit(done=[1]))
+
+    await writer.close()
+
+    assert last.result() == frozenset()
+    with pytest.raises(StoreUnavailableError, match="closed"):
+        await writer.commit(Unit(done=[2]))
