@@ -167,7 +167,13 @@ class Rooms:
     async def _found(self, muc: str, about: Description) -> Portal | Refusal:
         await self._bot.ensure()
         alias = names.muc_alias(muc, self._server)
-        place = await self._existing(alias) or await self._made(muc, alias, about)
+        # Making comes first: to look the alias up would have the homeserver ask us
+        # for it, who wait for this very answer.
+        place = await self._made(muc, alias, about)
+        if place is None:
+            place = await self._existing(alias) or await self._made(muc, alias, about)
+        if place is None:
+            return Refusal.UNREACHABLE  # taken between two looks: ask again
         await self._presences.note(place.room, self._bot.mxid, "")
         return await self.portal(Kind.FOREIGN, place, self._bot.mxid)
 
@@ -189,7 +195,8 @@ class Rooms:
             return None
         return place
 
-    async def _made(self, muc: str, alias: str, about: Description) -> Place:
+    async def _made(self, muc: str, alias: str, about: Description) -> Place | None:
+        """Make a room that bears *alias*; None if there is one."""
         body = {
             "preset": "public_chat",
             "room_alias_name": alias[1:].partition(":")[0],
@@ -197,9 +204,14 @@ class Rooms:
             "topic": about.topic,
             "initial_state": self._marks(muc, about),
         }
-        answer = await self._homeserver.request(
-            "POST", join("createRoom"), user=self._bot.mxid, body=body
-        )
+        try:
+            answer = await self._homeserver.request(
+                "POST", join("createRoom"), user=self._bot.mxid, body=body
+            )
+        except MatrixError as error:
+            if error.errcode != "M_ROOM_IN_USE":
+                raise
+            return None
         return Place(str(answer["room_id"]), (self._server,), alias)
 
     def _marks(self, muc: str, about: Description) -> list[dict[str, object]]:

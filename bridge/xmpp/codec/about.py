@@ -37,12 +37,11 @@ class About:
 
     @property
     def public(self) -> bool:
-        """Whether anybody may find the room and come in."""
-        return not self.features & {
-            "muc_hidden",
-            "muc_membersonly",
-            "muc_passwordprotected",
-        }
+        """Whether anybody who knows its name may come in.
+
+        A hidden room is only not listed (and so is the Matrix room made for it).
+        """
+        return not self.features & {"muc_membersonly", "muc_passwordprotected"}
 
 
 def about(answer: Element) -> About | None:
