@@ -141,7 +141,7 @@ class _Writer:
         if spans and (styled := _styled(line, spans, start)):
             return styled
         looks_styled = _begins_block(line) or decode_line(line).spans
-        self.sound = self.sound and not looks_styled
+        self.sound = not looks_styled
         return line
 
 
