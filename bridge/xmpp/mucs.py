@@ -155,7 +155,7 @@ class Mucs:
         if heard is None:
             logger.error("arrival %d is in no format of ours", taken.seq)
             return None
-        return wording.read(heard)
+        return wording.read(heard, taken.arrival.key)
 
     def receipt(self, event: Message) -> bytes:
         """Note who is to be told how *event* fared."""

@@ -258,7 +258,7 @@ class Puppets:
         others = {
             same_nick_key(seen.nick)
             for seen in self._occupancy
-            if self._by_nick.get(seen.nick) is not seat
+            if seen.nick != seat.nick and self._by_nick.get(seen.nick) is not seat
         }
         plain = safe_nick(name, seat.mxid[1:].partition(":")[0])
         wanted = (wish, plain, *(plain + suffix for suffix in SUFFIXES))

@@ -204,10 +204,10 @@ class Stay:
         """Take a presence of our own."""
         if not us.gone:
             self.occupancy.enter(us)
-            self.hearing.nick = us.nick
+            self._bear(us.nick)
             self._tell(Fault("item-not-found") if CREATED in us.statuses else None)
         elif us.new_nick:
-            self.hearing.nick = us.new_nick
+            self._bear(us.new_nick)
         else:
             self._tell(Fault("forbidden", "auth", us.reason))
             if self._phase is Phase.OUT:
@@ -218,6 +218,9 @@ class Stay:
             if us.destroyed:
                 self.refusal = Refusal.NO_SUCH_ROOM
             self._thrown_out(self)
+
+    def _bear(self, nick: str) -> None:
+        self.hearing.nick = self.watching.own = nick
 
     async def _try_to_enter(self) -> Refusal | None:
         self._phase = Phase.ENTERING

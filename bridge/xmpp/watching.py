@@ -23,11 +23,12 @@ _EVENT = "presence"
 
 
 class Watching:
-    """The eyes of the bridge in one MUC."""
+    """The eyes of the bridge in one MUC; *own* is the nick that it bears itself."""
 
     puppets: Puppets
 
     def __init__(self, room: Room, means: Means, occupancy: Occupancy) -> None:
+        self.own = ""
         self._room = room
         self._means = means
         self._occupancy = occupancy
@@ -118,8 +119,8 @@ class Watching:
         self._tell_left(person, replace(seen, jid=before.jid))
 
     def _counts(self, person: str, seen: Seen) -> bool:
-        own = "@" + self._means.domain
-        if self.puppets.bears(seen.nick) or seen.jid.endswith(own):
+        ours = seen.nick == self.own or self.puppets.bears(seen.nick)
+        if ours or seen.jid.endswith("@" + self._means.domain):
             return False
         return person in self._spoken or len(self._occupancy) <= SMALL_MAX
 

@@ -20,8 +20,8 @@ from bridge.xmpp.packing import MUC, Aside, Heard, Speaker, Speech, pack
 _STORE = node("store", {"xmlns": "urn:xmpp:hints"})
 
 
-def read(heard: Heard) -> Message | Command | Unreadable | None:
-    """Make an event of what was heard."""
+def read(heard: Heard, key: str) -> Message | Command | Unreadable | None:
+    """Make an event of what was heard; *key* names what nobody else has named."""
     stanza = to_element(heard.stanza)
     content = decode(stanza)
     room = Room(Network.XMPP, heard.muc)
@@ -33,7 +33,7 @@ def read(heard: Heard) -> Message | Command | Unreadable | None:
         speaker = Speaker(heard.muc, heard.person, heard.nick, name)
         return Unreadable(content, pack(MUC, speaker))
     sent_at = datetime.fromtimestamp(heard.at_ms / 1000, UTC)
-    ref = origin_ref(sender, name or heard.stanza_id or f"at {heard.at_ms}")
+    ref = origin_ref(sender, name or heard.stanza_id or key)
     if content.body.plain.startswith(COMMAND):
         return Command(
             ref=ref,

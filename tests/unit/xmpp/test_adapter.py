@@ -1,0 +1,267 @@
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from bridge.model.delivery import (
+    Arrival,
+    Delivered,
+    Description,
+    Parcel,
+    Refusal,
+    Refused,
+    Taken,
+    Wire,
+)
+from bridge.model.places import Network, Person, PortalId, Room
+from bridge.model.records import Cursor, Kind, Portal
+from bridge.xmpp.adapter import XmppAdapter, wanted
+from bridge.xmpp.component import Stream
+from bridge.xmpp.inbound import Inbound
+from tests.unit.xmpp.elsewhere import (
+    ALICE,
+    DOMAIN,
+    MUC,
+    ROOM,
+    TEA,
+    Server,
+    World,
+    build,
+    name_of,
+    parcels,
+    route,
+    said,
+    stanza,
+)
+from tests.unit.xmpp.test_inbound import Core, Tap
+
+JULIET = "juliet@capulet.lit/balcony"
+ALICE_JID = f"alice_hs.example@{DOMAIN}"
+CHAT = Room(Network.XMPP, f"juliet@capulet.lit {ALICE_JID}")
+DIRECT = Portal(PortalId(3), Kind.DIRECT, "!dm:hs.example", CHAT.address, agent="@g")
+HALL = Portal(
+    PortalId(4),
+    Kind.HOSTED,
+    "!hall:hs.example",
+    f"#hall#hs.example@{DOMAIN}",
+    agent="@g",
+    alias="#hall:hs.example",
+)
+
+
+class Line(Server):
+    """What the adapter itself asks of its stream."""
+
+    suspects: tuple[int, ...] = ()
+
+    async def drained(self) -> None:
+        await asyncio.sleep(0)
+
+
+class AdapterWorld(World):
+    adapter: XmppAdapter
+    core: Core
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[AdapterWorld]:
+    async with asyncio.TaskGroup() as tasks:
+        plain = build(tasks)
+        line, core = Line(), Core({ROOM: TEA, CHAT: DIRECT})
+        made = AdapterWorld(plain.means, line, core, plain.intake, plain.store)
+        made.core = core
+        made.adapter = XmppAdapter(
+            domain=DOMAIN,
+            secret="",
+            host="127.0.0.1",
+            port=1,
+            store=plain.store,
+            tasks=tasks,
+            written=tmp_path / "written",
+        )
+        inbound = Inbound(core, Tap())
+        await made.adapter.join(cast("Stream", line), inbound, core)
+        line.received = lambda one, sender, to: made.adapter.received(one)
+        running = tasks.create_task(inbound.run())
+        yield made
+        running.cancel()
+        made.adapter._mucs.close()
+
+
+async def test_a_message_to_a_puppet_is_a_chat(world: AdapterWorld) -> None:
+    world.adapter.received(
+        stanza(
+            f"<message type='chat' from='{JULIET}' to='{ALICE_JID}' id='m1'>"
+            "<body>hi</body></message>"
+        )
+    )
+    await world.adapter._inbound.wait_empty()
+
+    assert len(world.core.kept) == 1
+
+
+async def test_what_a_muc_says_is_the_mucs(world: AdapterWorld) -> None:
+    assert isinstance(await world.adapter.visit(MUC), Description)
+    world.server.occupants["Hatter"] = "hatter@wonder.example/x"
+    stanza_id = world.server.says("Hatter", "tea")
+    await world.settle()
+
+    assert world.core.kept == [[f"{MUC}#{stanza_id}"]]
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        f"to='{ALICE_JID}'",
+        f"from='{JULIET}'",
+        f"from='a b@c' to='{ALICE_JID}'",
+        f"from='bob_hs.example@{DOMAIN}/matrix' to='{ALICE_JID}'",
+        f"from='{DOMAIN}' to='{ALICE_JID}'",
+    ],
+)
+async def test_what_is_from_nobody_or_from_ourselves_is_dropped(
+    world: AdapterWorld, attributes: str
+) -> None:
+    world.adapter.received(stanza(f"<message {attributes}><body>echo</body></message>"))
+    await world.settle()
+
+    assert world.core.kept == []
+    assert world.server.written == []
+    assert world.adapter.ignored == 1
+
+
+@pytest.mark.parametrize(
+    ("to", "answer"),
+    [
+        (ALICE_JID, "result"),
+        (f"bridge@{DOMAIN}", "result"),
+        (f"nobody@{DOMAIN}", "error"),
+    ],
+)
+async def test_who_can_exist_is_there_and_nobody_else(
+    world: AdapterWorld, to: str, answer: str
+) -> None:
+    world.adapter.received(
+        stanza(
+            f"<iq type='get' id='1' from='{JULIET}' to='{to}'>"
+            "<query xmlns='http://jabber.org/protocol/disco#info'/></iq>"
+        )
+    )
+
+    (iq,) = world.server.written
+    assert (iq.get("type"), iq.get("to")) == (answer, JULIET)
+
+
+async def test_an_answer_that_nobody_asked_for_is_not_answered(
+    world: AdapterWorld,
+) -> None:
+    for kind in ("result", "error", "other"):
+        world.adapter.received(
+            stanza(f"<iq type='{kind}' id='1' from='{JULIET}' to='{ALICE_JID}'/>")
+        )
+
+    assert world.server.written == []
+
+
+async def test_a_subscription_is_answered(world: AdapterWorld) -> None:
+    world.adapter.received(
+        stanza(f"<presence type='subscribe' from='{JULIET}' to='{ALICE_JID}'/>")
+    )
+
+    answers = [(name_of(one), one.get("type")) for one in world.server.written]
+    assert answers == [("presence", "subscribed"), ("presence", None)]
+
+
+@pytest.mark.parametrize("portal", [TEA, DIRECT])
+async def test_each_venue_gets_its_own_wires_back(
+    world: AdapterWorld, portal: Portal
+) -> None:
+    await world.adapter.visit(MUC)
+    wires = world.adapter.prepare(said("hello"), route(portal))
+    assert not isinstance(wires, Refusal)
+
+    (outcome,) = await world.adapter.send(parcels(wires))
+
+    assert isinstance(outcome, Delivered)
+    assert world.server.heard() == ["hello"]
+
+
+async def test_a_lane_with_wires_of_two_venues_sends_them_in_turn(
+    world: AdapterWorld,
+) -> None:
+    await world.adapter.visit(MUC)
+    wires = [
+        *world.adapter.notice(CHAT, "one"),
+        *world.adapter.notice(ROOM, "two"),
+    ]
+
+    waiting = parcels(wires)
+    while waiting:
+        waiting = waiting[len(await world.adapter.send(waiting)) :]
+
+    assert world.server.heard() == ["one", "two"]
+
+
+async def test_what_is_in_no_format_is_refused_and_never_raises(
+    world: AdapterWorld,
+) -> None:
+    parcel = Parcel(1, Network.XMPP, "7", Wire("k", b"?"))
+    taken = Taken(1, Arrival(ROOM, "k", b""))
+
+    (outcome,) = await world.adapter.send([parcel])
+    assert isinstance(outcome, Refused)
+    assert await world.adapter.read(taken) is None
+    assert world.adapter.settle(b"", outcome) == ()
+    assert world.adapter.settle(b"?", outcome) == ()
+
+
+async def test_what_closes_the_stream_each_time_is_given_up(
+    world: AdapterWorld,
+) -> None:
+    (wire,) = world.adapter.notice(CHAT, "poison")
+    assert isinstance(world.server, Line)
+    world.server.suspects = (1,)
+
+    for _ in range(3):
+        world.adapter.down()
+    (outcome,) = await world.adapter.send(parcels([wire]))
+
+    assert isinstance(outcome, Refused)
+    assert world.server.written == []
+
+
+async def test_addresses_are_read_both_ways(world: AdapterWorld) -> None:
+    adapter = world.adapter
+
+    assert adapter.network is Network.XMPP
+    assert adapter.hosted(HALL) == HALL.xmpp
+    assert adapter.alias(HALL.xmpp) == HALL.alias
+    assert adapter.alias("#hall#hs.example@else.example") is None
+    assert adapter.alias("no address") is None
+    assert adapter.addressee(CHAT) == ALICE
+    assert adapter.chat(Person(Network.XMPP, "juliet@capulet.lit"), ALICE) == CHAT
+    assert adapter._jid_of("@alice:hs.example") == ALICE_JID
+    assert adapter._jid_of("https://matrix.to/#/@alice:hs.example") == ALICE_JID
+    assert adapter._jid_of("alice") is None
+
+
+async def test_only_a_muc_is_departed_from(world: AdapterWorld) -> None:
+    await world.adapter.visit(MUC)
+
+    assert len(await world.adapter.depart(TEA)) == 1
+    assert await world.adapter.depart(DIRECT) == ()
+
+
+async def test_copies_to_puppets_are_not_even_read() -> None:
+    assert not wanted(b"alice_hs.example@bridge.example/matrix")
+    assert wanted(b"bridge@bridge.example/listener")
+    assert wanted(b"#hall#hs.example@bridge.example")
+
+
+async def test_the_database_has_a_name_that_stays(world: AdapterWorld) -> None:
+    first = await world.adapter._identity()
+
+    assert await world.adapter._identity() == first
+    assert [one.value for one in await world.store.load(Cursor)].count(first) == 1

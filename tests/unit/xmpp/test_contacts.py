@@ -1,0 +1,52 @@
+import pytest
+
+from bridge.xmpp import contacts
+from bridge.xmpp.codec.names import Jid
+from tests.unit.xmpp.elsewhere import stanza
+
+JULIET = Jid("juliet", "capulet.lit", "balcony")
+ALICE = Jid("alice_hs.example", "bridge.example", "")
+
+
+def answers(kind: str, *, exists: bool = True) -> list[tuple[str, str, str]]:
+    presence = stanza(f"<presence type='{kind}'/>")
+    return [
+        (
+            node.attributes.get("type", ""),
+            node.attributes["from"],
+            node.attributes["to"],
+        )
+        for node in contacts.answer(presence, JULIET, ALICE, exists=exists)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("subscribe", ["subscribed", ""]),
+        ("unsubscribe", ["unsubscribed", "unavailable"]),
+        ("probe", [""]),
+        ("subscribed", []),
+        ("unavailable", []),
+        ("error", []),
+    ],
+)
+def test_whoever_asks_sees_a_puppet(kind: str, said: list[str]) -> None:
+    """RFC 6121 §3.1.3, §3.3.3, §4.3.2."""
+    assert [one for one, _, _ in answers(kind)] == said
+
+
+def test_a_puppet_is_there_with_its_device() -> None:
+    assert answers("probe") == [
+        ("", "alice_hs.example@bridge.example/matrix", "juliet@capulet.lit")
+    ]
+
+
+def test_nobody_can_subscribe_to_somebody_who_cannot_be() -> None:
+    assert [one for one, _, _ in answers("subscribe", exists=False)] == ["unsubscribed"]
+    assert answers("probe", exists=False) == []
+
+
+def test_an_error_is_never_answered() -> None:
+    assert contacts.nobody(stanza("<message type='error' from='a@b'/>")) is None
+    assert contacts.nobody(stanza("<message type='chat' from='a@b'/>")) is not None

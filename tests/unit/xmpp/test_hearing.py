@@ -1,0 +1,149 @@
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from bridge.model.delivery import Description
+from bridge.model.events import Message
+from bridge.xmpp.hearing import Mark
+from tests.unit.xmpp.elsewhere import LISTENER, MUC, build
+from tests.unit.xmpp.mucs_world import MucsWorld, join
+
+HATTER = "hatter@wonder.example"
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[MucsWorld]:
+    async with asyncio.TaskGroup() as tasks:
+        made = join(build(tasks))
+        made.server.occupants["Hatter"] = f"{HATTER}/tea"
+        yield made
+        made.mucs.close()
+
+
+async def enter(world: MucsWorld, *features: str) -> None:
+    world.server.features = ("http://jabber.org/protocol/muc", *features)
+    assert isinstance(await world.mucs.visit(MUC), Description)
+
+
+def says(world: MucsWorld, inside: str, name: str = "x1", nick: str = "Hatter") -> None:
+    world.server.deliver(
+        f"<message type='groupchat' from='{MUC}/{nick}' to='{LISTENER}' id='{name}'>"
+        f"{inside}</message>"
+    )
+
+
+def given(name: str, by: str = MUC) -> str:
+    return f"<stanza-id xmlns='urn:xmpp:sid:0' by='{by}' id='{name}'/>"
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [given("s1", "else@muc.example"), given("s1") + given("s2"), given(""), ""],
+)
+async def test_only_the_rooms_own_id_names_a_message(
+    world: MucsWorld, forged: str
+) -> None:
+    """XEP-0359 §6: whoever has not made it must not be believed."""
+    await enter(world, "urn:xmpp:sid:0")
+    says(world, "<body>tea</body>" + forged)
+    await world.settle()
+
+    (key,) = world.intake.arrivals
+    assert "#" not in key
+
+
+async def test_a_room_that_vouches_for_nothing_is_not_believed(
+    world: MucsWorld,
+) -> None:
+    await enter(world)
+    occupant = "<occupant-id xmlns='urn:xmpp:occupant-id:0' id='queen'/>"
+    says(world, "<body>tea</body>" + given("s1") + occupant)
+    await world.settle()
+
+    (event,) = await world.events()
+    assert isinstance(event, Message)
+    assert event.sender.id == f"{MUC}/Hatter"
+    assert event.aliases == ()
+
+
+async def test_the_same_id_for_other_words_or_by_another_is_another_message(
+    world: MucsWorld,
+) -> None:
+    await enter(world)
+    says(world, "<body>one</body>")
+    says(world, "<body>one</body>")
+    says(world, "<body>two</body>")
+    says(world, "<body>one</body>", nick="Hare")
+    says(world, "<body>one</body>", name="")
+    says(world, "<body>one</body>", name="")
+    await world.settle()
+
+    assert await world.bodies() == ["one", "two", "one", "one", "one"]
+
+
+async def test_the_real_address_names_a_person_where_it_is_shown(
+    world: MucsWorld,
+) -> None:
+    await enter(world)
+    item = f"affiliation='none' role='participant' jid='{HATTER}/tea'"
+    world.server.enters("Hatter", f"{HATTER}/tea", item)
+    await world.settle()
+    says(world, "<body>tea</body>")
+    await world.settle()
+
+    (event,) = await world.events()
+    assert event.sender.id == HATTER
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        "",
+        "<composing xmlns='http://jabber.org/protocol/chatstates'/>",
+        "<result xmlns='urn:xmpp:mam:2'><forwarded/></result>",
+        "<subject>tea</subject><thread>1</thread>",
+    ],
+)
+async def test_what_has_no_words_is_not_kept(world: MucsWorld, inside: str) -> None:
+    await enter(world)
+    says(world, inside)
+    await world.settle()
+
+    assert world.intake.arrivals == {}
+
+
+async def test_what_is_nested_without_end_is_dropped(world: MucsWorld) -> None:
+    await enter(world)
+    says(world, "<body>x</body>" + "<a>" * 100 + "</a>" * 100)
+    await world.settle()
+
+    assert world.intake.arrivals == {}
+
+
+async def test_what_is_said_under_our_own_address_is_ours(world: MucsWorld) -> None:
+    await enter(world)
+    jid = "alice_hs.example@bridge.example/matrix"
+    item = f"affiliation='none' role='participant' jid='{jid}'"
+    world.server.enters("Somebody", jid, item)
+    says(world, "<body>echo</body>", nick="Somebody")
+    await world.settle()
+
+    assert world.intake.arrivals == {}
+
+
+async def test_a_message_id_like_a_matrix_event_makes_nobody_ours(
+    world: MucsWorld,
+) -> None:
+    await enter(world)
+    says(world, "<body>not yours</body>", name="$event")
+    await world.settle()
+
+    assert await world.bodies() == ["not yours"]
+
+
+def test_a_mark_is_one_line() -> None:
+    mark = Mark("id with spaces", "2026-05-01T12:00:00.000000Z")
+
+    assert Mark.read(mark.write()) == mark
+    assert Mark.read(Mark("", "2026").write()) == Mark("", "2026")

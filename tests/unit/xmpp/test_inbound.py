@@ -1,0 +1,117 @@
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from bridge.core.ports import StoreUnavailableError
+from bridge.model.delivery import Arrival
+from bridge.model.places import Network, Room
+from bridge.xmpp.inbound import Inbound
+from tests.unit.xmpp.elsewhere import Host
+
+
+@dataclass
+class Core(Host):
+    kept: list[list[str]] = field(default_factory=list)
+    failures: int = 0
+
+    async def keep(self, arrivals: Sequence[Arrival]) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise StoreUnavailableError
+        await asyncio.sleep(0)
+        self.kept.append([arrival.key for arrival in arrivals])
+
+
+@dataclass
+class Tap:
+    turns: list[str] = field(default_factory=list)
+
+    def pause(self) -> None:
+        self.turns.append("pause")
+
+    def resume(self) -> None:
+        self.turns.append("resume")
+
+    def shut(self) -> None:
+        self.turns.append("shut")
+
+    def reopen(self) -> None:
+        self.turns.append("reopen")
+
+
+def arrival(key: int) -> Arrival:
+    return Arrival(Room(Network.XMPP, "a b"), str(key), b"")
+
+
+async def run(inbound: Inbound) -> None:
+    task = asyncio.get_running_loop().create_task(inbound.run())
+    await inbound.wait_empty()
+    task.cancel()
+
+
+async def test_what_comes_in_one_turn_is_kept_together() -> None:
+    core = Core()
+    inbound = Inbound(core, Tap())
+    for key in range(3):
+        inbound.add(arrival(key))
+
+    await run(inbound)
+
+    assert core.kept == [["0", "1", "2"]]
+
+
+async def test_what_must_follow_follows_what_was_added_before() -> None:
+    core = Core()
+    inbound = Inbound(core, Tap())
+    seen: list[list[list[str]]] = []
+    inbound.add(arrival(1))
+    inbound.after(lambda: seen.append(list(core.kept)))
+
+    await run(inbound)
+
+    assert seen == [[["1"]]]
+
+
+async def test_reading_pauses_while_too_much_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("bridge.xmpp.inbound.WAITING_MAX", 2)
+    tap = Tap()
+    inbound = Inbound(Core(), tap)
+    for key in range(3):
+        inbound.add(arrival(key))
+    inbound.up()
+
+    await run(inbound)
+    inbound.up()
+
+    assert tap.turns == ["pause", "pause", "resume"]
+
+
+async def test_xmpp_is_closed_if_nothing_can_be_written_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("bridge.xmpp.inbound.PATIENCE_S", -1)
+    monkeypatch.setattr("bridge.xmpp.inbound.RETRY_S", 0)
+    core, tap = Core(failures=3), Tap()
+    inbound = Inbound(core, tap)
+    inbound.add(arrival(1))
+
+    await run(inbound)
+
+    assert core.kept == [["1"]]
+    assert tap.turns == ["pause", "shut", "reopen", "resume"]
+
+
+async def test_a_short_trouble_only_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bridge.xmpp.inbound.RETRY_S", 0)
+    core, tap = Core(failures=1), Tap()
+    inbound = Inbound(core, tap)
+    inbound.add(arrival(1))
+
+    await run(inbound)
+
+    assert core.kept == [["1"]]
+    assert tap.turns == ["pause", "resume"]

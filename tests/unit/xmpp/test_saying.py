@@ -1,0 +1,86 @@
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from bridge.model.delivery import Delivered, Description, Later, Refusal, Refused
+from tests.unit.xmpp.elsewhere import (
+    ALICE,
+    ALICES,
+    BOB,
+    BOBS,
+    LISTENER,
+    MUC,
+    build,
+    parcels,
+)
+from tests.unit.xmpp.mucs_world import MucsWorld, join
+
+
+@pytest.fixture
+async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[MucsWorld]:
+    monkeypatch.setattr("bridge.xmpp.saying.SHOWN_S", 0.01)
+    async with asyncio.TaskGroup() as tasks:
+        made = join(build(tasks))
+        assert isinstance(await made.mucs.visit(MUC), Description)
+        yield made
+        made.mucs.close()
+
+
+async def test_what_the_room_swallows_is_refused_in_the_end(world: MucsWorld) -> None:
+    await world.mucs.send(parcels(world.wires("one")))
+    world.server.swallows.add(ALICES)
+
+    outcomes = await world.mucs.send(parcels(world.wires("two", "$2")))
+
+    assert outcomes == [Refused(Refusal.REJECTED, "the room did not show the message")]
+    assert ("ping", f"{MUC}/Alice") in world.server.asked
+
+
+async def test_if_we_had_fallen_out_the_archive_tells_that_it_was_shown(
+    world: MucsWorld,
+) -> None:
+    await world.mucs.send(parcels(world.wires("one")))
+    del world.server.occupants["Matrix bridge"]
+
+    outcomes = await world.mucs.send(parcels(world.wires("two", "$2")))
+
+    assert [type(outcome) for outcome in outcomes] == [Delivered]
+    assert world.server.heard() == ["one", "two"]
+    assert world.server.occupants["Matrix bridge"] == LISTENER
+
+
+async def test_a_lost_stream_leaves_what_was_not_shown_for_later(
+    world: MucsWorld,
+) -> None:
+    people = (ALICE, BOB)
+    wires = [
+        wire
+        for n, person in enumerate(people)
+        for wire in world.wires(str(n), f"${n}", person)
+    ]
+    world.server.swallows.add(BOBS)
+    await world.mucs.send(parcels(world.wires("-", "$-")))
+
+    async with asyncio.TaskGroup() as tasks:
+        sending = tasks.create_task(world.mucs.send(parcels(wires)))
+        await asyncio.sleep(0)
+        world.disconnect()
+
+    assert [type(outcome) for outcome in sending.result()][-1] is Later
+
+
+async def test_a_passing_trouble_of_the_room_is_tried_again(world: MucsWorld) -> None:
+    world.server.refuses[ALICES.partition("/")[0]] = "remote-server-timeout"
+
+    outcomes = await world.mucs.send(parcels(world.wires("one")))
+
+    assert outcomes == [Later(1.0)]
+
+
+async def test_one_who_keeps_falling_out_is_refused(world: MucsWorld) -> None:
+    world.server.bounces["$1"] = "not-acceptable"
+
+    outcomes = await world.mucs.send(parcels(world.wires("one")))
+
+    assert outcomes == [Refused(Refusal.REJECTED, "not acceptable")]

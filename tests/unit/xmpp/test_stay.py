@@ -1,0 +1,267 @@
+import asyncio
+from collections.abc import AsyncIterator
+from xml.etree.ElementTree import Element
+
+import pytest
+
+from bridge.model.delivery import Description, Later, Refusal, Refused
+from bridge.model.events import Join, Message, Rename, Subject
+from bridge.xmpp.codec.names import Jid
+from tests.unit.xmpp.elsewhere import (
+    LISTENER,
+    MUC,
+    USER,
+    build,
+    name_of,
+)
+from tests.unit.xmpp.mucs_world import MucsWorld, join
+
+HISTORY = "{http://jabber.org/protocol/muc}history"
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[MucsWorld]:
+    async with asyncio.TaskGroup() as tasks:
+        made = join(build(tasks))
+        made.server.occupants["Hatter"] = "hatter@wonder.example/tea"
+        yield made
+        made.mucs.close()
+
+
+def history(world: MucsWorld) -> dict[str, str]:
+    asked = [one.find(f".//{HISTORY}") for one in world.server.written]
+    return [dict(one.attrib) for one in asked if one is not None][-1]
+
+
+async def test_entering_tells_what_the_room_is(world: MucsWorld) -> None:
+    about = await world.mucs.visit(MUC)
+
+    assert about == Description("Tea")
+    assert world.server.asked[0] == ("query", MUC)
+    assert world.stay.live
+
+
+async def test_entering_twice_is_once(world: MucsWorld) -> None:
+    await asyncio.gather(world.mucs.visit(MUC), world.mucs.visit(MUC))
+
+    joins = [one for one in world.server.written if name_of(one) == "presence"]
+    assert len(joins) == 1
+
+
+async def test_the_bridge_takes_another_nick_if_its_own_is_taken(
+    world: MucsWorld,
+) -> None:
+    world.server.occupants["Matrix bridge"] = "other@bridge.net/x"
+
+    await world.mucs.visit(MUC)
+
+    assert world.server.occupants["Matrix bridge 2"] == LISTENER
+
+
+@pytest.mark.parametrize(
+    ("condition", "why"),
+    [
+        ("forbidden", Refusal.NOT_ALLOWED),
+        ("registration-required", Refusal.NOT_ALLOWED),
+        ("remote-server-not-found", Refusal.UNREACHABLE),
+    ],
+)
+async def test_a_room_that_will_not_have_us_says_why(
+    world: MucsWorld, condition: str, why: Refusal
+) -> None:
+    world.server.refuses[LISTENER.partition("/")[0]] = condition
+
+    assert await world.mucs.visit(MUC) is why
+
+
+async def test_what_is_no_room_is_not_entered(world: MucsWorld) -> None:
+    world.server.features = ("urn:xmpp:mam:2",)
+
+    assert await world.mucs.visit(MUC) is Refusal.NO_SUCH_ROOM
+
+
+async def test_a_room_made_by_our_coming_is_left_again(world: MucsWorld) -> None:
+    """XEP-0045 §10.1: whoever enters a room that is not there has made it."""
+    real = world.server.received
+
+    def received(stanza: Element, sender: Jid, to: Jid) -> None:
+        x = stanza.find(f"{{{USER}}}x")
+        if x is not None and stanza.get("type") is None:
+            x.append(Element(f"{{{USER}}}status", {"code": "201"}))
+        real(stanza, sender, to)
+
+    world.server.received = received
+
+    assert await world.mucs.visit(MUC) is Refusal.NO_SUCH_ROOM
+    assert world.server.written[-1].get("type") == "unavailable"
+
+
+async def test_without_an_archive_the_history_since_the_last_message_is_asked(
+    world: MucsWorld,
+) -> None:
+    world.server.features = world.server.features[:1]
+    await world.mucs.visit(MUC)
+    assert history(world) == {"maxstanzas": "0"}
+    world.server.says("Hatter", "before")
+    await world.settle()
+    world.disconnect()
+    del world.server.occupants["Matrix bridge"]
+
+    await world.connect()
+    world.server.deliver(
+        f"<message type='groupchat' from='{MUC}/Hatter' to='{LISTENER}' id='x1'>"
+        f"<body>before</body><delay xmlns='urn:xmpp:delay' from='{MUC}'"
+        f" stamp='{world.stay.hearing.mark.stamp}'/></message>"
+    )
+    await world.settle()
+
+    assert list(history(world)) == ["since"]
+    assert await world.bodies() == ["before"]
+
+
+async def test_history_that_nobody_asked_for_is_not_carried(world: MucsWorld) -> None:
+    await world.mucs.visit(MUC)
+
+    world.server.deliver(
+        f"<message type='groupchat' from='{MUC}/Hatter' to='{LISTENER}' id='x1'>"
+        f"<body>long ago</body><delay xmlns='urn:xmpp:delay' from='{MUC}'"
+        " stamp='2020-01-01T00:00:00Z'/></message>"
+    )
+    await world.settle()
+
+    assert await world.bodies() == []
+
+
+async def test_an_archive_that_forgot_our_place_is_asked_by_time(
+    world: MucsWorld,
+) -> None:
+    await world.mucs.visit(MUC)
+    world.server.says("Hatter", "one")
+    await world.settle()
+    world.disconnect()
+    world.server.archive.clear()
+    world.server.says("Hatter", "two", "x2")
+
+    await world.connect()
+
+    assert await world.bodies() == ["one", "two"]
+
+
+async def test_a_broken_archive_does_not_keep_us_out(world: MucsWorld) -> None:
+    await world.mucs.visit(MUC)
+    world.stay.restore("2026-05-01T10:00:00.000000Z ")
+    world.disconnect()
+    real = world.server._archived
+    world.server._archived = lambda *_: ("forbidden", Element("iq"))  # type: ignore[method-assign]
+
+    await world.connect()
+    assert world.stay.live
+    world.server._archived = real  # type: ignore[method-assign]
+
+
+async def test_we_notice_that_we_fell_out_without_a_word(world: MucsWorld) -> None:
+    await world.mucs.visit(MUC)
+    del world.server.occupants["Matrix bridge"]
+
+    await world.stay.check()
+    await world.settle(100)
+
+    assert world.server.occupants["Matrix bridge"] == LISTENER
+    assert world.stay.live
+
+
+async def test_a_destroyed_room_is_not_made_again(world: MucsWorld) -> None:
+    await world.mucs.visit(MUC)
+    world.server.exists = False
+    world.server.leaves("Matrix bridge", status="<destroy/>")
+    await world.settle()
+
+    assert not world.stay.live
+    assert world.stay.refusal is Refusal.NO_SUCH_ROOM
+    assert world.server.ours() == []
+
+
+async def test_what_can_never_be_said_is_refused_and_not_kept_for_ever(
+    world: MucsWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.xmpp.stay.READY_S", 0.01)
+    await world.mucs.visit(MUC)
+    world.stay._fall_out()
+
+    assert await world.stay.ready() == Later(2.0)
+    world.stay.refusal = Refusal.NOT_ALLOWED
+    assert await world.stay.ready() == Refused(Refusal.NOT_ALLOWED)
+    world.stay.refusal = None
+    world.stay._out_since -= 601
+    assert await world.stay.ready() == Refused(Refusal.UNREACHABLE)
+    world.server.connected = False
+    assert await world.stay.ready() == Later(1.0)
+
+
+async def test_a_subject_is_told_once(world: MucsWorld) -> None:
+    await world.mucs.visit(MUC)
+    text = (
+        f"<message type='groupchat' from='{MUC}/Hatter' to='{LISTENER}'>"
+        "<subject>more tea</subject></message>"
+    )
+    world.server.deliver(text)
+    world.server.deliver(text)
+    await world.settle()
+
+    subjects = [event for event in world.host.told if isinstance(event, Subject)]
+    assert [subject.topic for subject in subjects] == ["more tea"]
+
+
+async def test_a_new_nick_is_a_rename_and_never_a_second_person(
+    world: MucsWorld,
+) -> None:
+    await world.mucs.visit(MUC)
+    await world.settle()
+    world.host.told.clear()
+    jid = world.server.occupants["Hatter"]
+    world.server.leaves("Hatter", status="<status code='303'/>", item="nick='Mad'")
+    world.server.enters("Mad", jid)
+    world.server.says("Mad", "tea")
+    await world.settle()
+
+    (event,) = await world.events()
+    assert isinstance(event, Message)
+    assert [type(told) for told in world.host.told] == [Rename]
+    assert world.host.told[0].sender == event.sender
+    assert world.host.told[0].name == "Mad"
+
+
+async def test_whoever_is_there_is_told_of_once_the_room_is_linked(
+    world: MucsWorld,
+) -> None:
+    portals = dict(world.host.portals)
+    world.host.portals.clear()
+    await world.mucs.visit(MUC)
+    await world.settle()
+    assert world.host.told == []
+
+    world.host.portals.update(portals)
+    world.stay.watching.announce_late()
+
+    (event,) = world.host.told
+    assert isinstance(event, Join)
+    assert event.name == "Hatter"
+
+
+async def test_stanzas_of_no_shape_are_ignored(world: MucsWorld) -> None:
+    await world.mucs.visit(MUC)
+    for text in (
+        f"<presence from='{MUC}' to='{LISTENER}'/>",
+        f"<presence from='{MUC}/x' to='{LISTENER}' type='probe'/>",
+        f"<presence from='{MUC}/x' to='{LISTENER}' type='error'/>",
+        f"<presence from='{MUC}/nobody' to='{LISTENER}' type='unavailable'/>",
+        f"<message from='{MUC}' to='{LISTENER}' type='groupchat'/>",
+        f"<message from='{MUC}/x' to='{LISTENER}' type='groupchat'/>",
+        f"<message from='{MUC}' to='{LISTENER}' type='error' id='?'/>",
+        f"<message from='{MUC}' to='{LISTENER}'><r xmlns='urn:xmpp:mam:2'/></message>",
+    ):
+        world.server.deliver(text)
+    await world.settle()
+
+    assert world.stay.live
+    assert world.intake.arrivals == {}
