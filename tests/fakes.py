@@ -44,6 +44,7 @@ class FakeNetwork:
     applied: list[State] = field(default_factory=list)
     answers: list[Outcome | Later] = field(default_factory=list)
     broken: bool = False
+    mute: bool = False
 
     async def read(self, taken: Taken) -> AnyEvent | Unreadable | None:
         if self.broken:
@@ -54,6 +55,8 @@ class FakeNetwork:
         return event.ref.id.encode()
 
     def prepare(self, event: Message, route: Route) -> Sequence[Wire] | Refusal:
+        if self.mute:
+            raise ValueError("no words")
         return [Wire(event.ref.id, event.content.body.plain.encode())]
 
     async def apply(self, event: State, route: Route) -> Sequence[Wire]:

@@ -8,6 +8,7 @@ What is sent is on disk before; sending again sends the same bytes.
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from bridge.core.directory import Directory
 from bridge.core.lanes import Lanes
@@ -133,8 +134,8 @@ class Dispatch:
 
     def _finish(self, unit: Unit, parcel: Parcel, outcome: Outcome) -> None:
         """Settle with the sender, in the commit that marks the parcel as sent."""
-        unit.sent.append(parcel)
         if isinstance(outcome, Delivered):
+            unit.sent.append(parcel)
             unit.put.extend(
                 Alias(ref.network, ref.id, parcel.portal, parcel.seq, "")
                 for ref in outcome.refs
@@ -142,6 +143,8 @@ class Dispatch:
             if not parcel.last:
                 return
         else:
+            # What was refused is no part of the room's history.
+            unit.sent.append(replace(parcel, wire=replace(parcel.wire, archived=False)))
             logger.info("lane %s: refused: %s", parcel.lane, outcome.why.name)
         if parcel.receipt:
             near = self._adapters[parcel.network.other]

@@ -8,6 +8,7 @@ one order. An arrival is done in the same commit that keeps what it becomes.
 
 import asyncio
 import logging
+from asyncio import sleep
 from collections.abc import Mapping, Sequence
 
 from bridge.core.commands import Commands
@@ -24,6 +25,7 @@ from bridge.model.delivery import (
     Route,
     Taken,
     Unreadable,
+    Wire,
 )
 from bridge.model.events import AnyEvent, Command, Invite, Leave, Message
 from bridge.model.places import Network, Ref, Room
@@ -115,8 +117,13 @@ class Hub:
                 await commit
             except StoreUnavailableError:
                 logger.warning("lane %s: nothing can be written, will be retried", lane)
-                await asyncio.sleep(1)
+                await sleep(1)
                 commit = self._dispatch.commit(unit)
+            except Exception:
+                # The end of the line for one arrival: it can never be written down.
+                logger.exception("lane %s: a step cannot be committed", lane)
+                commit = self._dispatch.commit(Unit(done=unit.done))
+                unit = Unit(done=unit.done)
             else:
                 return
 
@@ -168,7 +175,7 @@ class Hub:
             self._refuse(event, receipt, made, unit)
             return
         route = Route(made, self._directory.far(made, event.room))
-        wires = verdict(event, route) or far.prepare(event, route)
+        wires = verdict(event, route) or _prepared(far, event, route)
         if isinstance(wires, Refusal):
             self._refuse(event, receipt, wires, unit)
             return
@@ -200,12 +207,26 @@ class Hub:
         self._dispatch.add(unit, route.room, await far.apply(event, route))
 
 
+def _prepared(far: Adapter, event: Message, route: Route) -> Sequence[Wire] | Refusal:
+    try:
+        return far.prepare(event, route)
+    except Exception:
+        # A message that breaks its writer is refused in words, like any other.
+        logger.exception("portal %d: a message cannot be written", route.portal.id)
+        return Refusal.REJECTED
+
+
 def _order(item: Item) -> int:
     return item.seq if isinstance(item, Taken) else 0
 
 
 def _name(unit: Unit, portal: Portal, event: Message, seq: int) -> None:
-    """Remember the names under which *event* is known where it happened."""
+    """Remember the names under which *event* is known where it happened.
+
+    An event id needs no remembering: messages bear it on XMPP too.
+    """
+    if event.ref.network is Network.MATRIX:
+        return
     names: tuple[Ref, ...] = (event.ref, *event.aliases)
     unit.put.extend(
         Alias(ref.network, ref.id, portal.id, seq, event.sender.id) for ref in names

@@ -1,12 +1,14 @@
 """Commits units in a thread of its own, many at a time.
 
 The first unit is committed at once; what is handed in meanwhile goes together into
-the next commit. So a quiet bridge is quick, and a busy one shares its fsyncs.
+the next commit. Commits that follow each other without a rest are spaced out, so a
+quiet bridge is quick, and a busy one shares its fsyncs among many.
 """
 
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 
@@ -17,8 +19,29 @@ logger = logging.getLogger(__name__)
 
 GROUP_MAX = 500
 
+PACE_S = 0.0015
+"""How far apart commits are, on average, when there is always something to commit."""
+BURST = 4.0
+"""How many may follow each other at once after a rest: what a message or two need."""
+
 Answer = asyncio.Future[frozenset[int]]
 Batch = list[tuple[Unit, Answer]]
+
+
+class Pace:
+    """Spaces out commits: each costs an fsync, however little it holds."""
+
+    def __init__(self) -> None:
+        self._credit = BURST
+        self._then = time.monotonic()
+
+    def wait_s(self) -> float:
+        """Return how long the next commit has to wait for others to join it."""
+        now = time.monotonic()
+        self._credit = min(BURST, self._credit + (now - self._then) / PACE_S)
+        self._then = now
+        self._credit -= 1
+        return max(0.0, -self._credit * PACE_S)
 
 
 class Writer:
@@ -67,8 +90,12 @@ class Writer:
 
     def _run(self) -> None:
         going = True
+        pace = Pace()
         while going:
             batch = self._queue.get()
+            wait_s = pace.wait_s() if batch else 0.0
+            if wait_s:
+                time.sleep(wait_s)
             group: Batch = []
             while batch is not None:
                 group += batch

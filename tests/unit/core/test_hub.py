@@ -1,5 +1,8 @@
 from datetime import UTC, datetime
 
+import pytest
+
+from bridge.core import hub
 from bridge.core.ports import Unit
 from bridge.model.delivery import (
     Arrival,
@@ -13,7 +16,7 @@ from bridge.model.events import Invite, Join
 from bridge.model.places import Network, Person, PortalId, Ref, Room
 from bridge.model.records import Alias, Kind, Portal
 from tests.conftest import World, said
-from tests.fakes import TEA, TEA_MATRIX, TEA_XMPP
+from tests.fakes import TEA_MATRIX, TEA_XMPP
 
 
 async def test_what_is_said_arrives_on_the_other_side(world: World) -> None:
@@ -74,6 +77,16 @@ async def test_an_arrival_that_breaks_its_reader_stops_nobody(world: World) -> N
     await world.happens(said(TEA_MATRIX, "hello", number=2))
 
     assert world.xmpp.said() == ["hello"]
+
+
+async def test_a_message_that_cannot_be_written_is_refused_in_words(
+    world: World,
+) -> None:
+    world.xmpp.mute = True
+
+    await world.happens(said(TEA_MATRIX, "poison"))
+
+    assert world.matrix.said() == [Refusal.REJECTED.value]
 
 
 async def test_what_was_taken_before_a_crash_is_carried_after_it(world: World) -> None:
@@ -174,5 +187,15 @@ async def test_what_was_said_to_somebody_only_invited_crosses_first(
     ]
 
 
-async def test_nothing_is_carried_while_nothing_can_be_written(world: World) -> None:
-    assert world.directory.portal(TEA_MATRIX) == TEA
+async def test_a_step_waits_until_it_can_be_written(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def at_once(_: float) -> None:
+        world.store.broken = False
+
+    await world.comes(said(TEA_MATRIX, "hello"))
+    world.store.broken = True
+    monkeypatch.setattr(hub, "sleep", at_once)
+    await world.settles()
+
+    assert world.xmpp.said() == ["hello"]
