@@ -44,6 +44,7 @@ class Watching:
     def entered(self) -> None:
         """Take note that everybody who is there has been seen."""
         self._entering = False
+        self._occupancy.complete()
         self.announce()
 
     def announce(self) -> None:
@@ -105,18 +106,20 @@ class Watching:
             self._tell_renamed(person, seen)
 
     def _gone(self, seen: Seen) -> None:
-        before = self._occupancy.leave(seen.nick)
-        if before is None:
-            return
         if seen.new_nick:
             # The new presence follows, but what is said between the two has a name.
-            self.saw(replace(before, nick=seen.new_nick))
-        person = self._occupancy.person(before)
-        if self._quiet or self._occupancy.holder(person) is not None:
+            renamed = self._occupancy.rename(seen.nick, seen.new_nick)
+            if renamed is not None:
+                self._came(self._occupancy.person(renamed), renamed)
+            return
+        there = self._occupancy.at(seen.nick)
+        person = "" if there is None else self._occupancy.person(there)
+        self._occupancy.leave(seen.nick)
+        if there is None or self._quiet or self._occupancy.holder(person) is not None:
             return
         if self._known is not None:
             self._known.pop(person, None)
-        self._tell_left(person, replace(seen, jid=before.jid))
+        self._tell_left(person, replace(seen, jid=there.jid))
 
     def _counts(self, person: str, seen: Seen) -> bool:
         ours = seen.nick == self.own or self.puppets.bears(seen.nick)

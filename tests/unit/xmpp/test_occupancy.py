@@ -54,5 +54,25 @@ def test_a_second_presence_replaces_the_first() -> None:
     assert "a" in occupancy
     assert occupancy.at("a") == seen("a", jid="a@b.c")
     assert [one.jid for one in occupancy] == ["a@b.c"]
-    assert list(occupancy.clear()) == ["a@b.c"]
+    occupancy.clear()
     assert "a" not in occupancy
+
+
+def test_a_person_keeps_the_name_under_which_they_came() -> None:
+    occupancy = Occupancy(MUC)
+    occupancy.enter(seen("a"))
+    assert occupancy.rename("nobody", "x") is None
+
+    assert occupancy.rename("a", "b") == seen("b")
+    assert occupancy.identity("b") == f"{MUC}/a"
+    assert occupancy.identity("a") == f"{MUC}/a\x7f"
+    occupancy.enter(seen("a"))
+    occupancy.leave("b")
+    assert occupancy.leave("a") == seen("a")
+
+    occupancy.enter(seen("a"))
+    occupancy.rename("a", "b")
+    occupancy.clear()
+    occupancy.complete()
+    assert occupancy.identity("b") == f"{MUC}/b"
+    assert occupancy.identity("a") == f"{MUC}/a"

@@ -91,7 +91,7 @@ async def test_a_change_of_nick_is_a_rename(world: WatchingWorld) -> None:
     assert world.told() == [(Rename, f"{MUC}//h")]
 
 
-async def test_where_the_nick_is_all_we_know_a_new_one_is_a_new_person(
+async def test_where_the_nick_is_all_we_know_a_new_one_is_no_second_person(
     world: WatchingWorld,
 ) -> None:
     world.occupancy.occupant_ids = False
@@ -101,9 +101,13 @@ async def test_where_the_nick_is_all_we_know_a_new_one_is_a_new_person(
     gone = replace(HATTER, gone=True, statuses=frozenset({303}), new_nick="Mad")
     world.watching.saw(gone)
     world.watching.saw(replace(HATTER, nick="Mad"))
+    world.watching.saw(HATTER)
+    enter(world, replace(HATTER, nick="Mad"), HATTER)
+    world.watching.saw(replace(HATTER, nick="Mad", gone=True))
 
-    assert sorted(world.told(), key=str) == [
-        (Join, f"{MUC}/Mad"),
+    assert world.told() == [
+        (Rename, f"{MUC}/Hatter"),
+        (Join, f"{MUC}/Hatter\x7f"),
         (Leave, f"{MUC}/Hatter"),
     ]
 
