@@ -4,12 +4,10 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from xml.etree.ElementTree import Element
 
 from deploy.lab.gateway import XmppServer
 from deploy.lab.heard import Heard, NotHeardError
 from deploy.lab.matrix_people import MatrixPerson, MatrixRefusedError
-from deploy.lab.stanzas import resource
 from deploy.lab.synapse import Synapse
 from deploy.lab.words import say
 from deploy.lab.xmpp_people import Cast, XmppPerson
@@ -56,12 +54,8 @@ class Stage:
     def tell(self, reader: str, heard: Heard, began: float) -> None:
         """Print who has read it, and from whom."""
         taken = (time.monotonic() - began) * 1000
-        name = heard.name or resource(_sender(heard)) or heard.sender
+        name = heard.name or heard.sender
         say(f"      ✓ {reader} reads it from {name}  ({taken:.0f} ms)")
-
-
-def _sender(heard: Heard) -> str:
-    return heard.raw.get("from", "") if isinstance(heard.raw, Element) else heard.sender
 
 
 async def play(synapse: Synapse, server: XmppServer) -> int:
@@ -149,6 +143,7 @@ async def plumbed_room(stage: Stage) -> None:
         await alice.invites_to(room, f"@xmppbot:{stage.homeserver}")
         await alice.sees_member(room, f"@xmppbot:{stage.homeserver}")
         say(f"  Alice on Matrix:   !xmpp bridge {muc}")
+        await alice.hears_next(room)  # the bridge introduces itself
         await alice.says(room, f"!xmpp bridge {muc}")
         await alice.hears_next(room)
         asked = await juliet.hears_next(muc)

@@ -17,6 +17,8 @@ async def before(
     room = await alice.makes_room(word)
     await alice.invites_to(room, world.bot)
     await alice.sees_member(room, world.bot)
+    greeting = await alice.hears_next(room)
+    assert "!xmpp help" in greeting.text
     return alice, room, juliet, muc
 
 
