@@ -1,0 +1,137 @@
+"""The real core and the real XMPP side, between a fake Matrix and a fake server."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from bridge.core.commands import Commands
+from bridge.core.directory import Directory
+from bridge.core.dispatch import Dispatch
+from bridge.core.hub import Hub
+from bridge.core.ports import Adapter
+from bridge.core.provisioning import Provisioning
+from bridge.model.delivery import Arrival, Parcel
+from bridge.model.events import AnyEvent, Message, Text
+from bridge.model.places import Network, Person, Ref, Room
+from bridge.model.records import Portal
+from bridge.model.text import RichText
+from bridge.xmpp.adapter import XmppAdapter
+from bridge.xmpp.component import Stream
+from bridge.xmpp.inbound import Inbound
+from tests.fakes import FakeMatrixRooms, FakeNetwork
+from tests.fakes_store import FakeStore
+from tests.unit.xmpp.elsewhere import ALICE, DOMAIN, NOW, Server
+from tests.unit.xmpp.test_inbound import Tap
+
+
+class Line(Server):
+    """What the adapter itself asks of its stream."""
+
+    suspects: tuple[int, ...] = ()
+
+    async def drained(self) -> None:
+        await asyncio.sleep(0)
+
+
+@dataclass
+class Across:
+    """Both sides and what lies between."""
+
+    matrix: FakeNetwork
+    matrix_rooms: FakeMatrixRooms
+    xmpp: XmppAdapter
+    server: Line
+    store: FakeStore
+    directory: Directory
+    dispatch: Dispatch
+    hub: Hub
+    inbound: Inbound
+
+    async def says(
+        self, room: str, words: str, name: str = "$1", person: Person = ALICE
+    ) -> None:
+        """Let somebody say *words* in a Matrix room."""
+        where = Room(Network.MATRIX, room)
+        nick = person.id[1:].partition(":")[0].title()
+        event = Message(
+            ref=Ref(Network.MATRIX, name),
+            room=where,
+            sender=person,
+            sent_at=NOW,
+            name=nick,
+            content=Text(RichText(words)),
+        )
+        await self.happens(event)
+
+    async def happens(self, event: AnyEvent) -> None:
+        """Let *event* come from Matrix."""
+        self.matrix.script[event.ref.id] = event
+        await self.hub.keep([Arrival(event.room, event.ref.id, b"raw")])
+        await self.settles()
+
+    async def settles(self) -> None:
+        """Wait until everything that can arrive has arrived."""
+        for _ in range(5):
+            for _ in range(20):
+                await asyncio.sleep(0)
+            await self.inbound.wait_empty()
+            await self.hub.wait_empty()
+            await self.dispatch.wait_empty()
+
+    def heard(self) -> list[str]:
+        """List what was said on Matrix."""
+        return [_words(parcel) for parcel in self.matrix.sent]
+
+
+def _words(parcel: Parcel) -> str:
+    return parcel.wire.data.decode()
+
+
+@asynccontextmanager
+async def across(
+    folder: Path, portals: Iterable[Portal] = (), *, tasks: asyncio.TaskGroup
+) -> AsyncIterator[Across]:
+    """Build everything, and connect it."""
+    matrix, rooms, line = FakeNetwork(Network.MATRIX), FakeMatrixRooms(), Line()
+    store, directory = FakeStore(), Directory(portals)
+    xmpp = XmppAdapter(
+        domain=DOMAIN,
+        secret="",
+        host="127.0.0.1",
+        port=1,
+        store=store,
+        tasks=tasks,
+        written=folder / "written",
+    )
+    adapters: dict[Network, Adapter] = {Network.MATRIX: matrix, Network.XMPP: xmpp}
+    dispatch = Dispatch(adapters, store, directory, tasks)
+    provisioning = Provisioning(store, directory, dispatch, rooms, xmpp)
+    commands = Commands(
+        adapters=adapters,
+        store=store,
+        directory=directory,
+        dispatch=dispatch,
+        provisioning=provisioning,
+        matrix=rooms,
+        xmpp=xmpp,
+    )
+    hub = Hub(
+        adapters=adapters,
+        store=store,
+        directory=directory,
+        dispatch=dispatch,
+        provisioning=provisioning,
+        commands=commands,
+        tasks=tasks,
+    )
+    inbound = Inbound(hub, Tap())
+    await xmpp.join(cast("Stream", line), inbound, hub)
+    line.received = lambda stanza, sender, to: xmpp.received(stanza)
+    running = tasks.create_task(inbound.run())
+    await xmpp.up()
+    yield Across(matrix, rooms, xmpp, line, store, directory, dispatch, hub, inbound)
+    running.cancel()
+    xmpp._mucs.close()

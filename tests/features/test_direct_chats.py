@@ -1,0 +1,166 @@
+"""Direct chats both ways: the real core and XMPP side, a fake Matrix and server."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from bridge.model.delivery import Delivered, Refusal, Refused
+from bridge.model.events import Invite, Leave
+from bridge.model.places import Network, Person, PortalId, Ref, Room
+from bridge.model.records import Kind, Portal
+from tests.features.across import Across, across
+from tests.unit.xmpp.elsewhere import ALICE, ALICES, DOMAIN, NOW, name_of
+
+JULIET = "juliet@capulet.lit"
+ALICE_JID = f"alice_hs.example@{DOMAIN}"
+CHAT = Room(Network.XMPP, f"{JULIET} {ALICE_JID}")
+DM = "!dm:hs.example"
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[Across]:
+    async with (
+        asyncio.TaskGroup() as tasks,
+        across(tmp_path, tasks=tasks) as made,
+    ):
+        made.matrix_rooms.made[ALICE.id] = Portal(
+            PortalId(0), Kind.DIRECT, DM, "", agent="@_xmpp_juliet:hs"
+        )
+        yield made
+
+
+def writes(world: Across, words: str, name: str, to: str = ALICE_JID) -> None:
+    world.server.deliver(
+        f"<message type='chat' from='{JULIET}/balcony' to='{to}' id='{name}'>"
+        f"<body>{words}</body></message>"
+    )
+
+
+async def test_the_first_message_from_xmpp_opens_the_chat(world: Across) -> None:
+    writes(world, "soft!", "m1")
+    writes(world, "what light?", "m2")
+    await world.settles()
+
+    assert world.heard() == ["soft!", "what light?"]
+    portal = world.directory.portal(CHAT)
+    assert portal is not None
+    assert (portal.kind, portal.matrix) == (Kind.DIRECT, DM)
+
+
+async def test_an_answer_goes_to_whoever_wrote(world: Across) -> None:
+    writes(world, "soft!", "m1")
+    await world.settles()
+
+    await world.says(DM, "who is there?", "$1")
+    await world.says(DM, "speak", "$2")
+
+    assert world.server.heard() == ["who is there?", "speak"]
+    first, _ = world.server.written
+    assert (first.get("from"), first.get("to")) == (ALICES, JULIET)
+    assert [type(outcome) for _, outcome in world.matrix.settled] == [Delivered] * 2
+
+
+async def test_a_message_that_came_back_is_told_to_its_sender(world: Across) -> None:
+    writes(world, "soft!", "m1")
+    await world.settles()
+    world.server.bounces["$1"] = "service-unavailable"
+
+    await world.says(DM, "who is there?", "$1")
+    await world.says(DM, "speak", "$2")
+
+    outcomes = [outcome for _, outcome in world.matrix.settled]
+    assert outcomes == [
+        Refused(Refusal.REJECTED, "service unavailable"),
+        Delivered(),
+    ]
+
+
+async def test_nobody_of_that_name_is_said_to_be_nobody(world: Across) -> None:
+    writes(world, "hello?", "m1", to=f"carol_hs.example@{DOMAIN}")
+    await world.settles()
+
+    (error,) = world.server.written
+    assert (error.get("type"), error.get("id")) == ("error", "m1")
+    assert error.get("to") == f"{JULIET}/balcony"
+    assert name_of(error[0][0]) == "item-not-found"
+    assert world.heard() == []
+
+
+async def test_what_came_twice_crosses_once(world: Across) -> None:
+    writes(world, "soft!", "m1")
+    writes(world, "soft!", "m1")
+    await world.settles()
+    writes(world, "soft!", "m1")
+    await world.settles()
+
+    assert world.heard() == ["soft!"]
+
+
+async def test_somebody_of_matrix_can_begin(world: Across) -> None:
+    juliet = Person(Network.XMPP, JULIET)
+    await world.happens(
+        Invite(
+            ref=Ref(Network.MATRIX, "$invite"),
+            room=Room(Network.MATRIX, "!new:hs.example"),
+            sender=ALICE,
+            sent_at=NOW,
+            person=juliet,
+            direct=True,
+        )
+    )
+
+    await world.says("!new:hs.example", "hello Juliet", "$1")
+    writes(world, "hello Alice", "m1")
+    await world.settles()
+
+    assert world.server.heard() == ["hello Juliet"]
+    assert world.heard() == ["hello Alice"]
+
+
+async def test_after_a_ghost_was_put_out_the_next_message_starts_anew(
+    world: Across,
+) -> None:
+    """Bifröst #213, #217: such a chat was dead for ever."""
+    writes(world, "one", "m1")
+    await world.settles()
+    await world.happens(
+        Leave(
+            ref=Ref(Network.MATRIX, "$leave"),
+            room=Room(Network.MATRIX, DM),
+            sender=ALICE,
+            sent_at=NOW,
+            person=Person(Network.XMPP, JULIET),
+        )
+    )
+    assert world.directory.portal(CHAT) is None
+
+    writes(world, "two", "m2")
+    await world.settles()
+
+    assert [words for words in world.heard() if words in ("one", "two")] == [
+        "one",
+        "two",
+    ]
+    assert world.directory.portal(CHAT) is not None
+
+
+async def test_the_bridge_itself_answers_words_to_it(world: Across) -> None:
+    writes(world, "help", "m1", to=f"bridge@{DOMAIN}")
+    await world.settles()
+
+    assert "!matrix status" in world.server.heard()[0]
+    assert world.server.written[0].get("to") == JULIET
+
+
+async def test_the_same_id_from_two_people_is_two_messages(world: Across) -> None:
+    """Facts/peers 3c.3: Bifröst drops the second."""
+    writes(world, "mine", "m1")
+    world.server.deliver(
+        f"<message type='chat' from='romeo@capulet.lit/x' to='{ALICE_JID}' id='m1'>"
+        "<body>mine</body></message>"
+    )
+    await world.settles()
+
+    assert world.heard() == ["mine", "mine"]
