@@ -90,6 +90,18 @@ class Inbound:
         self._idle.clear()
 
     async def _keep(self, arrivals: list[Arrival]) -> None:
+        try:
+            await self._keep_somehow(arrivals)
+        except Exception:
+            # The end of the line for an arrival: it must not take others with it.
+            if len(arrivals) == 1:
+                logger.exception("an arrival in %s is lost", arrivals[0].room.address)
+                return
+            for arrival in arrivals:
+                await self._keep([arrival])
+
+    async def _keep_somehow(self, arrivals: list[Arrival]) -> None:
+        """Keep *arrivals*, however long nothing can be written."""
         loop = asyncio.get_running_loop()
         since = loop.time()
         closed = False

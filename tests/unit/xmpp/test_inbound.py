@@ -21,6 +21,8 @@ class Core(Host):
             self.failures -= 1
             raise StoreUnavailableError
         await asyncio.sleep(0)
+        if any(arrival.key == "bad" for arrival in arrivals):
+            raise ValueError("it can never be written")
         self.kept.append([arrival.key for arrival in arrivals])
 
 
@@ -41,7 +43,7 @@ class Tap:
         self.turns.append("reopen")
 
 
-def arrival(key: int) -> Arrival:
+def arrival(key: object) -> Arrival:
     return Arrival(Room(Network.XMPP, "a b"), str(key), b"")
 
 
@@ -115,3 +117,14 @@ async def test_a_short_trouble_only_pauses(monkeypatch: pytest.MonkeyPatch) -> N
 
     assert core.kept == [["1"]]
     assert tap.turns == ["pause", "resume"]
+
+
+async def test_what_can_never_be_written_takes_nothing_with_it() -> None:
+    core = Core()
+    inbound = Inbound(core, Tap())
+    for key in (1, "bad", 2):
+        inbound.add(arrival(key))
+
+    await run(inbound)
+
+    assert core.kept == [["1"], ["2"]]
