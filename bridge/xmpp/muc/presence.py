@@ -1,4 +1,8 @@
-"""Writes the presences by which occupants see each other (XEP-0045 §7)."""
+"""Writes the presences by which occupants see each other (XEP-0045 §7).
+
+What the room says comes before what the occupant's client says: some clients take the
+first ``<x>`` for the room's.
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -85,10 +89,10 @@ def available(card: Card, codes: Sequence[int] = ()) -> Node:
     return node(
         "presence",
         {"from": card.address},
-        *card.status,
         node("x", {"xmlns": MUC_USER}, item, *_codes(codes)),
         node("occupant-id", {"xmlns": OCCUPANT_ID, "id": card.id}),
         *name,
+        *card.status,
     )
 
 
@@ -115,9 +119,9 @@ def unavailable(
     return node(
         "presence",
         {"from": card.address, "type": "unavailable"},
-        *card.status,
         node("x", {"xmlns": MUC_USER}, item, *_codes(codes)),
         node("occupant-id", {"xmlns": OCCUPANT_ID, "id": card.id}),
+        *card.status,
     )
 
 

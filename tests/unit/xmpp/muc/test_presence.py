@@ -4,8 +4,18 @@ import pytest
 
 from bridge.model.events import Rank
 from bridge.model.places import Network
+from bridge.xmpp.codec.xml import Node, node
 from bridge.xmpp.gate import addressed
-from bridge.xmpp.muc.presence import Card, Stencils, available, shared, titles
+from bridge.xmpp.muc.presence import (
+    MUC_USER,
+    NICK_CHANGED,
+    Card,
+    Stencils,
+    available,
+    shared,
+    titles,
+    unavailable,
+)
 from tests.unit.xmpp.muc.world import DOMAIN, ROMEO, TEA, parsed
 
 NS = "{jabber:component:accept}"
@@ -29,6 +39,17 @@ def test_a_stencil_is_cut_once_for_all_that_look_alike() -> None:
 
     assert first.before.replace(b"/a'", b"/b'") == again.before
     assert first.after.replace(b"'1'", b"'2'") == again.after
+
+
+def test_the_part_of_the_room_comes_before_those_of_the_client() -> None:
+    """Profanity 0.13 takes the first ``<x>`` for it, and else loses its own nick."""
+    photo = node("x", {"xmlns": "vcard-temp:x:update"})
+    card = Card(f"{TEA}/romeo", "none", "participant", "0f", status=(photo,))
+
+    for presence in (available(card), unavailable(card, (NICK_CHANGED,), nick="r")):
+        parts = [part for part in presence.children if isinstance(part, Node)]
+        spaces = [part.attributes["xmlns"] for part in parts if part.name == "x"]
+        assert spaces == [MUC_USER, "vcard-temp:x:update"]
 
 
 @pytest.mark.parametrize("public", [True, False])
