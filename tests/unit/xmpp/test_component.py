@@ -278,9 +278,10 @@ async def test_nothing_that_must_not_leave_is_asked(bridge: Bridge) -> None:
 
 async def test_shut_it_stays_away_until_it_is_opened_again(bridge: Bridge) -> None:
     async with bridge.running() as stream:
+        session = stream._session
+        assert session is not None
         stream.shut()
-        while not bridge.downs:
-            await asyncio.sleep(0)
+        await session.over
         assert not stream.connected
         assert bridge.downs == 1
 
