@@ -240,10 +240,12 @@ class MatrixPerson:
         for event in said.get("state", {}).get("events", []):
             self._take_state(room, event)
         events = said["timeline"]["events"]
-        for event in events[_own_entry(events, self.id) :]:
+        entry = _own_entry(events, self.id)
+        for place, event in enumerate(events):
             if "state_key" in event:
                 self._take_state(room, event)
-            self._take_event(room, event)
+            if place >= entry:
+                self._take_event(room, event)
 
     def _take_state(self, room: str, event: Json) -> None:
         key = (event["type"], event["state_key"])

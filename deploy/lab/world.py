@@ -1,8 +1,11 @@
 """One Synapse, one XMPP server and one bridge between them, for tests."""
 
 import asyncio
+import contextlib
+import fcntl
 import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 from deploy.lab.children import Child
@@ -12,6 +15,8 @@ from deploy.lab.matrix_people import MatrixPerson
 from deploy.lab.ports import Ports
 from deploy.lab.prosody import Prosody
 from deploy.lab.synapse import Synapse
+from deploy.lab.venvs import STATE
+from deploy.lab.words import LabError
 from deploy.lab.xmpp_people import XmppPerson
 
 SERVER_NAME = "hs.localhost"
@@ -22,11 +27,27 @@ SERVERS: dict[str, type[Prosody] | type[Ejabberd]] = {
 }
 
 
+@contextlib.contextmanager
+def place_for(kind: str) -> Iterator[Path]:
+    """Return an empty folder that nobody else uses meanwhile."""
+    parent = STATE / "e2e"
+    parent.mkdir(parents=True, exist_ok=True)
+    for name in (kind, *(f"{kind}-{number}" for number in range(2, 20))):
+        with (parent / f"{name}.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                continue
+            shutil.rmtree(parent / name, ignore_errors=True)
+            yield parent / name
+            return
+    raise LabError("Too many of these tests run at once")
+
+
 class World:
-    """All servers of one kind of XMPP server; starts from nothing."""
+    """One of each, from nothing."""
 
     def __init__(self, kind: str, python: Path, folder: Path) -> None:
-        shutil.rmtree(folder, ignore_errors=True)
         ports = Ports(folder / "ports.json")
         self.kind = kind
         self.python = python

@@ -14,7 +14,7 @@ from deploy.lab import venvs
 from deploy.lab.matrix_people import MatrixPerson
 from deploy.lab.proving import REQUIRED
 from deploy.lab.words import tail
-from deploy.lab.world import SERVERS, World
+from deploy.lab.world import SERVERS, World, place_for
 from deploy.lab.xmpp_people import Cast, XmppPerson
 
 HERE = Path(__file__).parent
@@ -50,12 +50,13 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
         if os.environ.get(REQUIRED):
             pytest.fail(f"{kind} or Synapse is missing")
         pytest.skip("tests/run sets up the servers that this needs")
-    world = World(kind, Path(sys.executable), venvs.STATE / "e2e" / kind)
-    try:
-        world.start()
-        yield world
-    finally:
-        world.stop()
+    with place_for(kind) as folder:
+        world = World(kind, Path(sys.executable), folder)
+        try:
+            world.start()
+            yield world
+        finally:
+            world.stop()
 
 
 class Company:

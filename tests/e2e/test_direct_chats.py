@@ -133,12 +133,16 @@ async def test_a_new_chat_beside_the_old_one_takes_over(
 
 async def test_a_ghost_that_was_put_out_asks_again(world: World, pair: Pair) -> None:
     alice, juliet = pair
-    ghost = world.ghost(juliet)
-    room = await meet(world, pair)
+    ghost, puppet = world.ghost(juliet), world.puppet(alice)
+    room = await alice.makes_room(preset="private_chat")
+    await alice.invites_to(room, ghost)
+    await alice.sees_member(room, ghost)
+    await alice.says(room, "hello")
+    await juliet.hears("hello", puppet, puppet)
 
     await alice.call("POST", f"/rooms/{room}/kick", {"user_id": ghost})
     await alice.sees_member(room, ghost, membership="leave")
-    await juliet.says(world.puppet(alice), "let me in")
+    await juliet.says(puppet, "let me in")
     again = await alice.is_invited(ghost)
     await alice.joins(again)
 

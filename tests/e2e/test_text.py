@@ -45,7 +45,7 @@ async def test_formatting_of_matrix_is_styling_on_xmpp(chat: Chat) -> None:
         "two<br>lines": "two\nlines",
         "<pre><code>def f():\n    pass\n</code></pre>": "```\ndef f():\n    pass\n```",
         "<blockquote>quoted</blockquote>answer": "> quoted\nanswer",
-        '<a href="https://example.org/">a link</a>': "a link (https://example.org/)",
+        '<a href="https://example.org/">a link</a>': "a link <https://example.org/>",
         "1 &lt; 2 &amp;&amp; 3 &gt; 2": "1 < 2 && 3 > 2",
     }
 
