@@ -200,10 +200,13 @@ class Hub:
         portal = self._directory.portal(event.room)
         if portal is None:
             return
-        if isinstance(event, Leave) and await self._provisioning.left(event, unit):
-            return
         far = self._adapters[event.room.network.other]
         route = Route(portal, self._directory.far(portal, event.room))
+        if isinstance(event, Leave) and await self._provisioning.left(event, unit):
+            if event.declined:
+                words = f"Not delivered: {Refusal.DECLINED.value}"
+                self._dispatch.add(unit, route.room, far.notice(route.room, words))
+            return
         self._dispatch.add(unit, route.room, await far.apply(event, route))
 
 

@@ -63,7 +63,7 @@ class MatrixAdapter(Adapter, MatrixRooms):
         self._prefix, self._suffix = f"@{names.PREFIX}", f":{server}"
         self._ghosts = Ghosts(homeserver, store)
         self._presences = Presences(homeserver, store, self._ghosts, self.agent)
-        self._guests = Guests(store, self._presences)
+        self._guests = Guests(homeserver, store, self._presences)
         self._sealed = Sealed(store)
         self._views = Views(homeserver)
         self._members = Members(homeserver, self.agent, self.is_ours, bot)

@@ -8,7 +8,7 @@ import logging
 import time
 
 from bridge.core.ports import Store
-from bridge.matrix.client import MatrixError
+from bridge.matrix.client import Homeserver, MatrixError, join
 from bridge.matrix.ghosts import remember
 from bridge.matrix.presences import Presences
 from bridge.model.records import Cursor
@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 
 ABSENT = "absent"
 PEACE_S = 3600
+GLANCE_EVENTS = 20
 
 
 class DeclinedError(Exception):
@@ -26,7 +27,10 @@ class DeclinedError(Exception):
 class Guests:
     """Who is absent from which direct room."""
 
-    def __init__(self, store: Store, presences: Presences) -> None:
+    def __init__(
+        self, homeserver: Homeserver, store: Store, presences: Presences
+    ) -> None:
+        self._homeserver = homeserver
         self._store = store
         self._presences = presences
         self._absent: dict[str, Cursor] = {}
@@ -52,6 +56,24 @@ class Guests:
         cursor = self._absent.pop(room, None)
         if cursor is not None:
             await remember(self._store, drop=[cursor])
+
+    async def miss(self, room: str, ghost: str, leave: str) -> None:
+        """Invite the guest again if *ghost* spoke after their *leave* event.
+
+        What is said while they go out meets the bridge before the news does.
+        """
+        page = await self._homeserver.request(
+            "GET",
+            join("rooms", room, "messages"),
+            user=ghost,
+            query={"dir": "b", "limit": str(GLANCE_EVENTS)},
+        )
+        for event in page.get("chunk", ()):
+            if event.get("event_id") == leave:
+                return
+            if event.get("sender") == ghost and event.get("type") == "m.room.message":
+                await self.recall(room, ghost)
+                return
 
     async def recall(self, room: str, by: str) -> None:
         """Let the ghost *by* invite the guest again, if they are absent.

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from bridge.matrix.bot import Bot
+from bridge.matrix.client import HomeserverDownError, MatrixError
 from bridge.matrix.codec.member import Membership, Stand, decode
 from bridge.matrix.guests import Guests
 from bridge.matrix.members import Members
@@ -93,10 +94,24 @@ class Memberships:
         declined = turn.was is Stand.INVITE
         if turn.was is Stand.KNOCK or (declined and turn.sender != turn.target):
             return None  # a request denied, or an invitation taken back
-        if self._is_direct(turn.room):
-            await self._guests.left(turn.room, turn.target, declined=declined)
+        await self._miss(turn, declined=declined)
         person = Person(Network.MATRIX, turn.target)
         return await self._left(turn, person, declined=declined)
+
+    async def _miss(self, turn: Turn, *, declined: bool) -> None:
+        portal = self._portal(turn.room)
+        if portal is None or portal.kind is not Kind.DIRECT:
+            return
+        await self._guests.left(turn.room, turn.target, declined=declined)
+        if declined:
+            return
+        leave = str(turn.event.get("event_id", ""))
+        try:
+            await self._guests.miss(turn.room, portal.agent, leave)
+        except (MatrixError, HomeserverDownError) as error:
+            logger.warning(
+                "room %s: its guest cannot be asked back: %s", turn.room, error
+            )
 
     async def _came(self, turn: Turn) -> Join | Rename | None:
         room, target = turn.room, turn.target

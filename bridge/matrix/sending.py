@@ -8,6 +8,7 @@ Sending an order again is no harm: a message has its txnId, and the rest is stat
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import lru_cache
 from http import HTTPStatus
 from urllib.parse import quote
@@ -107,8 +108,7 @@ class Sending:
         if not says.own:
             if room in self._sealed:
                 return Refused(Refusal.WOULD_EXPOSE)
-            if room in self._guests:
-                await self._guests.recall(room, user)
+            await self._recall(room, user)
         if not self._presences.fits(room, user, says.name):
             await self._presences.enter(room, user, says.person, says.name)
         try:
@@ -122,8 +122,15 @@ class Sending:
                 await self._ghosts.forget(user)
             await self._presences.enter(room, user, says.person, says.name)
             name = await self._put(says, key)
+        # They may have gone out meanwhile: what was said waits for them in the room.
+        with suppress(DeclinedError):
+            await self._recall(room, user)
         self._trials.passed()
         return Delivered((Ref(Network.MATRIX, name),))
+
+    async def _recall(self, room: str, user: str) -> None:
+        if room in self._guests:
+            await self._guests.recall(room, user)
 
     async def _put(self, says: Says, key: str) -> str:
         path = f"{_room_path(says.room)}/send/{says.type}/{key}?{_as(says.user)}"

@@ -100,6 +100,7 @@ class XmppAdapter:
         self._tasks = tasks
         self._path = written
         self._poison = Poison()
+        self._is_up = asyncio.Event()
         self._disco = Disco(domain, __version__, self._jid_of)
         self._venues: dict[bytes, Venue] = {}
 
@@ -154,9 +155,9 @@ class XmppAdapter:
             self._venues[venue.tag] = venue
             await venue.start()
 
-    async def connect_once(self) -> None:
-        """Try whether the server accepts us; raises what the stream raises."""
-        await self._stream.connect_once()
+    async def wait_up(self) -> None:
+        """Wait until the stream is open for the first time."""
+        await self._is_up.wait()
 
     async def run(self) -> None:
         """Be connected until closed.
@@ -188,6 +189,7 @@ class XmppAdapter:
         self._inbound.up()
         for venue in self._venues.values():
             await venue.up()
+        self._is_up.set()
 
     def down(self) -> None:
         """Take note that the stream is lost."""

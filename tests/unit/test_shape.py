@@ -49,7 +49,9 @@ def functions(path: Path) -> Iterator[tuple[str, int]]:
             yield node.name, node.end_lineno - start
 
 
-@pytest.mark.parametrize("path", list(sources()), ids=lambda p: str(p.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "path", list(sources()), ids=lambda p: str(p.relative_to(ROOT))
+)
 def test_a_file_and_its_functions_fit_a_readers_head(path: Path) -> None:
     lines = path.read_text(encoding="utf-8").count("\n")
     long = [name for name, length in functions(path) if length > FUNCTION_LINES_MAX]
@@ -59,7 +61,7 @@ def test_a_file_and_its_functions_fit_a_readers_head(path: Path) -> None:
 
 
 def test_every_module_has_a_test_of_its_own() -> None:
-    missing = []
+    missing: list[str] = []
     for path in sorted((ROOT / "bridge").rglob("*.py")):
         name = path.relative_to(ROOT / "bridge")
         if name.name in UNTESTED or str(name) in UNTESTED or "versions" in name.parts:
@@ -75,7 +77,7 @@ def test_every_module_has_a_test_of_its_own() -> None:
 def test_no_name_says_nothing() -> None:
     """ARCHITECTURE §4 bans names that say nothing of the domain."""
     banned = {"Manager", "Handler", "Helper", "Util", "Data", "Info"}
-    found = []
+    found: list[str] = []
     for path in sorted((ROOT / "bridge").rglob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         found.extend(

@@ -14,7 +14,9 @@ class Node(NamedTuple):
     children: tuple[Child, ...] = ()
 
 
-def node(name: str, attributes: Mapping[str, str] | None = None, *children: Child) -> Node:
+def node(
+    name: str, attributes: Mapping[str, str] | None = None, *children: Child
+) -> Node:
     """Build an element; an attribute that is the empty string is left out."""
     given = attributes or {}
     return Node(name, {k: v for k, v in given.items() if v}, children)

@@ -12,7 +12,7 @@ from bridge.model.delivery import (
     Taken,
     Unreadable,
 )
-from bridge.model.events import Invite, Join
+from bridge.model.events import Invite, Join, Leave
 from bridge.model.places import Network, Person, PortalId, Ref, Room
 from bridge.model.records import Alias, Kind, Portal
 from tests.conftest import World, said
@@ -159,6 +159,30 @@ async def test_how_things_stand_is_shown_on_the_other_side(world: World) -> None
     await world.settles()
 
     assert world.matrix.applied == [event]
+
+
+@pytest.mark.parametrize("declined", [True, False])
+async def test_whoever_was_declined_is_told(world: World, *, declined: bool) -> None:
+    chat = Room(Network.XMPP, "juliet@capulet.example @alice:hs.example")
+    room = Room(Network.MATRIX, "!chat:hs.example")
+    world.matrix_rooms.made["@alice:hs.example"] = Portal(
+        PortalId(0), Kind.DIRECT, room.address, "", agent="@ghost:hs.example"
+    )
+    await world.happens(said(chat, "Alice?"))
+    alice = Person(Network.MATRIX, "@alice:hs.example")
+    leave = Leave(
+        ref=Ref(Network.MATRIX, "$leave"),
+        room=room,
+        sender=alice,
+        sent_at=datetime.now(UTC),
+        person=alice,
+        declined=declined,
+    )
+
+    await world.happens(leave)
+
+    words = [f"Not delivered: {Refusal.DECLINED.value}"]
+    assert world.xmpp.said() == (words if declined else [])
 
 
 async def test_what_was_said_to_somebody_only_invited_crosses_first(

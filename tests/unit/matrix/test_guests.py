@@ -27,6 +27,23 @@ async def test_a_guest_who_left_is_invited_again_once(matrix: MatrixWorld) -> No
     assert len(matrix.server.asked("invite")) == 1
 
 
+async def test_what_was_said_while_they_went_out_asks_them_back(
+    matrix: MatrixWorld,
+) -> None:
+    await with_ghost(matrix)
+    leave = matrix.server.add(
+        CHAT, ALICE, "m.room.member", {"membership": "leave"}, state_key=ALICE
+    )
+    await matrix.adapter._guests.left(CHAT, ALICE, declined=False)
+    await matrix.adapter._guests.miss(CHAT, GHOST, leave["event_id"])
+    assert matrix.server.membership(CHAT, ALICE) == "leave"
+
+    matrix.server.add(CHAT, GHOST, "m.room.message", {"body": "still there?"})
+    await matrix.adapter._guests.miss(CHAT, GHOST, leave["event_id"])
+
+    assert matrix.server.membership(CHAT, ALICE) == "invite"
+
+
 async def test_a_guest_who_declined_is_left_in_peace_for_a_while(
     matrix: MatrixWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
