@@ -61,6 +61,8 @@ async def test_six_hundred_each_way_in_a_direct_chat(
     ghost, puppet = world.ghost(juliet), world.puppet(alice)
     room = await alice.starts_chat(ghost)
     await alice.sees_member(room, ghost)
+    await alice.says(room, "hello")
+    await juliet.hears("hello", puppet, puppet)
     from_matrix, from_xmpp = lines("matrix", 0, MANY), lines("xmpp", 0, MANY)
 
     async with asyncio.TaskGroup() as tasks:

@@ -71,6 +71,17 @@ async def test_somebody_of_matrix_begins(world: World, pair: Pair) -> None:
     await alice.hears("four", ghost, room)
 
 
+async def test_who_was_asked_may_answer_at_once(world: World, pair: Pair) -> None:
+    alice, juliet = pair
+    ghost = world.ghost(juliet)
+
+    room = await alice.starts_chat(ghost)
+    await alice.sees_member(room, ghost)
+    await juliet.says(world.puppet(alice), "I was first")
+
+    await alice.hears("I was first", ghost, room)
+
+
 async def test_inviting_a_ghost_into_an_empty_room_is_a_chat(
     world: World, pair: Pair
 ) -> None:

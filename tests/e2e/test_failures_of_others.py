@@ -37,7 +37,10 @@ async def in_a_chat(
     alice, juliet = await company.on_matrix("Alice"), await company.on_xmpp("juliet")
     room = await alice.starts_chat(world.ghost(juliet))
     await alice.sees_member(room, world.ghost(juliet))
-    return alice, room, juliet, world.puppet(alice)
+    puppet = world.puppet(alice)
+    await alice.says(room, "hello")
+    await juliet.hears("hello", puppet, puppet)
+    return alice, room, juliet, puppet
 
 
 async def test_1_html_never_reaches_the_stream(world: World, company: Company) -> None:

@@ -134,6 +134,8 @@ async def test_a_direct_chat_loses_nothing_towards_xmpp(
     ghost, puppet = world.ghost(juliet), world.puppet(alice)
     room = await alice.starts_chat(ghost)
     await alice.sees_member(room, ghost)
+    await alice.says(room, "hello")
+    await juliet.hears("hello", puppet, puppet)
 
     await speak_on_matrix(alice, room, lines("matrix", 0, BEFORE))
     async with asyncio.TaskGroup() as tasks:
@@ -156,6 +158,8 @@ async def test_a_direct_chat_loses_nothing_towards_matrix(
     ghost, puppet = world.ghost(juliet), world.puppet(alice)
     room = await alice.starts_chat(ghost)
     await alice.sees_member(room, ghost)
+    await alice.says(room, "hello")
+    await juliet.hears("hello", puppet, puppet)
 
     for text in lines("xmpp", 0, BEFORE):
         await juliet.says(puppet, text)

@@ -33,7 +33,10 @@ async def chat(world: World, company: Company) -> Chat:
     alice, juliet = await company.on_matrix("Alice"), await company.on_xmpp("juliet")
     room = await alice.starts_chat(world.ghost(juliet))
     await alice.sees_member(room, world.ghost(juliet))
-    return Chat(alice, room, juliet, world)
+    chat = Chat(alice, room, juliet, world)
+    await alice.says(room, "hello")
+    await juliet.hears("hello", chat.puppet, chat.puppet)
+    return chat
 
 
 async def test_formatting_of_matrix_is_styling_on_xmpp(chat: Chat) -> None:
