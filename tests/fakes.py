@@ -152,6 +152,9 @@ class FakeXmppRooms:
     def alias(self, address: str) -> str | None:
         return address if address.startswith("#") else None
 
+    def canonical(self, text: str) -> str | None:
+        return text.removeprefix("xmpp:") if "@" in text else None
+
     def chat(self, person: Person, puppet: Person) -> Room:
         return Room(Network.XMPP, f"{person.id} {puppet.id}")
 

@@ -76,7 +76,14 @@ class Commands:
             return "Only admins of this room may link it."
         if self._directory.portal(event.room):
             return "This room is linked already; !xmpp unbridge undoes that."
-        muc = Room(Network.XMPP, address.removeprefix("xmpp:").removesuffix("?join"))
+        known = self._xmpp.canonical(address)
+        if known is None:
+            return (
+                f"{address[:100]} is not the address of a MUC (room@muc.example.org)."
+            )
+        return await self._propose(event, Room(Network.XMPP, known), unit)
+
+    async def _propose(self, event: Command, muc: Room, unit: Unit) -> str:
         if self._directory.portal(muc):
             return f"{muc.address} is linked with another Matrix room already."
         if other := await self._matrix.foreign_bridge(event.room.address, muc.address):

@@ -13,7 +13,7 @@ from dataclasses import replace
 from bridge.core.directory import Directory
 from bridge.core.lanes import Lanes
 from bridge.core.ports import Adapter, Store, StoreUnavailableError, Unit
-from bridge.model.delivery import Delivered, Later, Outcome, Parcel, Wire
+from bridge.model.delivery import Delivered, Later, Outcome, Parcel, Refused, Wire
 from bridge.model.places import Network, PortalId, Room
 from bridge.model.records import Alias
 
@@ -102,6 +102,13 @@ class Dispatch:
         self.add(unit, room, wires)
         _log_failure(self.commit(unit))
 
+    def regret(self, parcel: Parcel, refused: Refused) -> None:
+        """Tell the sender of *parcel* that it did not arrive after all."""
+        unit = Unit()
+        if parcel.receipt:
+            self._settle(unit, parcel, refused)
+        _log_failure(self.commit(unit))
+
     def _release(self, unit: Unit, done: "asyncio.Future[frozenset[int]]") -> None:
         if done.cancelled() or done.exception() is not None:
             return
@@ -147,9 +154,16 @@ class Dispatch:
             unit.sent.append(replace(parcel, wire=replace(parcel.wire, archived=False)))
             logger.info("lane %s: refused: %s", parcel.lane, outcome.why.name)
         if parcel.receipt:
-            near = self._adapters[parcel.network.other]
-            room = self._directory.near_of(parcel)
+            self._settle(unit, parcel, outcome)
+
+    def _settle(self, unit: Unit, parcel: Parcel, outcome: Outcome) -> None:
+        near = self._adapters[parcel.network.other]
+        room = self._directory.near_of(parcel)
+        try:
             self.add(unit, room, near.settle(parcel.receipt, outcome))
+        except Exception:
+            # What its sender cannot be told must not stop the conversation.
+            logger.exception("parcel %d cannot be settled", parcel.id)
 
 
 def _log_failure(future: "asyncio.Future[frozenset[int]]") -> None:

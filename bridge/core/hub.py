@@ -65,6 +65,7 @@ class Hub:
         self.describe = provisioning.describe
         self.look = provisioning.look
         self.later = dispatch.later
+        self.regret = dispatch.regret
 
     async def start(self) -> None:
         """Take up what an earlier run left undone."""

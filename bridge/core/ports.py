@@ -12,6 +12,7 @@ from bridge.model.delivery import (
     Outcome,
     Parcel,
     Refusal,
+    Refused,
     Route,
     Taken,
     Unreadable,
@@ -186,6 +187,9 @@ class XmppRooms(Protocol):
     def addressee(self, chat: Room) -> Person | Refusal | None:
         """Name the Matrix person of a direct chat, or None if it is a MUC."""
 
+    def canonical(self, text: str) -> str | None:
+        """Read the address of a MUC as people type it; None if it can be none."""
+
     def chat(self, person: Person, puppet: Person) -> Room:
         """Name the direct chat of a person of XMPP with one of Matrix."""
 
@@ -225,6 +229,9 @@ class Host(Protocol):
 
     def later(self, room: Room, wires: Sequence[Wire]) -> None:
         """Send *wires* to *room* on its own network, in order, safe on disk."""
+
+    def regret(self, parcel: Parcel, refused: Refused) -> None:
+        """Tell the sender of *parcel*, which had seemed delivered, that it was not."""
 
     async def open_hosted(
         self, address: Room, guest: Person, name: str

@@ -11,6 +11,7 @@ import logging
 import secrets
 from collections.abc import Container, Sequence
 from pathlib import Path
+from urllib.parse import unquote
 from xml.etree.ElementTree import Element
 
 from bridge import __version__
@@ -269,6 +270,14 @@ class XmppAdapter:
         if jid is None or jid.domain != self._domain:
             return None
         return room_of(jid.local)
+
+    def canonical(self, text: str) -> str | None:
+        """Read the address of a MUC as people type it; see ``XmppRooms``."""
+        bare = text.removeprefix("https://xmpp.link/#").removeprefix("xmpp:")
+        jid = parse(unquote(bare.partition("?")[0]))
+        if jid is None or not jid.local or jid.domain == self._domain:
+            return None
+        return jid.bare
 
     def hosted(self, portal: Portal) -> str:
         """Name the address of a Matrix room; see ``XmppRooms``."""

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from bridge.model.delivery import Parcel
 from bridge.xmpp.codec.fault import Fault
 
 logger = logging.getLogger(__name__)
@@ -31,11 +32,12 @@ class Bounces:
     def __init__(self) -> None:
         self.late = 0
         self._open: dict[tuple[str, str], Bounce] = {}
-        self._past: dict[tuple[str, str], float] = {}
+        self._past: dict[tuple[str, str], tuple[float, Parcel]] = {}
 
     @contextmanager
-    def expect(self, name: str, bare: str) -> Iterator[Bounce]:
-        """Look out for the message *name* to *bare*."""
+    def expect(self, parcel: Parcel, bare: str) -> Iterator[Bounce]:
+        """Look out for the message in *parcel*, to *bare*."""
+        name = parcel.wire.key
         bounce = self._open[name, bare] = Bounce()
         try:
             yield bounce
@@ -43,21 +45,28 @@ class Bounces:
             del self._open[name, bare]
             if bounce.fault is None:
                 self._forget_old()
-                self._past[name, bare] = asyncio.get_running_loop().time()
+                self._past[name, bare] = asyncio.get_running_loop().time(), parcel
 
-    def came(self, name: str, bare: str, fault: Fault) -> None:
-        """Take note that *bare*, or a server for them, has sent *name* back."""
+    def came(self, name: str, bare: str, fault: Fault) -> Parcel | None:
+        """Take note that *bare*, or a server for them, has sent *name* back.
+
+        Return the parcel if it comes late: its sender believes that it arrived.
+        """
         bounce = self._open.get((name, bare))
         if bounce is not None:
             bounce.fault = fault
-        elif self._past.pop((name, bare), None) is not None:
-            self.late += 1
-            logger.warning("%s came back late: %s", name, fault.condition)
+            return None
+        past = self._past.pop((name, bare), None)
+        if past is None:
+            return None
+        self.late += 1
+        logger.warning("%s came back late: %s", name, fault.condition)
+        return past[1]
 
     def _forget_old(self) -> None:
         now = asyncio.get_running_loop().time()
         while self._past:
             oldest = next(iter(self._past))
-            if len(self._past) < LATE_MAX and self._past[oldest] > now - LATE_S:
+            if len(self._past) < LATE_MAX and self._past[oldest][0] > now - LATE_S:
                 return
             del self._past[oldest]

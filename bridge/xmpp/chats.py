@@ -108,7 +108,10 @@ class Chats:
             return
         kind = stanza.get("type", "normal")
         if kind == "error":
-            self._bounces.came(stanza.get("id", ""), sender.bare, fault(stanza))
+            why = fault(stanza)
+            late = self._bounces.came(stanza.get("id", ""), sender.bare, why)
+            if late is not None:
+                self._means.host.regret(late, refused(why))
         elif kind not in ("chat", "normal"):
             self.ignored += 1
         elif speaks(stanza):
@@ -236,9 +239,8 @@ class Chats:
 
     async def _post(self, post: Post, parcel: Parcel) -> Outcome | Later:
         stream = self._means.stream
-        key = parcel.wire.key
         bare = post.to.partition("/")[0]
-        with self._bounces.expect(key, bare) as bounce:
+        with self._bounces.expect(parcel, bare) as bounce:
             if not stream.write(post.stanza, (parcel.id,)):
                 return Later(1.0)
             # A server that answers nothing has at least taken what our own gave it.

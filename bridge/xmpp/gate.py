@@ -23,7 +23,15 @@ _CACHED_MAX = 100_000
 
 # XML 1.0 §2.2, Char; a surrogate in a string stands alone, as pairs are one character
 _NOT_CHAR = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_NAME = re.compile(r"xml:lang|[A-Za-z_][A-Za-z0-9._-]*", re.ASCII)
+# XML 1.0 §2.3, without the colon; expat has the last word.
+_FIRST = (
+    "A-Z_a-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u02ff\u0370-\u037d\u037f-\u1fff\u200c"
+    "\u200d\u2070-\u218f\u2c00-\u2fef\u3001-\ud7ff\uf900-\ufdcf\ufdf0-\ufffd"
+    "\U00010000-\U000effff"
+)
+_NAME = re.compile(
+    f"xml:lang|[{_FIRST}][{_FIRST}.0-9\u00b7\u0300-\u036f\u203f\u2040-]*"
+)
 _KINDS = frozenset(("message", "presence", "iq"))
 _PLACEHOLDER = secrets.token_hex(16)
 _known_names: set[str] = set()

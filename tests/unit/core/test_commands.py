@@ -70,6 +70,14 @@ async def test_a_muc_that_is_not_there_cannot_be_linked(world: World) -> None:
     ]
 
 
+async def test_what_is_no_address_cannot_be_linked(world: World) -> None:
+    await world.happens(command(LIBRARY, "bridge nowhere"))
+
+    assert world.matrix.said() == [
+        "nowhere is not the address of a MUC (room@muc.example.org)."
+    ]
+
+
 async def test_a_muc_that_is_linked_cannot_be_linked_again(world: World) -> None:
     await world.happens(command(LIBRARY, f"bridge {TEA_XMPP.address}"))
 

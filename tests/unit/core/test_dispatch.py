@@ -41,6 +41,16 @@ async def test_what_was_not_sent_for_sure_is_sent_after_a_crash(world: World) ->
     assert world.xmpp.said() == ["hello"]
 
 
+async def test_the_sender_hears_of_what_came_back_late(world: World) -> None:
+    await world.happens(said(TEA_MATRIX, "hello"))
+
+    (parcel,) = world.xmpp.sent
+    world.dispatch.regret(parcel, Refused(Refusal.UNREACHABLE))
+    await world.settles()
+
+    assert world.matrix.said() == [Refusal.UNREACHABLE.value]
+
+
 async def test_nothing_is_left_on_disk_when_all_has_arrived(world: World) -> None:
     await world.happens(said(TEA_XMPP, "hello"))
 

@@ -20,6 +20,7 @@ from bridge.model.delivery import (
     Outcome,
     Parcel,
     Refusal,
+    Refused,
     Route,
     Taken,
     Unreadable,
@@ -151,6 +152,9 @@ class FakeHost:
 
     def later(self, room: Room, wires: Sequence[Wire]) -> None:
         self.later_wires += [(room, wire) for wire in wires]
+
+    def regret(self, parcel: Parcel, refused: Refused) -> None:
+        raise NotImplementedError
 
     async def open_hosted(
         self, address: Room, guest: Person, name: str

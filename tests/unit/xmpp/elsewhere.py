@@ -9,7 +9,15 @@ from xml.etree.ElementTree import XML, Element, tostring
 from xml.sax.saxutils import quoteattr
 
 from bridge.core.ports import State
-from bridge.model.delivery import Arrival, Description, Parcel, Refusal, Route, Wire
+from bridge.model.delivery import (
+    Arrival,
+    Description,
+    Parcel,
+    Refusal,
+    Refused,
+    Route,
+    Wire,
+)
 from bridge.model.events import Message, Text
 from bridge.model.places import Network, Person, PortalId, Ref, Room
 from bridge.model.records import Kind, Portal
@@ -88,6 +96,7 @@ class Host:
 
     portals: dict[Room, Portal] = field(default_factory=dict)
     told: list[State] = field(default_factory=list)
+    regretted: list[tuple[Parcel, Refused]] = field(default_factory=list)
 
     def portal(self, room: Room) -> Portal | None:
         return self.portals.get(room)
@@ -100,6 +109,9 @@ class Host:
 
     def later(self, room: Room, wires: Sequence[Wire]) -> None:
         raise NotImplementedError
+
+    def regret(self, parcel: Parcel, refused: Refused) -> None:
+        self.regretted.append((parcel, refused))
 
     async def open_hosted(
         self, address: Room, guest: Person, name: str

@@ -17,6 +17,7 @@ from bridge.model.delivery import (
     Outcome,
     Parcel,
     Refusal,
+    Refused,
     Route,
     Taken,
     Unreadable,
@@ -155,6 +156,9 @@ class FakeHost:
 
     def later(self, room: Room, wires: Sequence[Wire]) -> None:
         self.sent_later.extend((room, wire) for wire in wires)
+
+    def regret(self, parcel: Parcel, refused: Refused) -> None:
+        raise NotImplementedError
 
     async def open_hosted(
         self, address: Room, guest: Person, name: str
