@@ -1,5 +1,6 @@
 """Two networks that live in this process, for the core's own tests."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -97,6 +98,7 @@ class FakeMatrixRooms:
     missed: list[Arrival] = field(default_factory=list)
     other_bridge: str = ""
     departed: list[Portal] = field(default_factory=list)
+    gate: asyncio.Event | None = None
 
     async def enter(self, address: str, guest: Person, name: str) -> Portal | Refusal:
         return self.made.get(address, Refusal.NO_SUCH_ROOM)
@@ -113,6 +115,8 @@ class FakeMatrixRooms:
     async def accept(
         self, invite: Invite
     ) -> tuple[Portal, Sequence[Arrival]] | Refusal:
+        if self.gate is not None:
+            await self.gate.wait()
         kind = Kind.DIRECT if invite.direct else Kind.HOSTED
         made = Portal(PortalId(0), kind, invite.room.address, "", agent="@ghost")
         return made, tuple(self.missed)

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from weakref import WeakValueDictionary
 
 from bridge.core.directory import Directory, side
 from bridge.core.dispatch import Dispatch
@@ -32,7 +33,8 @@ class Provisioning:
         self._dispatch = dispatch
         self._matrix = matrix
         self._xmpp = xmpp
-        self._opening: dict[Room, asyncio.Lock] = {}
+        # A room is opened by one at a time; a lock lives as long as somebody holds it.
+        self._opening: WeakValueDictionary[Room, asyncio.Lock] = WeakValueDictionary()
 
     async def open(self, event: Message, unit: Unit) -> Portal | Refusal | None:
         """Make the portal for the first message of a direct chat from XMPP.
@@ -44,13 +46,20 @@ class Provisioning:
         guest = self._xmpp.addressee(event.room)
         if not isinstance(guest, Person):
             return guest
-        made = await self._matrix.start_direct(
-            event.room, event.sender, guest, event.name
-        )
-        return made if isinstance(made, Refusal) else self._enter(made, unit)
+        async with self._alone(event.room):
+            if portal := self._directory.portal(event.room):
+                return portal  # they have just started it from the other side
+            made = await self._matrix.start_direct(
+                event.room, event.sender, guest, event.name
+            )
+            return made if isinstance(made, Refusal) else self._enter(made, unit)
 
     async def invited(self, event: Invite) -> Sequence[Arrival]:
         """Let somebody of XMPP into a Matrix room; return what they have missed."""
+        async with self._alone(self._xmpp.chat(event.person, event.sender)):
+            return await self._accept(event)
+
+    async def _accept(self, event: Invite) -> Sequence[Arrival]:
         accepted = await self._matrix.accept(event)
         if isinstance(accepted, Refusal):
             logger.info("invitation to %s: %s", event.room.address, accepted.name)
@@ -83,7 +92,7 @@ class Provisioning:
         self, address: Room, guest: Person, name: str
     ) -> Portal | Refusal:
         """Find or make the portal for a Matrix room; see ``Host``."""
-        async with self._opening.setdefault(address, asyncio.Lock()):
+        async with self._alone(address):
             if portal := self._directory.portal(address):
                 return portal
             alias = self._xmpp.alias(address.address)
@@ -98,7 +107,7 @@ class Provisioning:
 
     async def open_foreign(self, muc: Room) -> Portal | Refusal:
         """Find or make the portal for a MUC elsewhere; see ``Host``."""
-        async with self._opening.setdefault(muc, asyncio.Lock()):
+        async with self._alone(muc):
             if portal := self._directory.portal(muc):
                 return portal
             about = await self._xmpp.visit(muc.address)
@@ -132,6 +141,12 @@ class Provisioning:
         if alias is None:
             return Refusal.NO_SUCH_ROOM
         return await self._matrix.look(alias)
+
+    def _alone(self, room: Room) -> asyncio.Lock:
+        lock = self._opening.get(room)
+        if lock is None:
+            lock = self._opening[room] = asyncio.Lock()
+        return lock
 
     async def _replace(self, chat: Room, matrix: str, unit: Unit) -> None:
         """Move a direct chat to a new room: the old one is left."""

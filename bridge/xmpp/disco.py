@@ -19,7 +19,17 @@ _PING = f"{{{PING}}}ping"
 # A gateway identity also keeps Conversations and Gajim from making the bridge the
 # default service for their users' own group chats.
 _SERVICE = replies.Identity("gateway", "matrix", "Matrix")
-_SERVICE_FEATURES = (replies.DISCO_INFO, replies.DISCO_ITEMS, GATEWAY, PING, VERSION)
+MUC = "http://jabber.org/protocol/muc"
+
+# The gateway's feature keeps clients from taking us for their server's own MUC service.
+_SERVICE_FEATURES = (
+    replies.DISCO_INFO,
+    replies.DISCO_ITEMS,
+    GATEWAY,
+    MUC,
+    PING,
+    VERSION,
+)
 _PUPPET_FEATURES = (replies.DISCO_INFO, replies.DISCO_ITEMS, PING)
 
 

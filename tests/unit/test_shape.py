@@ -26,7 +26,6 @@ UNTESTED = {
 TESTED_ELSEWHERE = {
     "app.py": "tests/e2e",
     "core/directory.py": "tests/unit/core/test_hub.py",
-    "core/provisioning.py": "tests/unit/core/test_hub.py",
     "core/policy.py": "tests/unit/core/test_hub.py",
 }
 
