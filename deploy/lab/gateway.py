@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Protocol
 
 from deploy.lab.children import Child
-from deploy.lab.ports import HOST, Ports, answers
+from deploy.lab.ports import HOST, Ports
 from deploy.lab.synapse import Synapse
 from deploy.lab.words import LabError
 
 COMMAND_S = 60
+READY = b" is ready"
 
 
 class Server(Protocol):
@@ -51,6 +52,7 @@ class Gateway:
         self.registration = folder / "registration.yaml"
         self.log = folder.parent / "bridge.log"
         self._port = ports.port("bridge")
+        self._logged = 0
         self._synapse = synapse
         self._xmpp = xmpp
 
@@ -74,12 +76,13 @@ class Gateway:
 
     def child(self) -> Child:
         """Return the bridge as a program to be started."""
+        self._logged = self.log.stat().st_size if self.log.exists() else 0
         command: list[str | Path] = [self.command, "run", f"--config={self.config}"]
         return Child("The bridge", command, self.log)
 
     def ready(self) -> bool:
-        """Tell whether the homeserver could reach it."""
-        return answers(self._port)
+        """Tell whether it has said, since it was last started, that it is ready."""
+        return READY in self.log.read_bytes()[self._logged :]
 
     def call(self, *words: str) -> str:
         """Run one command to its end; raise with what it said if it fails."""

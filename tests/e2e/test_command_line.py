@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -29,12 +30,11 @@ def copy_of(world: World, folder: Path, old: str = "", new: str = "") -> Child:
     folder.mkdir(parents=True)
     text = world.gateway.config.read_text()
     assert old in text
-    text = text.replace(old, new).replace(str(world.gateway.folder), str(folder))
     config = folder / "config.toml"
-    config.write_text(text)
+    config.write_text(text.replace(old, new))
     config.chmod(0o600)
-    registration = folder / "registration.yaml"
-    registration.write_bytes(world.gateway.registration.read_bytes())
+    for name in ("registration.yaml", "seal.key"):
+        shutil.copy(world.gateway.folder / name, folder / name)
     return runs(world, config, folder / "bridge.log")
 
 
@@ -48,15 +48,14 @@ async def ends(child: Child) -> tuple[int, str]:
     return code, child.log.read_text()
 
 
-async def test_check_finds_everything_well(world: World, tmp_path: Path) -> None:
+async def test_check_finds_everything_well(world: World) -> None:
     await world.end_bridge(STOP_S)
     try:
         said = await asyncio.to_thread(world.gateway.check)
     finally:
         await world.start_bridge()
 
-    assert "✓" in said
-    assert "✗" not in said
+    assert "All is well." in said
 
 
 async def test_it_ends_in_time_when_asked(world: World) -> None:
@@ -165,6 +164,6 @@ def test_init_writes_files_that_only_the_owner_reads(
 
     for file in (gateway.config, gateway.registration):
         assert file.stat().st_mode & 0o777 == 0o600
-    assert "@_xmpp_.*:example\\\\.org" in gateway.registration.read_text()
+    assert "@_xmpp_.*:example\\.org" in gateway.registration.read_text()
     assert "app_service_config_files" in said
     assert "Component" in said
