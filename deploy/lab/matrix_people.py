@@ -49,6 +49,7 @@ class MatrixPerson:
         self._session = aiohttp.ClientSession()
         self._token = ""
         self._since = ""
+        self._known: set[str] = set()
         self._syncing = asyncio.Lock()
         self._ears = Ears(name, self.pull)
         self.hears = self._ears.hears
@@ -254,6 +255,9 @@ class MatrixPerson:
             self.members.setdefault(room, {})[event["state_key"]] = event["content"]
 
     def _take_event(self, room: str, event: Json) -> None:
+        if event["event_id"] in self._known:
+            return  # /sync shows them again to somebody who comes back into a room
+        self._known.add(event["event_id"])
         self.events.append({"room_id": room, **event})
         if event["type"] == "m.room.message" and event["sender"] != self.id:
             text = event["content"].get("body", "")

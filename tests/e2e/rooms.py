@@ -1,0 +1,25 @@
+"""Rooms in which people of both networks meet."""
+
+from deploy.lab.matrix_people import MatrixPerson
+from deploy.lab.world import World
+from deploy.lab.xmpp_people import XmppPerson
+from tests.e2e.conftest import Company
+
+
+async def room_of(
+    world: World, company: Company, word: str, name: str = "Alice", **more: object
+) -> tuple[MatrixPerson, str, str]:
+    """Return somebody of Matrix, their room, and its JID."""
+    alice = await company.on_matrix(name)
+    room = await alice.makes_room(word, **more)
+    return alice, room, world.hosted(word)
+
+
+async def both(
+    world: World, company: Company, word: str
+) -> tuple[MatrixPerson, str, XmppPerson, str]:
+    """Return two who are in one room, and the room as each knows it."""
+    alice, room, jid = await room_of(world, company, word)
+    juliet = await company.on_xmpp("juliet")
+    await juliet.joins(jid, "Juliet")
+    return alice, room, juliet, jid
