@@ -11,7 +11,7 @@ from xml.etree.ElementTree import Element
 
 from deploy.lab.heard import Heard
 from deploy.lab.matrix_people import MatrixPerson
-from deploy.lab.stanzas import stanza_id
+from deploy.lab.stanzas import stanza_id, tag
 from deploy.lab.xmpp_people import XmppPerson
 
 LONG_S = 180.0
@@ -118,15 +118,21 @@ class Seat:
         await self.person.until(shown, f"{text!r} to be shown", LONG_S)
 
     def seen(self) -> list[str]:
-        """Return all that was shown; what a later session repeats, once."""
+        """Return all that was shown; what only history repeats, once."""
         known: set[str] = set()
         texts: list[str] = []
-        for session in self._sessions:
-            fresh = [h for h in session if self._name(h) not in known]
-            texts += [heard.text for heard in fresh]
-            known |= {self._name(heard) for heard in session}
+        for heard in (heard for session in self._sessions for heard in session):
+            name = self._name(heard)
+            if not (name in known and _from_history(heard)):
+                texts.append(heard.text)
+            known.add(name)
         return texts
 
     def _name(self, heard: Heard) -> str:
         assert isinstance(heard.raw, Element)
         return stanza_id(heard.raw, self._room) or heard.id
+
+
+def _from_history(heard: Heard) -> bool:
+    assert isinstance(heard.raw, Element)
+    return heard.raw.find(tag("delay", "urn:xmpp:delay")) is not None
