@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Sequence
+from itertools import islice
 from typing import Generic, TypeVar
 
 logger = logging.getLogger(__name__)
@@ -105,7 +106,7 @@ class Lanes(Generic[K, T]):
         while not self._closed:
             if not lane.queue and not await self._fetch(key, lane):
                 break
-            batch = [lane.queue[i] for i in range(min(len(lane.queue), BATCH_MAX))]
+            batch = list(islice(lane.queue, BATCH_MAX))
             try:
                 through = await self._work(key, batch)
             except Exception:

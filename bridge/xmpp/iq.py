@@ -11,6 +11,8 @@ from slixmpp import JID, InvalidJID
 from bridge.xmpp.replies import STANZAS
 
 BARRIER_S = 30.0
+PING_PACE_S = 0.002
+PINGS_AT_ONCE = 3.0
 """A server that routes nothing for so long is as good as gone."""
 
 Key = tuple[str, str, str]
@@ -72,7 +74,8 @@ class Barrier:
     """Tells when the server has routed all that was written before.
 
     *send* writes a ping to ourselves with the id that it is given; it comes back
-    after all else was routed. *stalled* is called if it does not.
+    after all else was routed. *stalled* is called if it does not. Pings that follow
+    each other without a rest are spaced out, so that many callers share one.
     """
 
     def __init__(
@@ -85,13 +88,16 @@ class Barrier:
         self._flying: list[asyncio.Future[bool]] = []
         self._waiting: list[asyncio.Future[bool]] = []
         self._alarm: asyncio.TimerHandle | None = None
+        self._soon: asyncio.TimerHandle | None = None
+        self._credit = PINGS_AT_ONCE
+        self._then = 0.0
 
     async def passed(self) -> bool:
         """Wait for the next ping to come back; False if it never will."""
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.append(future)
         if not self._flying:
-            self._fly()
+            self._fly_soon()
         return await future
 
     def came(self, name: str) -> bool:
@@ -101,16 +107,33 @@ class Barrier:
         if name == self._name() and self._flying:
             self._land(passed=True)
             if self._waiting:
-                self._fly()
+                self._fly_soon()
         return True
 
     def fail(self) -> None:
         """Take note that nothing will come back any more."""
+        if self._soon is not None:
+            self._soon.cancel()
+            self._soon = None
         self._land(passed=False)
         self._flying, self._waiting = self._waiting, []
         self._land(passed=False)
 
+    def _fly_soon(self) -> None:
+        if self._soon is not None:
+            return
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        earned = (now - self._then) / PING_PACE_S
+        self._credit = min(PINGS_AT_ONCE, self._credit + earned) - 1
+        self._then = now
+        if self._credit >= 0:
+            self._fly()
+        else:
+            self._soon = loop.call_later(-self._credit * PING_PACE_S, self._fly)
+
     def _fly(self) -> None:
+        self._soon = None
         self._flying, self._waiting = self._waiting, []
         self._count += 1
         loop = asyncio.get_running_loop()

@@ -3,13 +3,22 @@
 import asyncio
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Engine, NullPool, create_engine, text, update
+from sqlalchemy import (
+    Connection,
+    Engine,
+    NullPool,
+    create_engine,
+    select,
+    text,
+    update,
+)
 
 from bridge.core.ports import StoreUnavailableError, Unit
 from bridge.model.delivery import Arrival, Parcel, Taken, Wire
@@ -22,6 +31,7 @@ from bridge.store.errors import (
     SchemaTooNewError,
     SealError,
 )
+from bridge.store.migrations import HEAD, migrate, revision, upgrade
 from bridge.store.records import SHELVES
 from bridge.store.schema import instance, metadata
 from bridge.store.store import SqlStore
@@ -51,8 +61,15 @@ async def made(url: str) -> None:
     await store.close()
 
 
-async def test_the_migrations_make_the_schema(url: str) -> None:
-    await made(url)
+@pytest.mark.parametrize("make", [migrate, upgrade])
+async def test_the_migrations_make_the_schema(
+    url: str, make: Callable[[Connection], None]
+) -> None:
+    """A new database is made at once; one of each earlier version is led there."""
+    with admin_of(url).connect() as connection:
+        make(connection)
+        assert revision(connection) == HEAD
+        assert connection.scalar(select(instance.c.epoch)) == 0
 
     assert len(SHELVES) + 4 == len(metadata.tables)
     with admin_of(url).connect() as connection:

@@ -2,22 +2,52 @@
 
 from pathlib import Path
 
-from sqlalchemy import Column, Connection, MetaData, String, Table, inspect, select
+from sqlalchemy import (
+    Column,
+    Connection,
+    MetaData,
+    String,
+    Table,
+    insert,
+    inspect,
+    select,
+)
 
 from bridge.store.errors import SchemaTooNewError
+from bridge.store.schema import instance, metadata
 
 HEAD = "0001"
 """The newest revision; a test sees to it that it is."""
 
-_version = Table("alembic_version", MetaData(), Column("version_num", String(32)))
+_version = Table(
+    "alembic_version",
+    MetaData(),
+    Column("version_num", String(32), primary_key=True),
+)
 
 
 def migrate(connection: Connection) -> None:
-    """Run the migrations that *connection*'s database lacks, all or none."""
-    if revision(connection) == HEAD:
-        connection.rollback()
+    """Bring *connection*'s database to the newest schema, wholly or not at all.
+
+    Alembic is loaded only to upgrade: that takes longer than the rest of a start,
+    and what it has loaded stays in memory.
+    """
+    found = revision(connection)
+    connection.rollback()
+    if found == HEAD:
         return
-    # Loading Alembic takes longer than the rest of the start.
+    if found is None:
+        with connection.begin():
+            metadata.create_all(connection)
+            _version.create(connection)
+            connection.execute(insert(instance).values(epoch=0, reserved=0))
+            connection.execute(insert(_version).values(version_num=HEAD))
+        return
+    upgrade(connection)
+
+
+def upgrade(connection: Connection) -> None:
+    """Run the migrations that *connection*'s database lacks."""
     from alembic import command  # noqa: PLC0415 - see above
     from alembic.config import Config  # noqa: PLC0415
     from alembic.script import ScriptDirectory  # noqa: PLC0415
