@@ -190,17 +190,19 @@ _DONE = node("done")
 def describe(about: Description, occupants: int = 0) -> Node:
     """Describe a room (XEP-0045 §6.4, §15.5.4).
 
-    A gateway identity here would keep Gajim from offering to join.
+    A gateway identity here would keep Gajim from offering to join. The fields have
+    short names, unlike the form itself.
     """
     fields = {
-        f"{MUC}#roomconfig_roomname": about.name,
-        f"{MUC}#roominfo_description": about.topic,
-        f"{MUC}#roominfo_subject": about.topic,
-        f"{MUC}#roominfo_occupants": str(occupants) if occupants else "",
-        f"{MUC}#roomconfig_changesubject": "0",
-        f"{MUC}#roominfo_changesubject": "0",
-        f"{MUC}#roomconfig_allowinvites": "0",
-        f"{MUC}#maxhistoryfetch": str(HISTORY_MAX),
+        "muc#roomconfig_roomname": about.name,
+        "muc#roominfo_description": about.topic,
+        "muc#roominfo_subject": about.topic,
+        "muc#roominfo_occupants": str(occupants) if occupants else "",
+        "muc#roomconfig_changesubject": "0",
+        "muc#roominfo_changesubject": "0",
+        "muc#roomconfig_allowinvites": "0",
+        "muc#roomconfig_allowpm": "none",
+        "muc#maxhistoryfetch": str(HISTORY_MAX),
     }
     kind = node(
         "field", {"var": "FORM_TYPE", "type": "hidden"}, _value(f"{MUC}#roominfo")

@@ -78,7 +78,7 @@ class Messages:
             self._said(room, seat, stanza)
         else:
             # Invitations through the room (§7.8.2) and requests for voice (§7.13).
-            self._refuse(stanza, refusals.NOT_YET)
+            self._refuse(stanza, refusals.NO_INVITATION)
 
     async def read(self, said: Said, raw: bytes) -> Spoken | Unreadable | None:
         """Make an event of what was kept."""

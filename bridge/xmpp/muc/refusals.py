@@ -31,6 +31,11 @@ NO_WHISPER = Fault(
     "the bridge cannot carry private messages in a room yet;"
     " write to the person directly",
 )
+NO_INVITATION = Fault(
+    "cancel",
+    "feature-not-implemented",
+    "the bridge cannot carry invitations through a room yet; tell them its address",
+)
 UNKNOWN = Fault("cancel", "service-unavailable", "")
 NOT_YET = Fault("cancel", "feature-not-implemented", "")
 NOT_FOUND = Fault("cancel", "item-not-found", "")

@@ -72,8 +72,10 @@ async def test_a_room_describes_itself(world: MucWorld, *, inside: bool) -> None
         for f in found.iterfind(f"{data}x/{data}field")
     }
     assert fields["FORM_TYPE"] == "http://jabber.org/protocol/muc#roominfo"
-    assert fields["http://jabber.org/protocol/muc#roominfo_subject"] == "all about tea"
-    occupants = fields["http://jabber.org/protocol/muc#roominfo_occupants"]
+    assert fields["muc#roominfo_subject"] == "all about tea"
+    assert fields["muc#roominfo_description"] == "all about tea"
+    assert fields["muc#roomconfig_allowpm"] == "none"
+    occupants = fields["muc#roominfo_occupants"]
     assert occupants == ("3" if inside else "2")
 
 

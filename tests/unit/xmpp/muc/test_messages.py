@@ -183,6 +183,21 @@ async def test_private_words_are_refused(both: MucWorld) -> None:
     ]
 
 
+async def test_an_invitation_through_the_room_is_refused_in_words(
+    both: MucWorld,
+) -> None:
+    """XEP-0045 §7.8.2; clients show the words, or else the condition's bare name."""
+    both.comes(
+        f"<message from='{ROMEO}' to='{TEA}' id='i'>"
+        "<x xmlns='http://jabber.org/protocol/muc#user'>"
+        "<invite to='mercutio@montague.lit'/></x></message>"
+    )
+
+    (answer,) = both.written()
+    assert condition(answer) == "feature-not-implemented"
+    assert "invitations" in "".join(answer.itertext())
+
+
 async def test_chat_states_pass_at_once(both: MucWorld) -> None:
     both.comes(
         f"<message type='groupchat' from='{ROMEO}' to='{TEA}' id='c'>"
