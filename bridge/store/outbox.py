@@ -25,7 +25,7 @@ from bridge.store.driver import Cursor
 from bridge.store.schema import is_kept, is_pending, outbox
 from bridge.store.seal import Seal
 
-KEPT_MAX = 200
+KEPT_MAX = 256
 PRUNE_EVERY = 64
 
 DATA = b"outbox.data"

@@ -11,7 +11,10 @@ from bridge.xmpp.codec.xml import node
 from bridge.xmpp.gate import Addressed, addressed
 from bridge.xmpp.muc.stanza import child
 
-HISTORY_MAX = 50
+HISTORY_MAX = 256
+"""How much of a room's history is remembered, for those who ask for it."""
+HISTORY_UNASKED = 50
+"""How much is shown to those who ask for nothing (XEP-0045 §7.2.13)."""
 MUC = "http://jabber.org/protocol/muc"
 DELAY = "urn:xmpp:delay"
 
@@ -23,7 +26,7 @@ _STAMP = "STAMP"  # room addresses are lower case
 class Wish:
     """How much of the history somebody wants to see."""
 
-    stanzas: int = HISTORY_MAX
+    stanzas: int = HISTORY_UNASKED
     chars: int | None = None
     since_ms: int = 0
 
@@ -38,11 +41,10 @@ class Wish:
         since_ms = _moment(history.get("since", ""))
         if seconds is not None:
             since_ms = max(since_ms, now_ms - seconds * 1000)
-        return cls(
-            HISTORY_MAX if stanzas is None else stanzas,
-            _number(history.get("maxchars")),
-            since_ms,
-        )
+        chars = _number(history.get("maxchars"))
+        limited = since_ms > 0 or chars is not None
+        unasked = HISTORY_MAX if limited else HISTORY_UNASKED
+        return cls(unasked if stanzas is None else stanzas, chars, since_ms)
 
 
 @dataclass(frozen=True, slots=True)

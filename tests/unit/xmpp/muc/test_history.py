@@ -38,10 +38,18 @@ def picked(history: History, wish: Wish) -> list[str]:
 
 
 def test_the_newest_are_kept(history: History) -> None:
-    kept = picked(history, Wish())
+    for number in range(61, 400):
+        history.add(said(number))
+
+    kept = picked(history, Wish(stanzas=1000))
 
     assert len(kept) == HISTORY_MAX
-    assert (kept[0], kept[-1]) == ("words 11", "words 60")
+    assert (kept[0], kept[-1]) == (f"words {400 - HISTORY_MAX}", "words 399")
+
+
+def test_who_asks_since_when_sees_all_since_then(history: History) -> None:
+    """Somebody whose server was away comes back for all that was missed."""
+    assert len(picked(history, wish(since="2026-05-01T10:00:00Z"))) == 60
 
 
 @pytest.mark.parametrize(
