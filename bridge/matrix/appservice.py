@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
+from weakref import WeakSet
 
 import msgspec
 from aiohttp import web
@@ -39,7 +40,9 @@ class Appservice:
 
     *intake* keeps events: what it returns from is safe. It raises
     ``StoreUnavailableError`` if it cannot; the homeserver will come again. *ephemeral*
-    is shown what is not worth keeping. Routes may be added to *app* before the start.
+    is shown what is not worth keeping. *reunited* is awaited with the first events
+    that come over a new connection: a homeserver that restarted has forgotten what it
+    was about to push before them. Routes may be added to *app* before the start.
     """
 
     def __init__(
@@ -48,13 +51,17 @@ class Appservice:
         intake: Intake,
         queries: Queries,
         third_party: ThirdParty,
+        *,
         ephemeral: Callable[[Sequence[bytes]], None] | None = None,
+        reunited: Intake | None = None,
     ) -> None:
         self._token = hs_token.encode()
         self._intake = intake
         self._queries = queries
         self._third_party = third_party
         self._ephemeral = ephemeral
+        self._reunited = reunited
+        self._met: WeakSet[object] = WeakSet()
         self._known: dict[tuple[str, ...], None] = {}
         self._complained = -float(COMPLAINT_EVERY_S)
         self._runner: web.AppRunner | None = None
@@ -128,6 +135,9 @@ class Appservice:
             logger.error("transaction %r is not one: it stays unread", txn[:255])
             return _error(400, "M_NOT_JSON", "no transaction")
         try:
+            if self._reunited is not None and request.protocol not in self._met:
+                self._met.add(request.protocol)
+                await self._reunited(push.events)
             await self._keep(txn, push)
         except StoreUnavailableError:
             logger.warning("transaction %r cannot be kept now", txn[:255])

@@ -100,6 +100,11 @@ class Audit:
                     tasks.create_task(self._work(todo), name="audit")
             await self._save()
 
+    async def catch_up(self, rooms: Iterable[tuple[str, str]]) -> None:
+        """Read on in a few *rooms* at once, whatever else is being read."""
+        await self._load()
+        await self._work(iter(rooms))
+
     async def _work(self, todo: Iterator[tuple[str, str]]) -> None:
         for room, agent in todo:
             try:

@@ -37,8 +37,18 @@ class Town:
         self.broken = False
         self.ephemeral: list[bytes] = []
         self.appservice = Appservice(
-            "hs-token", self.keep, Ours(), THIRD_PARTY, self.ephemeral.extend
+            "hs-token",
+            self.keep,
+            Ours(),
+            THIRD_PARTY,
+            ephemeral=self.ephemeral.extend,
+            reunited=self.meet,
         )
+        self.met: list[list[str]] = []
+
+    async def meet(self, events: Sequence[RawEvent]) -> None:
+        assert not self.kept or self.met
+        self.met.append([event.event_id for event in events])
 
     async def keep(self, events: Sequence[RawEvent]) -> None:
         if self.broken:
@@ -219,6 +229,20 @@ async def test_a_transaction_has_a_limit_all_the_same(
     answer = await town.ask("PUT", TRANSACTIONS + "1", bomb, headers=headers)
 
     assert answer[0] == 413
+
+
+async def test_the_first_events_over_a_new_connection_come_after_a_look_back(
+    town: Town,
+) -> None:
+    """A homeserver that restarted forgot what it was about to push (synapse#11637)."""
+    await town.push("1", "$1", "$2")
+    await town.push("2", "$3")
+    await town.session.close()
+    town.session = aiohttp.ClientSession()
+    await town.push("3", "$4")
+
+    assert town.met == [["$1", "$2"], ["$4"]]
+    assert town.kept == ["$1", "$2", "$3", "$4"]
 
 
 async def test_what_is_ephemeral_is_shown_and_not_kept(town: Town) -> None:
