@@ -96,6 +96,8 @@ async def world() -> AsyncIterator[World]:
             commands=commands,
             tasks=tasks,
         )
+        await hub.start()
+        await dispatch.start()
         yield World(
             matrix, xmpp, matrix_rooms, xmpp_rooms, store, directory, dispatch, hub
         )

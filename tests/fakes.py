@@ -1,7 +1,7 @@
 """Two networks that live in this process, for the core's own tests."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from bridge.core.ports import State
@@ -46,6 +46,9 @@ class FakeNetwork:
     answers: list[Outcome | Later] = field(default_factory=list)
     broken: bool = False
     mute: bool = False
+    poison: str = ""
+    failures: list[Exception] = field(default_factory=list)
+    on_send: Callable[[], None] = lambda: None
 
     async def read(self, taken: Taken) -> AnyEvent | Unreadable | None:
         if self.broken:
@@ -65,6 +68,11 @@ class FakeNetwork:
         return ()
 
     async def send(self, parcels: Sequence[Parcel]) -> Sequence[Outcome | Later]:
+        if self.failures:
+            raise self.failures.pop(0)
+        if self.poison.encode() in (parcel.wire.data for parcel in parcels):
+            raise ValueError("no such thing")
+        self.on_send()
         if self.answers:
             answer = self.answers.pop(0)
             if not isinstance(answer, Later):

@@ -81,6 +81,10 @@ class FakeStore:
     async def counts(self) -> dict[str, int]:
         return {"waiting": len(self.disk.inbox), "pending": len(self.disk.outbox)}
 
+    def break_down(self) -> None:
+        """Fail from now on."""
+        self.broken = True
+
     async def close(self) -> None:
         self.broken = True
 

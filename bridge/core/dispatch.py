@@ -7,19 +7,31 @@ What is sent is on disk before; sending again sends the same bytes.
 
 import asyncio
 import logging
+from asyncio import sleep
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from bridge.core.directory import Directory
 from bridge.core.lanes import Lanes
 from bridge.core.ports import Adapter, Store, StoreUnavailableError, Unit
-from bridge.model.delivery import Delivered, Later, Outcome, Parcel, Refused, Wire
+from bridge.model.delivery import (
+    Delivered,
+    Later,
+    Outcome,
+    Parcel,
+    Refusal,
+    Refused,
+    Wire,
+)
 from bridge.model.places import Network, PortalId, Room
 from bridge.model.records import Alias
 
 logger = logging.getLogger(__name__)
 
 PAUSE_S_MAX = 30.0
+RETRY_S = 1.0
+TRIES_MAX = 3
 
 Key = tuple[Network, str]
 
@@ -37,26 +49,34 @@ class Dispatch:
         self._adapters = adapters
         self._store = store
         self._directory = directory
+        self._tasks = tasks
         self._pauses: dict[Key, float] = {}
+        self._faults: dict[Key, int] = {}
+        self._unwritten: deque[Unit] = deque()
+        self._written = asyncio.Event()
+        self._written.set()
         self._lanes: Lanes[Key, Parcel] = Lanes(
             tasks,
             work=self._work,
             refill=self._refill,
             order=lambda parcel: parcel.id,
+            held=True,
         )
 
     async def start(self) -> None:
-        """Take up what an earlier run had not sent for sure."""
+        """Take up what an earlier run had not sent for sure, and then what comes."""
         for key in await self._store.lanes_pending():
             self._lanes.wake(key)
+        self._lanes.begin()
 
     def close(self) -> None:
         """Send nothing more: what is left stays on disk."""
         self._lanes.close()
 
     async def wait_empty(self) -> None:
-        """Wait until everything has arrived."""
+        """Wait until everything has arrived, and that is written down."""
         await self._lanes.wait_empty()
+        await self._written.wait()
 
     def depth(self) -> int:
         """Count the parcels that wait in memory."""
@@ -100,14 +120,49 @@ class Dispatch:
         """Send *wires* to *room*, in order, once they are on disk."""
         unit = Unit()
         self.add(unit, room, wires)
-        _log_failure(self.commit(unit))
+        self._write(unit)
 
     def regret(self, parcel: Parcel, refused: Refused) -> None:
         """Tell the sender of *parcel* that it did not arrive after all."""
         unit = Unit()
         if parcel.receipt:
             self._settle(unit, parcel, refused)
-        _log_failure(self.commit(unit))
+        self._write(unit)
+
+    def _write(self, unit: Unit) -> None:
+        """Make *unit* durable, after those before it, however long that takes."""
+        if self._unwritten:
+            self._unwritten.append(unit)
+        else:
+            self.commit(unit).add_done_callback(lambda done: self._look(unit, done))
+
+    def _look(self, unit: Unit, done: "asyncio.Future[frozenset[int]]") -> None:
+        if done.cancelled() or done.exception() is None:
+            return
+        if not isinstance(done.exception(), StoreUnavailableError):
+            logger.error("a change can never be written: %s", done.exception())
+            return
+        self._unwritten.append(unit)
+        if self._written.is_set():
+            self._written.clear()
+            self._tasks.create_task(self._write_again(), name="lane unwritten")
+
+    async def _write_again(self) -> None:
+        logger.warning("nothing can be written at present, will be retried")
+        while self._unwritten:
+            await sleep(RETRY_S)
+            while self._unwritten and await self._is_written(self._unwritten[0]):
+                self._unwritten.popleft()
+        self._written.set()
+
+    async def _is_written(self, unit: Unit) -> bool:
+        try:
+            await self.commit(unit)
+        except StoreUnavailableError:
+            return False
+        except Exception:
+            logger.exception("a change can never be written")
+        return True
 
     def _release(self, unit: Unit, done: "asyncio.Future[frozenset[int]]") -> None:
         if done.cancelled() or done.exception() is not None:
@@ -119,7 +174,9 @@ class Dispatch:
         return await self._store.pending(key[0], key[1], after, 500)
 
     async def _work(self, key: Key, parcels: Sequence[Parcel]) -> int:
-        outcomes = await self._adapters[key[0]].send(parcels)
+        # What is sent while nothing can be written would be sent again after a crash.
+        await self._written.wait()
+        outcomes = await self._send(key, parcels)
         unit = Unit()
         through = 0
         for parcel, outcome in zip(parcels, outcomes, strict=False):
@@ -129,15 +186,36 @@ class Dispatch:
             through += 1
         if through:
             self._pauses.pop(key, None)
-            _log_failure(self.commit(unit))
+            self._write(unit)
         elif outcomes and isinstance(outcomes[0], Later):
             await self._pause(key, outcomes[0].after_s)
         return through
 
+    async def _send(
+        self, key: Key, parcels: Sequence[Parcel]
+    ) -> Sequence[Outcome | Later]:
+        faults = self._faults.get(key, 0)
+        try:
+            # Alone, whatever breaks the sender is known.
+            outcomes = await self._adapters[key[0]].send(
+                parcels[:1] if faults else parcels
+            )
+        except StoreUnavailableError:
+            logger.warning("lane %s: the store cannot be read, will be retried", key[1])
+            return [Later()]
+        except Exception:
+            logger.exception("parcel %d cannot be sent", parcels[0].id)
+            self._faults[key] = faults + 1
+            if faults + 1 < TRIES_MAX:
+                return [Later()]
+            outcomes = [Refused(Refusal.REJECTED)]
+        self._faults.pop(key, None)
+        return outcomes
+
     async def _pause(self, key: Key, after_s: float) -> None:
         pause = min(max(after_s, self._pauses.get(key, 0.0) * 2), PAUSE_S_MAX)
         self._pauses[key] = pause
-        await asyncio.sleep(pause)
+        await sleep(pause)
 
     def _finish(self, unit: Unit, parcel: Parcel, outcome: Outcome) -> None:
         """Settle with the sender, in the commit that marks the parcel as sent."""
@@ -164,13 +242,3 @@ class Dispatch:
         except Exception:
             # What its sender cannot be told must not stop the conversation.
             logger.exception("parcel %d cannot be settled", parcel.id)
-
-
-def _log_failure(future: "asyncio.Future[frozenset[int]]") -> None:
-    """Say so if a commit fails whose loss only means to do its work again."""
-
-    def look(done: "asyncio.Future[frozenset[int]]") -> None:
-        if not done.cancelled() and isinstance(done.exception(), StoreUnavailableError):
-            logger.warning("nothing can be written at present; it will be done again")
-
-    future.add_done_callback(look)

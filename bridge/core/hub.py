@@ -57,7 +57,7 @@ class Hub:
         self._provisioning = provisioning
         self._commands = commands
         self._lanes: Lanes[str, Item] = Lanes(
-            tasks, work=self._work, refill=self._refill, order=_order
+            tasks, work=self._work, refill=self._refill, order=_order, held=True
         )
         self.portal = directory.portal
         self.open_hosted = provisioning.open_hosted
@@ -68,9 +68,10 @@ class Hub:
         self.regret = dispatch.regret
 
     async def start(self) -> None:
-        """Take up what an earlier run left undone."""
+        """Take up what an earlier run left undone, and then what comes."""
         for room in await self._store.rooms_waiting():
             self._lanes.wake(self._directory.lane(room))
+        self._lanes.begin()
 
     def close(self) -> None:
         """Begin no further step."""

@@ -23,13 +23,14 @@ BATCH_MAX = 64
 class Lane(Generic[T]):
     """The queue of one conversation."""
 
-    __slots__ = ("behind", "last", "queue", "skipped")
+    __slots__ = ("behind", "fetched", "last", "queue", "skipped")
 
     def __init__(self) -> None:
         self.queue: deque[T] = deque()
         self.last = 0
         self.behind = False
         self.skipped = 0
+        self.fetched: frozenset[int] = frozenset()
 
 
 class Lanes(Generic[K, T]):
@@ -41,6 +42,8 @@ class Lanes(Generic[K, T]):
     disk, so it is never left there.
 
     A lane exists only while it has work, so a quiet conversation costs nothing.
+    Until *begin* nothing is worked off if *held*: all stays on disk, behind what an
+    earlier run had left there.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class Lanes(Generic[K, T]):
         work: Callable[[K, Sequence[T]], Awaitable[int]],
         refill: Callable[[K, int], Awaitable[Sequence[T]]],
         order: Callable[[T], int],
+        held: bool = False,
     ) -> None:
         self._tasks = tasks
         self._work = work
@@ -58,7 +62,14 @@ class Lanes(Generic[K, T]):
         self._lanes: dict[K, Lane[T]] = {}
         self._empty = asyncio.Event()
         self._empty.set()
+        self._begun = asyncio.Event()
+        if not held:
+            self._begun.set()
         self._closed = False
+
+    def begin(self) -> None:
+        """Work off what there is, and what comes."""
+        self._begun.set()
 
     def put(self, key: K, item: T) -> None:
         """Queue *item*, or leave it on disk for later if its lane is full."""
@@ -68,12 +79,14 @@ class Lanes(Generic[K, T]):
         number = self._order(item)
         if number == 0:
             lane.queue.append(item)
-        elif lane.behind or len(lane.queue) >= DEPTH_MAX:
+        elif number in lane.fetched:
+            return  # it was read from disk before we were told of it
+        elif number > lane.last and self._leaves(lane):
             lane.behind = True
             lane.skipped += 1
         else:
             lane.queue.append(item)
-            lane.last = number
+            lane.last = max(lane.last, number)
 
     def wake(self, key: K) -> None:
         """Work off what lies on disk for *key*."""
@@ -95,6 +108,12 @@ class Lanes(Generic[K, T]):
     def close(self) -> None:
         """Begin nothing more: what is left stays on disk."""
         self._closed = True
+        self._begun.set()
+
+    def _leaves(self, lane: Lane[T]) -> bool:
+        """Tell whether *lane* leaves on disk what it will read on to."""
+        full = lane.behind or len(lane.queue) >= DEPTH_MAX
+        return full or not self._begun.is_set()
 
     def _open(self, key: K) -> Lane[T]:
         lane = self._lanes[key] = Lane()
@@ -103,6 +122,7 @@ class Lanes(Generic[K, T]):
         return lane
 
     async def _drain(self, key: K, lane: Lane[T]) -> None:
+        await self._begun.wait()
         while not self._closed:
             if not lane.queue and not await self._fetch(key, lane):
                 break
@@ -134,6 +154,7 @@ class Lanes(Generic[K, T]):
             if items:
                 lane.queue.extend(items)
                 lane.last = self._order(items[-1])
+                lane.fetched = frozenset(map(self._order, items))
             elif skipped == lane.skipped:
                 # Nothing was committed while we looked: memory is up to date again.
                 lane.behind = False

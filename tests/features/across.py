@@ -132,6 +132,8 @@ async def across(
     line.received = lambda stanza, sender, to: xmpp.received(stanza)
     running = tasks.create_task(inbound.run())
     await xmpp.up()
+    await hub.start()
+    await dispatch.start()
     yield Across(matrix, rooms, xmpp, line, store, directory, dispatch, hub, inbound)
     running.cancel()
     xmpp._mucs.close()

@@ -177,6 +177,8 @@ async def bridge() -> AsyncIterator[Bridge]:
         adapters[Network.XMPP] = service
         await service.start()
         running = tasks.create_task(inbound.run())
+        await hub.start()
+        await dispatch.start()
         yield Bridge(matrix, service, stream, hub, dispatch, rooms, inbound)
         running.cancel()
 

@@ -119,6 +119,8 @@ async def bridge() -> AsyncIterator[Bridge]:
             tasks=tasks,
         )
         await matrix.start(hub)
+        await hub.start()
+        await dispatch.start()
         yield Bridge(server, matrix, xmpp, xmpp_rooms, directory, dispatch, hub)
     await homeserver.close()
     await server.stop()

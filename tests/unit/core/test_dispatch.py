@@ -1,4 +1,10 @@
-from bridge.core.ports import Unit
+import asyncio
+
+import pytest
+
+from bridge.core import dispatch
+from bridge.core.dispatch import Dispatch
+from bridge.core.ports import Adapter, StoreUnavailableError, Unit
 from bridge.model.delivery import Later, Refusal, Refused
 from bridge.model.places import Network
 from tests.conftest import World, said
@@ -67,3 +73,66 @@ async def test_the_words_of_the_bridge_itself_are_safe_on_disk_too(
     assert world.xmpp.said() == ["good morning"]
     assert world.dispatch.depth() == 0
     assert world.xmpp.sent[0].network is Network.XMPP
+
+
+async def test_what_an_earlier_run_left_goes_first(world: World) -> None:
+    """Both sides may write to us before we have looked at what lies on disk."""
+    async with asyncio.TaskGroup() as tasks:
+        adapters: dict[Network, Adapter] = {Network.XMPP: world.xmpp}
+        made = Dispatch(adapters, world.store, world.directory, tasks)
+        earlier = Unit()
+        made.add(earlier, TEA_XMPP, world.xmpp.notice(TEA_XMPP, "one"))
+        await world.store.commit(earlier)
+
+        made.later(TEA_XMPP, world.xmpp.notice(TEA_XMPP, "two"))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        await made.start()
+        await made.wait_empty()
+
+    assert world.xmpp.said() == ["one", "two"]
+
+
+async def test_what_cannot_be_written_down_is_written_later_and_settled(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def mended(_: float) -> None:
+        world.matrix.on_send = lambda: None
+        world.store.broken = False
+
+    monkeypatch.setattr(dispatch, "sleep", mended)
+    world.matrix.answers = [Refused(Refusal.REJECTED)]
+    world.matrix.on_send = world.store.break_down
+    await world.happens(said(TEA_XMPP, "hello"))
+    await world.settles()
+
+    assert await world.store.lanes_pending() == []
+    assert world.xmpp.said() == [Refusal.REJECTED.value]
+
+
+async def at_once(_: float) -> None:
+    await asyncio.sleep(0)
+
+
+async def test_what_breaks_its_sender_is_tried_again_then_refused_in_words(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch, "sleep", at_once)
+    world.matrix.poison = "poison"
+    for number, words in enumerate(("one", "poison", "two"), 1):
+        await world.comes(said(TEA_XMPP, words, number=number))
+    await world.settles()
+
+    assert world.matrix.said() == ["one", "two"]
+    assert world.xmpp.said() == [Refusal.REJECTED.value]
+    assert await world.store.lanes_pending() == []
+
+
+async def test_a_sender_that_cannot_read_the_disk_is_asked_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch, "sleep", at_once)
+    world.matrix.failures = [StoreUnavailableError("gone")] * 5
+    await world.happens(said(TEA_XMPP, "hello"))
+
+    assert world.matrix.said() == ["hello"]

@@ -1,6 +1,9 @@
 import asyncio
 from collections.abc import Sequence
 
+import pytest
+
+from bridge.core import lanes as lanes_module
 from bridge.core.lanes import DEPTH_MAX, Lanes
 
 Numbers = Lanes[str, int]
@@ -152,3 +155,91 @@ async def test_a_closed_lane_begins_nothing_more() -> None:
         lanes.put("room", 1)
 
     assert done == []
+
+
+class Disk:
+    """Numbers on disk, and what was worked off."""
+
+    def __init__(self, *numbers: int) -> None:
+        self.numbers = list(numbers)
+        self.done: list[int] = []
+
+    async def work(self, key: str, items: Sequence[int]) -> int:
+        await asyncio.sleep(0)
+        self.done.extend(items)
+        return len(items)
+
+    async def refill(self, key: str, after: int) -> Sequence[int]:
+        return [number for number in self.numbers if number > after]
+
+    def lanes(self, tasks: asyncio.TaskGroup, *, held: bool = False) -> Numbers:
+        return Lanes(
+            tasks, work=self.work, refill=self.refill, order=lambda n: n, held=held
+        )
+
+
+async def test_what_comes_before_the_beginning_queues_behind_what_lay_on_disk() -> None:
+    disk = Disk(3, 5, 9)
+
+    async with asyncio.TaskGroup() as tasks:
+        lanes = disk.lanes(tasks, held=True)
+        lanes.put("room", 9)
+        await asyncio.sleep(0)
+        assert disk.done == []
+        lanes.wake("room")
+        lanes.begin()
+
+    assert disk.done == [3, 5, 9]
+
+
+async def test_what_is_closed_before_the_beginning_ends() -> None:
+    disk = Disk(3)
+
+    async with asyncio.TaskGroup() as tasks:
+        lanes = disk.lanes(tasks, held=True)
+        lanes.put("room", 3)
+        lanes.close()
+
+    assert disk.done == []
+
+
+async def test_what_comes_out_of_turn_is_not_left_behind() -> None:
+    """Whoever took a number may take their time until they use it."""
+    disk = Disk(3, 7)
+
+    async with asyncio.TaskGroup() as tasks:
+        lanes = disk.lanes(tasks)
+        lanes.wake("room")
+        await asyncio.sleep(0)
+        disk.numbers.append(5)
+        lanes.put("room", 5)
+
+    assert disk.done == [3, 7, 5]
+
+
+async def test_what_comes_out_of_turn_has_nothing_read_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lanes_module, "DEPTH_MAX", 2)
+    disk = Disk(3, 7, 8)
+
+    async with asyncio.TaskGroup() as tasks:
+        lanes = disk.lanes(tasks)
+        for number in (7, 3, 8):
+            lanes.put("room", number)
+
+    assert disk.done == [7, 3, 8]
+
+
+async def test_what_was_read_before_its_commit_was_told_is_done_once() -> None:
+    disk = Disk(3, 5)
+
+    async with asyncio.TaskGroup() as tasks:
+        lanes = disk.lanes(tasks)
+        lanes.wake("room")
+        await asyncio.sleep(0)
+        lanes.put("room", 3)
+        lanes.put("room", 5)
+        disk.numbers.clear()
+
+    assert disk.done == [3, 5]
