@@ -8,9 +8,9 @@ ever, by whoever keeps them; transaction ids are only a shortcut.
 import hmac
 import logging
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
-from weakref import WeakSet
 
 import msgspec
 from aiohttp import web
@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 TRANSACTION_BYTES_MAX = 64 * 1024 * 1024
 """Above aiohttp's 1 MiB: a 413 would stop everything behind it for ever."""
 TRANSACTIONS_KNOWN_MAX = 256
+CONNECTIONS_KNOWN_MAX = 16
 COMPLAINT_EVERY_S = 60
 STOP_TIMEOUT_S = 2.0
 
@@ -61,7 +62,7 @@ class Appservice:
         self._third_party = third_party
         self._ephemeral = ephemeral
         self._reunited = reunited
-        self._met: WeakSet[object] = WeakSet()
+        self._met: deque[object] = deque(maxlen=CONNECTIONS_KNOWN_MAX)
         self._known: dict[tuple[str, ...], None] = {}
         self._complained = -float(COMPLAINT_EVERY_S)
         self._runner: web.AppRunner | None = None
@@ -135,9 +136,7 @@ class Appservice:
             logger.error("transaction %r is not one: it stays unread", txn[:255])
             return _error(400, "M_NOT_JSON", "no transaction")
         try:
-            if self._reunited is not None and request.protocol not in self._met:
-                self._met.add(request.protocol)
-                await self._reunited(push.events)
+            await self._meet(request, push)
             await self._keep(txn, push)
         except StoreUnavailableError:
             logger.warning("transaction %r cannot be kept now", txn[:255])
@@ -145,6 +144,13 @@ class Appservice:
         if push.ephemeral and self._ephemeral is not None:
             self._ephemeral(push.ephemeral)
         return _json({})
+
+    async def _meet(self, request: web.Request, push: Push) -> None:
+        """Look back before the first events over a new connection."""
+        peer = request.transport and request.transport.get_extra_info("peername")
+        if self._reunited is not None and peer not in self._met:
+            self._met.append(peer)
+            await self._reunited(push.events)
 
     async def _keep(self, txn: str, push: Push) -> None:
         """Keep what came, unless the very same came a moment ago."""
