@@ -48,9 +48,12 @@ class FakeNetwork:
     mute: bool = False
     poison: str = ""
     failures: list[Exception] = field(default_factory=list)
+    unread: list[Exception] = field(default_factory=list)
     on_send: Callable[[], None] = lambda: None
 
     async def read(self, taken: Taken) -> AnyEvent | Unreadable | None:
+        if self.unread:
+            raise self.unread.pop(0)
         if self.broken:
             raise ValueError("no such thing")
         return self.script.get(taken.arrival.key)
@@ -105,6 +108,7 @@ class FakeMatrixRooms:
     made: dict[str, Portal | Refusal] = field(default_factory=dict)
     missed: list[Arrival] = field(default_factory=list)
     other_bridge: str = ""
+    fault: Exception | None = None
     departed: list[Portal] = field(default_factory=list)
     gate: asyncio.Event | None = None
 
@@ -117,6 +121,8 @@ class FakeMatrixRooms:
     async def start_direct(
         self, chat: Room, host: Person, guest: Person, name: str
     ) -> Portal | Refusal:
+        if self.fault is not None:
+            raise self.fault
         made = self.made.get(guest.id, Refusal.NO_SUCH_PERSON)
         return replace(made, xmpp=chat.address) if isinstance(made, Portal) else made
 

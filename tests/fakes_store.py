@@ -31,6 +31,7 @@ class FakeStore:
     def __init__(self, disk: Disk | None = None) -> None:
         self.disk = disk or Disk()
         self.broken = False
+        self.unfit = ""
         self.units: list[Unit] = []
 
     def number(self) -> int:
@@ -91,6 +92,12 @@ class FakeStore:
     def _commit(self, unit: Unit, answer: "asyncio.Future[frozenset[int]]") -> None:
         if self.broken:
             answer.set_exception(StoreUnavailableError("the disk is full"))
+            return
+        if self.unfit and any(
+            parcel.wire.data.decode(errors="replace") == self.unfit
+            for parcel in unit.parcels
+        ):
+            answer.set_exception(ValueError("this can never be written"))
             return
         try:
             for taken in unit.take:

@@ -105,39 +105,59 @@ class Hub:
 
     async def _work(self, lane: str, items: Sequence[Item]) -> int:
         """Carry *items*; their commits are awaited together, to share an fsync."""
-        steps = [await self._carry(item) for item in items]
-        for unit, commit in steps:
-            await self._settled(lane, unit, commit)
+        steps = [(item, *await self._carry(item)) for item in items]
+        for step in steps:
+            await self._settled(*step)
         return len(items)
 
     async def _settled(
-        self, lane: str, unit: Unit, commit: "asyncio.Future[frozenset[int]]"
+        self, item: Item, unit: Unit, commit: "asyncio.Future[frozenset[int]]"
     ) -> None:
         """Wait until *unit* is durable, however long nothing can be written."""
+        refused = False
         while True:
             try:
                 await commit
             except StoreUnavailableError:
-                logger.warning("lane %s: nothing can be written, will be retried", lane)
+                logger.warning("nothing can be written at present, will be retried")
                 await sleep(1)
-                commit = self._dispatch.commit(unit)
             except Exception:
                 # The end of the line for one arrival: it can never be written down.
-                logger.exception("lane %s: a step cannot be committed", lane)
-                commit = self._dispatch.commit(Unit(done=unit.done))
-                unit = Unit(done=unit.done)
+                logger.exception("arrival %d cannot be committed", _order(item))
+                unit = _done(item) if refused else await self._given_up(item)
+                refused = True
             else:
                 return
+            commit = self._dispatch.commit(unit)
 
     async def _carry(self, item: Item) -> "tuple[Unit, asyncio.Future[frozenset[int]]]":
-        unit = Unit(done=[item.seq] if isinstance(item, Taken) else [])
-        try:
-            await self._step(item, unit)
-        except Exception:
-            # The end of the line for one arrival: it must not stop its conversation.
-            logger.exception("arrival %d cannot be carried", _order(item))
-            unit = Unit(done=unit.done)
-        return unit, self._dispatch.commit(unit)
+        while True:
+            unit = _done(item)
+            try:
+                await self._step(item, unit)
+            except StoreUnavailableError:
+                logger.warning("arrival %d: the store is away", _order(item))
+                await sleep(1)
+                continue
+            except Exception:
+                # The end of the line for one arrival: its conversation goes on.
+                logger.exception("arrival %d cannot be carried", _order(item))
+                unit = await self._given_up(item)
+            return unit, self._dispatch.commit(unit)
+
+    async def _given_up(self, item: Item) -> Unit:
+        """Tell the sender, if there is one, that *item* breaks us."""
+        unit = _done(item)
+        if isinstance(item, Taken):
+            near = self._adapters[item.arrival.room.network]
+            try:
+                event = await near.read(item)
+                if isinstance(event, Message):
+                    self._refuse(event, near.receipt(event), Refusal.REJECTED, unit)
+            except Exception:
+                logger.exception("the sender of arrival %d is not told", item.seq)
+                return _done(item)
+        return unit
 
     async def _step(self, item: Item, unit: Unit) -> None:
         event: AnyEvent | Unreadable | None
@@ -195,8 +215,7 @@ class Hub:
         known = await self._store.commit(Unit(take=taken))
         for item in taken:
             if item.seq not in known:
-                unit, commit = await self._carry(item)
-                await self._settled(item.arrival.room.address, unit, commit)
+                await self._settled(item, *await self._carry(item))
 
     async def _state(self, event: State, unit: Unit) -> None:
         portal = self._directory.portal(event.room)
@@ -219,6 +238,10 @@ def _prepared(far: Adapter, event: Message, route: Route) -> Sequence[Wire] | Re
         # A message that breaks its writer is refused in words, like any other.
         logger.exception("portal %d: a message cannot be written", route.portal.id)
         return Refusal.REJECTED
+
+
+def _done(item: Item) -> Unit:
+    return Unit(done=[item.seq] if isinstance(item, Taken) else [])
 
 
 def _order(item: Item) -> int:

@@ -1,9 +1,10 @@
+import asyncio
 from datetime import UTC, datetime
 
 import pytest
 
 from bridge.core import hub
-from bridge.core.ports import Unit
+from bridge.core.ports import StoreUnavailableError, Unit
 from bridge.model.delivery import (
     Arrival,
     Delivered,
@@ -223,3 +224,41 @@ async def test_a_step_waits_until_it_can_be_written(
     await world.settles()
 
     assert world.xmpp.said() == ["hello"]
+
+
+async def test_an_arrival_waits_until_the_disk_can_be_read(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "sleep", at_once)
+    world.matrix.unread = [StoreUnavailableError("gone")] * 3
+
+    await world.happens(said(TEA_MATRIX, "hello"))
+
+    assert world.xmpp.said() == ["hello"]
+
+
+async def test_what_breaks_on_its_way_is_refused_in_words(world: World) -> None:
+    chat = Room(Network.XMPP, "juliet@capulet.example @alice:hs.example")
+    world.matrix_rooms.fault = ValueError("no such thing")
+
+    await world.happens(said(chat, "hello"))
+
+    assert world.xmpp.said() == [Refusal.REJECTED.value]
+    assert await world.store.rooms_waiting() == []
+
+
+async def test_what_can_never_be_written_down_is_refused_in_words(
+    world: World,
+) -> None:
+    world.store.unfit = "far too long"
+
+    await world.happens(said(TEA_MATRIX, "far too long"))
+    await world.happens(said(TEA_MATRIX, "hello", number=2))
+
+    assert world.matrix.said() == [Refusal.REJECTED.value]
+    assert world.xmpp.said() == ["hello"]
+    assert await world.store.rooms_waiting() == []
+
+
+async def at_once(_: float) -> None:
+    await asyncio.sleep(0)
