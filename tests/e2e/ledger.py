@@ -68,41 +68,44 @@ class Seat:
 
     def __init__(self, person: XmppPerson, room: str, nick: str) -> None:
         self.person = person
-        self._room = room
+        self.room = room
         self._nick = nick
         self._sessions: list[list[Heard]] = []
         self._said: dict[str, str] = {}
 
     async def take(self) -> None:
         """Enter the room, reading what was said meanwhile."""
-        entered = await self.person.joins(self._room, self._nick, history=2000)
+        entered = await self.person.joins(self.room, self._nick, history=2000)
         self._sessions.append(entered.history)
 
     async def say(self, texts: Iterable[str]) -> None:
         """Say *texts* without waiting for them."""
         for text in texts:
-            number = await self.person.says_in(self._room, text)
+            number = await self.person.says_in(self.room, text)
             self._said[number] = text
 
-    async def say_again(self) -> int:
+    async def say_again(self, *, archived: bool) -> int:
         """Say again, under the same ids, what the room never showed.
 
-        As clients do: a message counts as sent when it comes back. Returns how many.
+        As clients do: a message counts as sent when it comes back, or is in the
+        archive if the room has one. Returns how many.
         """
         await self.mark("all is shown that will be")
         shown = {heard.id for session in self._sessions for heard in session}
+        if archived:
+            shown |= {heard.id for heard in await self.person.archive(self.room)}
         missing = [number for number in self._said if number not in shown]
         for number in missing:
-            await self.person.says_in(self._room, self._said[number], number)
+            await self.person.says_in(self.room, self._said[number], number)
         return len(missing)
 
     async def mark(self, text: str) -> None:
         """Say *text* and wait until it comes back."""
-        number = await self.person.says_in(self._room, text)
+        number = await self.person.says_in(self.room, text)
         session = self._sessions[-1]
 
         def shown() -> bool | None:
-            session.extend(self.person.all_heard(self._room))
+            session.extend(self.person.all_heard(self.room))
             return any(heard.id == number for heard in session) or None
 
         await self.person.until(shown, f"{text!r} to be shown", LONG_S)
@@ -112,7 +115,7 @@ class Seat:
         session = self._sessions[-1]
 
         def shown() -> bool | None:
-            session.extend(self.person.all_heard(self._room))
+            session.extend(self.person.all_heard(self.room))
             return any(heard.text == text for heard in session) or None
 
         await self.person.until(shown, f"{text!r} to be shown", LONG_S)
@@ -130,7 +133,7 @@ class Seat:
 
     def _name(self, heard: Heard) -> str:
         assert isinstance(heard.raw, Element)
-        return stanza_id(heard.raw, self._room) or heard.id
+        return stanza_id(heard.raw, self.room) or heard.id
 
 
 def _from_history(heard: Heard) -> bool:

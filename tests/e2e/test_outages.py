@@ -19,7 +19,12 @@ from tests.e2e.ledger import LONG_S, Seat, lines, speak_on_matrix, verdict
 
 BEFORE, DURING, ALL = 75, 125, 200
 END = "that was all"
-AWAY = {"remote-server-not-found", "remote-server-timeout", "service-unavailable"}
+AWAY = {
+    "forbidden",
+    "remote-server-not-found",
+    "remote-server-timeout",
+    "service-unavailable",
+}
 
 Fault = Callable[[World], Coroutine[Any, Any, None]]
 
@@ -75,7 +80,7 @@ async def storm(
         await speaker.say(lines("xmpp", BEFORE, DURING))
         await breaking
     await come_back(world, fault, *seats)
-    await speaker.say_again()
+    await speaker.say_again(archived=world.xmpp.muc in speaker.room)
     await speak_on_matrix(alice, room, lines("matrix", DURING, ALL))
     await speaker.say(lines("xmpp", DURING, ALL))
     await alice.says(room, END)
