@@ -1,6 +1,6 @@
 """Which rooms belong together. In memory whole, as it is small."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from bridge.core.ports import Unit
 from bridge.model.delivery import Parcel
@@ -34,14 +34,6 @@ class Directory:
         if portal is not None:
             return str(portal.id)
         return unbridged(room)
-
-    def rooms(self, lane: str) -> Sequence[Room]:
-        """Name the rooms whose arrivals *lane* carries."""
-        portal = self._by_id.get(PortalId(int(lane))) if lane.isdigit() else None
-        if portal is None:
-            network, _, address = lane.partition(" ")
-            return (Room(Network(network), address),) if address else ()
-        return tuple(side(portal, network) for network in Network)
 
     def near_of(self, parcel: Parcel) -> Room:
         """Name the room in which whoever sent *parcel* waits for the outcome."""

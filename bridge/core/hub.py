@@ -12,7 +12,7 @@ from asyncio import sleep
 from collections.abc import Mapping, Sequence
 
 from bridge.core.commands import Commands
-from bridge.core.directory import Directory, unbridged
+from bridge.core.directory import Directory
 from bridge.core.dispatch import Dispatch
 from bridge.core.lanes import Lanes
 from bridge.core.policy import verdict
@@ -32,6 +32,8 @@ from bridge.model.places import Network, Ref, Room
 from bridge.model.records import Alias, Portal
 
 logger = logging.getLogger(__name__)
+
+HOMES_MAX = 10_000
 
 Item = Taken | State
 
@@ -59,6 +61,7 @@ class Hub:
         self._lanes: Lanes[str, Item] = Lanes(
             tasks, work=self._work, refill=self._refill, order=_order, held=True
         )
+        self._homes: dict[Room, str] = {}
         self.portal = directory.portal
         self.open_hosted = provisioning.open_hosted
         self.open_foreign = provisioning.open_foreign
@@ -70,7 +73,7 @@ class Hub:
     async def start(self) -> None:
         """Take up what an earlier run left undone, and then what comes."""
         for room in await self._store.rooms_waiting():
-            self._lanes.wake(self._directory.lane(room))
+            self._lanes.wake(self._home(room))
         self._lanes.begin()
 
     def close(self) -> None:
@@ -94,16 +97,25 @@ class Hub:
         self._put(event.room, event)
 
     def _put(self, room: Room, item: Item) -> None:
-        # While a room's portal is being made, its lane goes by another name; what
-        # comes meanwhile must queue behind.
-        early = unbridged(room)
-        lane = early if self._lanes.busy(early) else self._directory.lane(room)
+        # Portals come and go while a room's lane is busy: what comes meanwhile must
+        # queue behind, and nobody else may read it.
+        lane = self._homes.get(room)
+        if lane is None or not self._lanes.busy(lane):
+            lane = self._home(room)
         self._lanes.put(lane, item)
 
-    async def _refill(self, lane: str, after: int) -> Sequence[Item]:
-        return await self._store.waiting(self._directory.rooms(lane), after, 500)
+    def _home(self, room: Room) -> str:
+        if len(self._homes) >= HOMES_MAX:
+            busy = self._lanes.busy
+            self._homes = {r: lane for r, lane in self._homes.items() if busy(lane)}
+        lane = self._homes[room] = self._directory.lane(room)
+        return lane
 
-    async def _work(self, lane: str, items: Sequence[Item]) -> int:
+    async def _refill(self, lane: str, after: int) -> Sequence[Item]:
+        rooms = [room for room, home in self._homes.items() if home == lane]
+        return await self._store.waiting(rooms, after, 500)
+
+    async def _work(self, _: str, items: Sequence[Item]) -> int:
         """Carry *items*; their commits are awaited together, to share an fsync."""
         steps = [(item, *await self._carry(item)) for item in items]
         for step in steps:

@@ -1,9 +1,10 @@
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
-from bridge.core import hub
+from bridge.core import hub, lanes
 from bridge.core.ports import StoreUnavailableError, Unit
 from bridge.model.delivery import (
     Arrival,
@@ -18,6 +19,8 @@ from bridge.model.places import Network, Person, PortalId, Ref, Room
 from bridge.model.records import Alias, Kind, Portal
 from tests.conftest import World, said
 from tests.fakes import TEA_MATRIX, TEA_XMPP
+
+DM = Room(Network.MATRIX, "!dm:hs.example")
 
 
 async def test_what_is_said_arrives_on_the_other_side(world: World) -> None:
@@ -262,3 +265,65 @@ async def test_what_can_never_be_written_down_is_refused_in_words(
 
 async def at_once(_: float) -> None:
     await asyncio.sleep(0)
+
+
+async def test_what_waits_in_one_lane_is_not_read_into_another(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lane in which a chat was made may still be busy when its portal's fills."""
+    chat = Room(Network.XMPP, "juliet@capulet.example @alice:hs.example")
+    room = Room(Network.MATRIX, "!chat:hs.example")
+    world.matrix_rooms.made["@alice:hs.example"] = Portal(
+        PortalId(0), Kind.DIRECT, room.address, "", agent="@ghost:hs.example"
+    )
+    monkeypatch.setattr(lanes, "DEPTH_MAX", 4)
+
+    await world.comes(said(chat, "x0", number=0))
+    for _ in range(20):
+        if world.directory.portal(chat) is not None:
+            break
+        await asyncio.sleep(0)
+    world.xmpp.gate = asyncio.Event()
+    await world.comes(said(chat, "x1", number=1))
+    world.matrix.gate = asyncio.Event()
+    for number in range(5):
+        await world.comes(said(room, f"m{number}", sender="alice", number=number))
+    await world.comes(said(chat, "x2", number=2))
+    world.matrix.gate.set()
+    for _ in range(50):
+        await asyncio.sleep(0)
+    world.xmpp.gate.set()
+    await world.settles()
+
+    assert world.matrix.said() == ["x0", "x1", "x2"]
+    assert world.xmpp.said() == [f"m{number}" for number in range(5)]
+
+
+async def test_what_came_while_a_link_was_undone_is_not_left_on_disk(
+    world: World,
+) -> None:
+    alice = Person(Network.MATRIX, "@alice:hs.example")
+    kick = Leave(
+        ref=Ref(Network.MATRIX, "$kick"),
+        room=DM,
+        sender=alice,
+        sent_at=datetime.now(UTC),
+        person=Person(Network.XMPP, "juliet@capulet.example"),
+    )
+    chat = Room(Network.XMPP, "juliet@capulet.example @alice:hs.example")
+    portal = Portal(PortalId(5), Kind.DIRECT, DM.address, chat.address, agent="@ghost")
+    world.directory.put(portal, Unit())
+    world.matrix_rooms.made["@alice:hs.example"] = replace(
+        portal, matrix="!again:hs.example"
+    )
+    world.matrix.script["$kick"] = kick
+    taken = Taken(world.store.number(), Arrival(DM, "$kick", b"raw"))
+    await world.store.commit(Unit(take=[taken]))
+
+    await world.hub.start()
+    await world.comes(said(chat, "one", number=1))
+    await world.comes(said(chat, "two", number=2))
+    await world.settles()
+
+    assert await world.store.rooms_waiting() == []
+    assert world.matrix.said()[-2:] == ["one", "two"]
