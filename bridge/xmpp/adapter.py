@@ -102,6 +102,7 @@ class XmppAdapter:
         self._path = written
         self._poison = Poison()
         self._is_up = asyncio.Event()
+        self._keeping: asyncio.Task[None] | None = None
         self._disco = Disco(domain, __version__, self._jid_of)
         self._venues: dict[bytes, Venue] = {}
 
@@ -165,15 +166,14 @@ class XmppAdapter:
 
         Raises ``ComponentRefusedError`` if the server will not have us.
         """
-        helpers = [
-            self._tasks.create_task(self._inbound.run(), name="xmpp inbound"),
-            self._tasks.create_task(self._mucs.run(), name="mucs elsewhere"),
-        ]
+        create = self._tasks.create_task
+        # It outlives the stream: what came last is still to be kept.
+        self._keeping = create(self._inbound.run(), name="xmpp inbound")
+        watching = create(self._mucs.run(), name="mucs elsewhere")
         try:
             await self._stream.run()
         finally:
-            for helper in helpers:
-                helper.cancel()
+            watching.cancel()
             self._mucs.close()
 
     async def close(self) -> None:
@@ -184,6 +184,8 @@ class XmppAdapter:
                 await self._inbound.wait_empty()
         except TimeoutError:
             logger.warning("what came last from XMPP could not be kept")
+        if self._keeping is not None:
+            self._keeping.cancel()
 
     async def up(self) -> None:
         """Take note that the stream is open."""

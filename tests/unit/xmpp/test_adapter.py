@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -265,3 +265,61 @@ async def test_the_database_has_a_name_that_stays(world: AdapterWorld) -> None:
 
     assert await world.adapter._identity() == first
     assert [one.value for one in await world.store.load(Cursor)].count(first) == 1
+
+
+class Closing(Line):
+    """A stream that is open until it is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.closed = asyncio.Event()
+
+    async def run(self) -> None:
+        await self.closed.wait()
+
+    async def close(self) -> None:
+        self.closed.set()
+        await asyncio.sleep(0)
+
+
+class SlowCore(Core):
+    """Keeps nothing until *gate* is open."""
+
+    gate: asyncio.Event
+
+    async def keep(self, arrivals: Sequence[Arrival]) -> None:
+        await self.gate.wait()
+        await super().keep(arrivals)
+
+
+async def test_what_came_last_is_kept_before_the_end(tmp_path: Path) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        plain, line, core = build(tasks), Closing(), SlowCore()
+        core.gate = asyncio.Event()
+        adapter = XmppAdapter(
+            domain=DOMAIN,
+            secret="",
+            host="127.0.0.1",
+            port=1,
+            store=plain.store,
+            tasks=tasks,
+            written=tmp_path / "written",
+        )
+        await adapter.join(cast("Stream", line), Inbound(core, Tap()), core)
+        tasks.create_task(adapter.run())
+        for words in ("one", "two"):
+            adapter.received(
+                stanza(
+                    f"<message type='chat' from='{JULIET}' to='{ALICE_JID}'>"
+                    f"<body>{words}</body></message>"
+                )
+            )
+            for _ in range(3):
+                await asyncio.sleep(0)
+        closing = tasks.create_task(adapter.close())
+        for _ in range(5):
+            await asyncio.sleep(0)
+        core.gate.set()
+        await closing
+
+    assert sum(len(kept) for kept in core.kept) == 2
