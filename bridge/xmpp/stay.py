@@ -40,6 +40,7 @@ JOIN_S = 30.0
 READY_S = 10.0
 GIVE_UP_S = 600.0
 HELD_MAX = 10_000
+ARCHIVE_TRIES_MAX = 5
 
 _MUC = "http://jabber.org/protocol/muc"
 _RESULT = "{urn:xmpp:mam:2}result"
@@ -86,6 +87,7 @@ class Stay:
         self._joined: asyncio.Future[Fault | None] | None = None
         self._out_since = asyncio.get_running_loop().time()
         self._archive = Archive(address, means)
+        self._archive_faults = 0
         self.watching = Watching(self.room, means, self.occupancy)
         self.puppets = Puppets(
             address, means, self.occupancy, self.watching.puppet_put_out
@@ -302,8 +304,7 @@ class Stay:
         """Read what was said while we were away; the first time nothing is."""
         mark = self.hearing.mark
         if not mark.stamp:
-            newest = await self._archive.newest() if about.archive else ""
-            self.hearing.mark = Mark.now(newest)
+            self.hearing.mark = Mark.now(await self._newest(about))
             return
         if not about.archive:
             return
@@ -312,7 +313,23 @@ class Stay:
                 for one in page:
                     self._recall(one)
         except IqError as error:
-            logger.warning("%s: no archive: %s", self.address, error.condition)
+            self._archive_faults += 1
+            if error.kind == "wait" and self._archive_faults < ARCHIVE_TRIES_MAX:
+                raise  # we come in again, and ask again, before we hear on
+            logger.warning(
+                "%s: no archive (%s): what was said meanwhile is lost",
+                self.address,
+                error.condition,
+            )
+        self._archive_faults = 0
+
+    async def _newest(self, about: About) -> str:
+        """Name the newest message of the archive, if there is one for us."""
+        try:
+            return await self._archive.newest() if about.archive else ""
+        except IqError as error:
+            logger.info("%s: no archive: %s", self.address, error.condition)
+            return ""
 
     def _recall(self, one: Archived) -> None:
         sender = parse(one.message.get("from", ""))

@@ -6,11 +6,15 @@ import pytest
 
 from bridge.model.delivery import Description, Later, Refusal, Refused
 from bridge.model.events import Join, Message, Rename, Subject
+from bridge.xmpp import mucs
 from bridge.xmpp.codec.names import Jid
+from bridge.xmpp.codec.xml import Node
+from bridge.xmpp.component import IqError
 from tests.unit.xmpp.elsewhere import (
     LISTENER,
     MUC,
     USER,
+    Server,
     build,
     name_of,
 )
@@ -157,6 +161,49 @@ async def test_a_broken_archive_does_not_keep_us_out(world: MucsWorld) -> None:
     await world.connect()
     assert world.stay.live
     world.server._archived = real  # type: ignore[method-assign]
+
+
+async def test_an_archive_that_is_shut_to_us_does_not_keep_us_out_at_first(
+    world: MucsWorld,
+) -> None:
+    world.server._archived = lambda *_: ("forbidden", Element("iq"))  # type: ignore[method-assign]
+
+    assert isinstance(await world.mucs.visit(MUC), Description)
+
+
+class Overworked:
+    """An archive that asks to be left in peace, *times* times."""
+
+    def __init__(self, server: Server, times: int) -> None:
+        self.times = times
+        self._server = server
+        self._iq = server.iq
+
+    async def iq(
+        self, kind: str, to: str, sender: str, payload: Node, timeout_s: float
+    ) -> Element:
+        if payload.attributes.get("xmlns") == "urn:xmpp:mam:2" and self.times:
+            self.times -= 1
+            raise IqError("resource-constraint", "wait", "")
+        return await self._iq(kind, to, sender, payload, timeout_s)
+
+
+@pytest.mark.parametrize(("times", "heard"), [(2, ["missed"]), (9, [])])
+async def test_an_archive_that_is_overworked_is_asked_again_a_few_times(
+    world: MucsWorld, monkeypatch: pytest.MonkeyPatch, times: int, heard: list[str]
+) -> None:
+    monkeypatch.setattr(mucs, "PAUSE_S", 0.0)
+    await world.mucs.visit(MUC)
+    world.disconnect()
+    world.server.says("Hatter", "missed")
+    archive = Overworked(world.server, times)
+    monkeypatch.setattr(world.server, "iq", archive.iq)
+
+    await world.connect()
+    await world.settle(300)
+
+    assert world.stay.live
+    assert await world.bodies() == heard
 
 
 async def test_we_notice_that_we_fell_out_without_a_word(world: MucsWorld) -> None:
