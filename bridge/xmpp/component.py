@@ -255,6 +255,7 @@ class Stream:
         if session is not self._session:
             return
         self._session = None
+        self._written.forget()
         self.suspects = session.outlet.suspects()
         why = session.condition or "no reason given"
         logger.warning("the stream to the XMPP server was lost: %s", why)

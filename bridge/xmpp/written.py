@@ -58,6 +58,14 @@ class Written:
         self._place = place
         _PLACE.pack_into(self._map, _PLACE_OFFSET, place)
 
+    def forget(self) -> None:
+        """Forget what this run has marked: the server may have fallen with it.
+
+        Whether it was sent on nobody knows, and what may be lost is sent again.
+        """
+        self._map[_START:] = bytes(SLOTS * _SLOT.size)
+        self.mark(self.earlier)
+
     def close(self) -> None:
         """Let go of the file; what it says stays."""
         self._map.close()

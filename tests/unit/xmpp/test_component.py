@@ -222,6 +222,21 @@ async def test_parcels_written_just_before_the_end_are_named_but_not_shown(
     assert "private words" not in caplog.text
 
 
+async def test_what_a_server_took_before_it_fell_does_not_count_as_delivered(
+    bridge: Bridge, server: ComponentServer
+) -> None:
+    async with bridge.running() as stream:
+        assert stream.write(message("1"), [1])
+        await server.next()
+        server.cut()
+        assert await bridge.next_up()
+        assert Written(bridge.path, "db").earlier == set()
+        assert stream.write(message("2"), [2])
+        await server.next()
+
+    assert Written(bridge.path, "db").earlier == {2}
+
+
 async def test_reading_can_be_paused(bridge: Bridge, server: ComponentServer) -> None:
     async with bridge.running() as stream:
         stream.pause()

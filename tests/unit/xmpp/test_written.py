@@ -81,3 +81,14 @@ def test_this_machine_has_a_boot_id(
 
     monkeypatch.setattr("bridge.xmpp.written._BOOT_ID", path.parent / "none")
     assert Written(path, "db").earlier == set()
+
+
+def test_what_a_lost_stream_may_have_swallowed_is_known_no_more(path: Path) -> None:
+    Written(path, "db", boot="1").mark([1])
+    crashed = Written(path, "db", boot="1")
+    crashed.mark([2, 3])
+
+    crashed.forget()
+    crashed.mark([4])
+
+    assert Written(path, "db", boot="1").earlier == {1, 4}
