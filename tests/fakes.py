@@ -139,6 +139,8 @@ class FakeMatrixRooms:
         return made, tuple(self.missed)
 
     async def linkable(self, room: str) -> Portal | Refusal:
+        if self.gate is not None:
+            await self.gate.wait()
         return Portal(PortalId(0), Kind.PLUMBED, room, "", agent="@xmppbot:hs.example")
 
     async def found(self, muc: str, about: Description) -> Portal | Refusal:

@@ -2,19 +2,22 @@
 
 import asyncio
 import logging
+from asyncio import sleep
 from collections.abc import Sequence
 from dataclasses import replace
 from weakref import WeakValueDictionary
 
 from bridge.core.directory import Directory, side
 from bridge.core.dispatch import Dispatch
-from bridge.core.ports import MatrixRooms, Store, Unit, XmppRooms
+from bridge.core.ports import MatrixRooms, Store, StoreUnavailableError, Unit, XmppRooms
 from bridge.model.delivery import Arrival, Description, Refusal
 from bridge.model.events import Invite, Leave, Message
 from bridge.model.places import Network, Person, PortalId, Room
 from bridge.model.records import Kind, Portal
 
 logger = logging.getLogger(__name__)
+
+RETRY_S = 1.0
 
 
 class Provisioning:
@@ -75,7 +78,7 @@ class Provisioning:
             address = self._xmpp.hosted(made)
             portal = known or self._enter(replace(made, xmpp=address), unit)
             await self._xmpp.invite(event, portal)
-        await self._dispatch.commit(unit)
+        await self._write(unit)
         return missed
 
     async def left(self, event: Leave, unit: Unit) -> bool:
@@ -120,10 +123,14 @@ class Provisioning:
 
     async def plumb(self, room: Room, muc: str) -> Portal | Refusal:
         """Link an existing Matrix room with an existing MUC."""
-        made = await self._matrix.linkable(room.address)
-        if isinstance(made, Refusal):
-            return made
-        return await self._commit(replace(made, xmpp=muc))
+        there = Room(Network.XMPP, muc)
+        async with self._alone(there):
+            made = await self._matrix.linkable(room.address)
+            if isinstance(made, Refusal):
+                return made
+            if self._directory.portal(room) or self._directory.portal(there):
+                return Refusal.NOT_ALLOWED  # somebody else was quicker
+            return await self._commit(replace(made, xmpp=muc))
 
     async def unplumb(self, portal: Portal, unit: Unit) -> None:
         """Undo a link, and clean up on both sides."""
@@ -162,8 +169,22 @@ class Provisioning:
     async def _commit(self, made: Portal) -> Portal:
         unit = Unit()
         portal = self._enter(made, unit)
-        await self._dispatch.commit(unit)
+        await self._write(unit)
         return portal
+
+    async def _write(self, unit: Unit) -> None:
+        """Make *unit* durable, however long nothing can be written.
+
+        A portal that is known must not be forgotten by a restart.
+        """
+        while True:
+            try:
+                await self._dispatch.commit(unit)
+            except StoreUnavailableError:
+                logger.warning("nothing can be written at present, will be retried")
+                await sleep(RETRY_S)
+            else:
+                return
 
     def _enter(self, made: Portal, unit: Unit) -> Portal:
         known = self._directory.portal(Room(Network.MATRIX, made.matrix))

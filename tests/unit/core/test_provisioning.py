@@ -1,7 +1,11 @@
 import asyncio
 from datetime import UTC, datetime
 
+import pytest
+
+from bridge.core import provisioning
 from bridge.core.ports import Unit
+from bridge.model.delivery import Refusal
 from bridge.model.events import Invite
 from bridge.model.places import Network, Person, PortalId, Ref, Room
 from bridge.model.records import Kind, Portal
@@ -55,7 +59,53 @@ async def test_a_room_is_opened_once_however_many_enter(world: World) -> None:
 
 
 async def test_a_lock_is_forgotten_when_nobody_holds_it(world: World) -> None:
-    provisioning = world.hub._provisioning
-    await provisioning.open(said(CHAT, "hello"), Unit())
+    made = world.hub._provisioning
+    await made.open(said(CHAT, "hello"), Unit())
 
-    assert len(provisioning._opening) == 0
+    assert len(made._opening) == 0
+
+
+async def test_a_link_does_not_take_a_muc_that_was_opened_meanwhile(
+    world: World,
+) -> None:
+    muc = Room(Network.XMPP, "pond@muc.example")
+    world.xmpp_rooms.mucs.add(muc.address)
+    gate = world.matrix_rooms.gate = asyncio.Event()
+
+    async with asyncio.TaskGroup() as tasks:
+        plumb = world.hub._provisioning.plumb
+        linking = tasks.create_task(plumb(NEW, muc.address))
+        await asyncio.sleep(0)
+        opening = tasks.create_task(world.hub.open_foreign(muc))
+        await asyncio.sleep(0)
+        gate.set()
+
+    assert linking.result() == opening.result()
+    assert [portal.xmpp for portal in world.directory].count(muc.address) == 1
+
+
+async def test_a_link_does_not_take_a_room_that_was_linked_meanwhile(
+    world: World,
+) -> None:
+    plumb = world.hub._provisioning.plumb
+    first, second = await asyncio.gather(
+        plumb(NEW, "pond@muc.example"), plumb(NEW, "lake@muc.example")
+    )
+
+    assert isinstance(first, Portal)
+    assert second is Refusal.NOT_ALLOWED
+    assert world.directory.portal(NEW) == first
+
+
+async def test_a_portal_is_written_down_however_long_it_takes(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def mended(_: float) -> None:
+        world.store.broken = False
+
+    monkeypatch.setattr(provisioning, "sleep", mended)
+    world.store.broken = True
+
+    portal = await world.hub._provisioning.plumb(NEW, "pond@muc.example")
+
+    assert portal in await world.store.load(Portal)
