@@ -220,6 +220,11 @@ class Audit:
         """Put the marks on disk; an old one costs only some reading."""
         if not self._unsaved:
             return
+        try:
+            # A mark of this run must not hide how far an earlier one had come.
+            await self._load()
+        except StoreUnavailableError:
+            return
         saved, self._unsaved = self._unsaved, set()
         try:
             await self._store.commit(Unit(put=[self._marks[room] for room in saved]))

@@ -266,3 +266,18 @@ async def test_memory_of_what_was_pushed_is_bounded(
         watched.pushes()
 
     assert len(watched.audit._seen) == 10
+
+
+async def test_a_push_before_the_first_audit_does_not_hide_what_was_missed(
+    watched: Watched,
+) -> None:
+    watched.pushes()
+    await watched.reads()
+    missed = watched.says(2)
+    watched.restarts()
+    watched.pushes()
+
+    await watched.audit._save()
+    watched.restarts()
+
+    assert (await watched.reads())[:2] == missed
