@@ -102,8 +102,13 @@ class Refusal(enum.Enum):
     NO_SUCH_PERSON = "there is nobody of that name"
     NO_SUCH_ROOM = "there is no such room"
     DECLINED = "they do not want to talk to you"
-    WOULD_EXPOSE = "the other side of this room is not encrypted"
-    ENCRYPTED = "the bridge cannot read encrypted messages yet"
+    WOULD_EXPOSE = (
+        "this conversation is encrypted on one side only;"
+        " start another one, without encryption"
+    )
+    ENCRYPTED = (
+        "the bridge cannot read encrypted messages yet; write without encryption"
+    )
     UNSUPPORTED = "the bridge cannot carry this kind of message yet"
     MALFORMED = "the message is malformed"
     TOO_LARGE = "the message is too large for the other network"

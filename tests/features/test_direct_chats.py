@@ -72,7 +72,7 @@ async def test_a_message_that_came_back_is_told_to_its_sender(world: Across) -> 
 
     outcomes = [outcome for _, outcome in world.matrix.settled]
     assert outcomes == [
-        Refused(Refusal.REJECTED, "service unavailable"),
+        Refused(Refusal.REJECTED, "perhaps there is nobody of that name"),
         Delivered(),
     ]
 

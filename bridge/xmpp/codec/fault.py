@@ -29,6 +29,10 @@ _WHY = {
 }
 
 
+# RFC 6121 §8.5.1: servers do not tell apart who is not there and who takes nothing.
+_NOBODY_PERHAPS = "service-unavailable"
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """Why a stanza of ours came back: *kind* is the error's type."""
@@ -61,4 +65,7 @@ def refused(fault: Fault, *, room: bool = False) -> Refused:
     why = _WHY.get(fault.condition, Refusal.REJECTED)
     if room and why is Refusal.NO_SUCH_PERSON:
         why = Refusal.NO_SUCH_ROOM
-    return Refused(why, fault.text or fault.condition.replace("-", " "))
+    said = fault.text or fault.condition.replace("-", " ")
+    if not room and not fault.text and fault.condition == _NOBODY_PERHAPS:
+        said = "perhaps there is nobody of that name"
+    return Refused(why, said)

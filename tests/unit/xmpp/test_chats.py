@@ -247,7 +247,9 @@ async def test_a_message_that_comes_back_is_refused(world: ChatsWorld) -> None:
 
     outcomes = await world.chats.send(parcels(world.wires("one")))
 
-    assert outcomes == [Refused(Refusal.REJECTED, "service unavailable")]
+    assert outcomes == [
+        Refused(Refusal.REJECTED, "perhaps there is nobody of that name")
+    ]
 
 
 async def test_a_message_that_comes_back_late_is_counted(world: ChatsWorld) -> None:

@@ -42,5 +42,16 @@ def test_an_error_is_said_in_our_words(
     assert said == Refused(why, condition.replace("-", " "))
 
 
+def test_who_may_not_be_there_is_said_so_but_a_room_is_not_a_person() -> None:
+    """RFC 6121 §8.5.1: servers say the same of nobody and of who takes no messages."""
+    of_person = refused(Fault("service-unavailable"))
+    of_room = refused(Fault("service-unavailable"), room=True)
+
+    assert of_person == Refused(
+        Refusal.REJECTED, "perhaps there is nobody of that name"
+    )
+    assert of_room == Refused(Refusal.REJECTED, "service unavailable")
+
+
 def test_what_the_other_side_says_goes_first() -> None:
     assert refused(Fault("forbidden", text="go away")).detail == "go away"
