@@ -145,11 +145,15 @@ class Hosted:
         bare = invite.person.id
         self._rooms.set_standing(portal.xmpp, bare, MEMBER)
         asker = puppet_jid(invite.sender.id, self._means.domain)
+        # The address of a room without an alias tells people nothing, its name does.
+        name = portal.name
+        why = (node("reason", None, name),) if name else ()
+        direct = {"xmlns": "jabber:x:conference", "jid": portal.xmpp, "reason": name}
         stanza = node(
             "message",
             {"from": portal.xmpp, "to": bare, "id": invite.ref.id},
-            node("x", {"xmlns": MUC_USER}, node("invite", {"from": str(asker)})),
-            node("x", {"xmlns": "jabber:x:conference", "jid": portal.xmpp}),
+            node("x", {"xmlns": MUC_USER}, node("invite", {"from": str(asker)}, *why)),
+            node("x", direct),
         )
         data = sheet(addressed(stanza, self._means.domain), to=(bare,))
         side = Room(Network.XMPP, portal.xmpp)

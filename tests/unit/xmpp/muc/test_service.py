@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime
 from xml.etree.ElementTree import Element
 
@@ -44,7 +45,8 @@ async def test_an_invited_guest_may_come_in(world: MucWorld) -> None:
     await world.joins(ROMEO, "romeo", VAULT)
     world.written()
 
-    assert await world.hosted.invite(invite, world.host.make(VAULT)) is None
+    portal = replace(world.host.make(VAULT), name="The vault")
+    assert await world.hosted.invite(invite, portal) is None
     (_, wire) = world.host.sent_later[0]
     await world.sends([wire])
     (asked,) = world.written("juliet@capulet.lit")
@@ -53,6 +55,10 @@ async def test_an_invited_guest_may_come_in(world: MucWorld) -> None:
     invitation = next(asked.iter("{http://jabber.org/protocol/muc#user}invite"))
     assert asked.get("from") == VAULT
     assert invitation.get("from") == "alice_hs.example@bridge.example"
+    assert "".join(invitation.itertext()) == "The vault"
+    direct = asked.find("{jabber:x:conference}x")
+    assert direct is not None
+    assert direct.get("reason") == "The vault"
     assert any(codes(s) == {"100", "110"} for s in world.written(JULIET))
 
 
