@@ -49,14 +49,14 @@ class FakeNetwork:
     poison: str = ""
     failures: list[Exception] = field(default_factory=list)
     unread: list[Exception] = field(default_factory=list)
-    gate: asyncio.Event | None = None
+    gates: dict[str, asyncio.Event] = field(default_factory=dict)
     on_send: Callable[[], None] = lambda: None
 
     async def read(self, taken: Taken) -> AnyEvent | Unreadable | None:
         if self.unread:
             raise self.unread.pop(0)
-        if self.gate is not None:
-            await self.gate.wait()
+        if gate := self.gates.get(taken.arrival.key):
+            await gate.wait()
         if self.broken:
             raise ValueError("no such thing")
         return self.script.get(taken.arrival.key)

@@ -9,6 +9,7 @@ one order. An arrival is done in the same commit that keeps what it becomes.
 import asyncio
 import logging
 from asyncio import sleep
+from collections import deque
 from collections.abc import Mapping, Sequence
 
 from bridge.core.commands import Commands
@@ -36,6 +37,7 @@ logger = logging.getLogger(__name__)
 HOMES_MAX = 10_000
 
 Item = Taken | State
+Step = tuple[Item, Unit, "asyncio.Future[frozenset[int]]"]
 
 
 class Hub:
@@ -117,22 +119,30 @@ class Hub:
 
     async def _work(self, _: str, items: Sequence[Item]) -> int:
         """Carry *items*; their commits are awaited together, to share an fsync."""
-        steps = [(item, *await self._carry(item)) for item in items]
-        for step in steps:
-            await self._settled(*step)
+        steps: deque[Step] = deque()
+        for item in items:
+            unit = await self._carry(item)
+            # What cannot be written at present must not be overtaken by this.
+            while steps and steps[0][2].done():
+                await self._settled(*steps.popleft())
+            steps.append((item, unit, self._dispatch.commit(unit)))
+        while steps:
+            await self._settled(*steps.popleft())
         return len(items)
 
     async def _settled(
         self, item: Item, unit: Unit, commit: "asyncio.Future[frozenset[int]]"
     ) -> None:
         """Wait until *unit* is durable, however long nothing can be written."""
-        refused = False
+        tried = refused = False
         while True:
             try:
                 await commit
             except StoreUnavailableError:
-                logger.warning("nothing can be written at present, will be retried")
-                await sleep(1)
+                if tried:
+                    logger.warning("nothing can be written, will be retried")
+                    await sleep(1)
+                tried = True
             except Exception:
                 # The end of the line for one arrival: it can never be written down.
                 logger.exception("arrival %d cannot be committed", _order(item))
@@ -142,7 +152,7 @@ class Hub:
                 return
             commit = self._dispatch.commit(unit)
 
-    async def _carry(self, item: Item) -> "tuple[Unit, asyncio.Future[frozenset[int]]]":
+    async def _carry(self, item: Item) -> Unit:
         while True:
             unit = _done(item)
             try:
@@ -155,7 +165,7 @@ class Hub:
                 # The end of the line for one arrival: its conversation goes on.
                 logger.exception("arrival %d cannot be carried", _order(item))
                 unit = await self._given_up(item)
-            return unit, self._dispatch.commit(unit)
+            return unit
 
     async def _given_up(self, item: Item) -> Unit:
         """Tell the sender, if there is one, that *item* breaks us."""
@@ -227,7 +237,8 @@ class Hub:
         known = await self._store.commit(Unit(take=taken))
         for item in taken:
             if item.seq not in known:
-                await self._settled(item, *await self._carry(item))
+                unit = await self._carry(item)
+                await self._settled(item, unit, self._dispatch.commit(unit))
 
     async def _state(self, event: State, unit: Unit) -> None:
         portal = self._directory.portal(event.room)

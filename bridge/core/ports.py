@@ -44,7 +44,8 @@ class Store(Protocol):
     """What survives a crash.
 
     Units are committed in the order in which they were handed in, many at a time;
-    a unit that fails never fails its neighbours.
+    a unit that is unfit never fails its neighbours. While nothing can be written, all
+    fail that were handed in before this was known, so that none overtakes another.
     """
 
     def number(self) -> int:

@@ -61,6 +61,7 @@ class Writer:
         self._batch: Batch = []
         self._queue: SimpleQueue[Batch | None] = SimpleQueue()
         self._closed = False
+        self._away = False
         self._thread = threading.Thread(target=self._run, name="store", daemon=True)
         self._thread.start()
 
@@ -98,6 +99,10 @@ class Writer:
                 time.sleep(wait_s)
             group: Batch = []
             while batch is not None:
+                if not batch:
+                    # Whoever hands in what follows knows what has failed.
+                    self._fail(group)
+                    group, self._away = [], False
                 group += batch
                 if len(group) >= GROUP_MAX:
                     break
@@ -106,8 +111,15 @@ class Writer:
                 except Empty:
                     break
             going = batch is not None
-            if group:
+            if self._away:
+                self._fail(group)
+            elif group:
                 self._commit(group)
+
+    def _fail(self, group: Batch) -> None:
+        """Fail what was handed in before it was known that nothing can be written."""
+        results = [StoreUnavailableError("what came before failed")] * len(group)
+        self._loop.call_soon_threadsafe(self._answer, group, results)
 
     def _commit(self, group: Batch) -> None:
         try:
@@ -116,7 +128,15 @@ class Writer:
             # The end of the line for one group: the thread must go on.
             logger.exception("a group of %d units failed", len(group))
             results = [StoreUnavailableError(type(error).__name__)] * len(group)
-        self._loop.call_soon_threadsafe(self._answer, group, results)
+        self._away = any(isinstance(one, StoreUnavailableError) for one in results)
+        answer = self._answer_failed if self._away else self._answer
+        self._loop.call_soon_threadsafe(answer, group, results)
+
+    def _answer_failed(self, group: Batch, results: Sequence[Result]) -> None:
+        """Answer, and mark where what was handed in unknowing ends."""
+        self._hand_over()
+        self._queue.put([])
+        self._answer(group, results)
 
     def _answer(self, group: Batch, results: Sequence[Result]) -> None:
         for (unit, answer), result in zip(group, results, strict=True):

@@ -263,6 +263,25 @@ async def test_what_can_never_be_written_down_is_refused_in_words(
     assert await world.store.rooms_waiting() == []
 
 
+async def test_what_could_not_be_written_down_is_not_overtaken(world: World) -> None:
+    gate = world.matrix.gates["$3"] = asyncio.Event()
+    for number in (1, 2, 3):
+        key = f"${number}"
+        world.matrix.script[key] = said(TEA_MATRIX, str(number), number=number)
+        taken = Taken(world.store.number(), Arrival(TEA_MATRIX, key, b"raw"))
+        await world.store.commit(Unit(take=[taken]))
+
+    world.store.broken = True
+    await world.hub.start()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    world.store.broken = False
+    gate.set()
+    await world.settles()
+
+    assert world.xmpp.said() == ["1", "2", "3"]
+
+
 async def at_once(_: float) -> None:
     await asyncio.sleep(0)
 
@@ -283,16 +302,16 @@ async def test_what_waits_in_one_lane_is_not_read_into_another(
         if world.directory.portal(chat) is not None:
             break
         await asyncio.sleep(0)
-    world.xmpp.gate = asyncio.Event()
+    gate = world.xmpp.gates["somebody-1"] = asyncio.Event()
     await world.comes(said(chat, "x1", number=1))
-    world.matrix.gate = asyncio.Event()
+    filling = world.matrix.gates["alice-0"] = asyncio.Event()
     for number in range(5):
         await world.comes(said(room, f"m{number}", sender="alice", number=number))
     await world.comes(said(chat, "x2", number=2))
-    world.matrix.gate.set()
+    filling.set()
     for _ in range(50):
         await asyncio.sleep(0)
-    world.xmpp.gate.set()
+    gate.set()
     await world.settles()
 
     assert world.matrix.said() == ["x0", "x1", "x2"]

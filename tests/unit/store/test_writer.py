@@ -105,3 +105,26 @@ async def test_a_closed_writer_takes_nothing_more() -> None:
     assert last.result() == frozenset()
     with pytest.raises(StoreUnavailableError, match="closed"):
         await writer.commit(Unit(done=[2]))
+
+
+async def test_nothing_overtakes_what_could_not_be_written() -> None:
+    """Whoever hands in one unit after another learns too late that the first failed."""
+    slow = Slow()
+
+    def write(units: Sequence[Unit]) -> Sequence[Result]:
+        first = not slow.groups
+        written = slow(units)
+        return [StoreUnavailableError("away")] if first else written
+
+    writer = Writer(write, slow.noted.append)
+    first = writer.commit(Unit(done=[1]))
+    await slow.busy.wait()
+    second = writer.commit(Unit(done=[2]))
+    slow.go.release(9)
+    failed = await asyncio.gather(first, second, return_exceptions=True)
+
+    assert [type(one) for one in failed] == [StoreUnavailableError] * 2
+    for number in (1, 2):
+        assert await writer.commit(Unit(done=[number])) == frozenset()
+    assert slow.noted == [Unit(done=[1]), Unit(done=[2])]
+    await writer.close()
