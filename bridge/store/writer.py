@@ -97,24 +97,28 @@ class Writer:
             wait_s = pace.wait_s() if batch else 0.0
             if wait_s:
                 time.sleep(wait_s)
-            group: Batch = []
-            while batch is not None:
-                if not batch:
-                    # Whoever hands in what follows knows what has failed.
-                    self._fail(group)
-                    group, self._away = [], False
-                group += batch
-                if len(group) >= GROUP_MAX:
-                    break
-                try:
-                    batch = self._queue.get_nowait()
-                except Empty:
-                    break
-            going = batch is not None
+            group, going = self._join(batch)
             if self._away:
                 self._fail(group)
             elif group:
                 self._commit(group)
+
+    def _join(self, batch: Batch | None) -> tuple[Batch, bool]:
+        """Join *batch* and those behind it; also tell whether more may come."""
+        group: Batch = []
+        while batch is not None:
+            if not batch:
+                # Whoever hands in what follows knows what has failed.
+                self._fail(group)
+                group, self._away = [], False
+            group += batch
+            if len(group) >= GROUP_MAX:
+                break
+            try:
+                batch = self._queue.get_nowait()
+            except Empty:
+                break
+        return group, batch is not None
 
     def _fail(self, group: Batch) -> None:
         """Fail what was handed in before it was known that nothing can be written."""

@@ -90,14 +90,8 @@ def _words(parcel: Parcel) -> str:
     return parcel.wire.data.decode()
 
 
-@asynccontextmanager
-async def across(
-    folder: Path, portals: Iterable[Portal] = (), *, tasks: asyncio.TaskGroup
-) -> AsyncIterator[Across]:
-    """Build everything, and connect it."""
-    matrix, rooms, line = FakeNetwork(Network.MATRIX), FakeMatrixRooms(), Line()
-    store, directory = FakeStore(), Directory(portals)
-    xmpp = XmppAdapter(
+def _adapter(folder: Path, store: FakeStore, tasks: asyncio.TaskGroup) -> XmppAdapter:
+    return XmppAdapter(
         domain=DOMAIN,
         secret="",
         host="127.0.0.1",
@@ -106,6 +100,16 @@ async def across(
         tasks=tasks,
         written=folder / "written",
     )
+
+
+@asynccontextmanager
+async def across(
+    folder: Path, portals: Iterable[Portal] = (), *, tasks: asyncio.TaskGroup
+) -> AsyncIterator[Across]:
+    """Build everything, and connect it."""
+    matrix, rooms, line = FakeNetwork(Network.MATRIX), FakeMatrixRooms(), Line()
+    store, directory = FakeStore(), Directory(portals)
+    xmpp = _adapter(folder, store, tasks)
     adapters: dict[Network, Adapter] = {Network.MATRIX: matrix, Network.XMPP: xmpp}
     dispatch = Dispatch(adapters, store, directory, tasks)
     provisioning = Provisioning(store, directory, dispatch, rooms, xmpp)
