@@ -190,13 +190,19 @@ class XmppPerson:
         """Say *text* in a room; return the message's id."""
         return await self._say("groupchat", room, text, id)
 
-    async def asks(self, to: str, query: Element, kind: str = "get") -> Element:
+    async def asks(
+        self,
+        to: str,
+        query: Element,
+        kind: str = "get",
+        within_s: float = PATIENCE_S,
+    ) -> Element:
         """Send an IQ; return the answer, whether a result or an error."""
         asked = Element("iq", {"type": kind, "to": to})
         asked.append(query)
         number = await self.send(asked)
         return await self.until(
-            lambda: self._answers.pop(number, None), f"an answer of {to}"
+            lambda: self._answers.pop(number, None), f"an answer of {to}", within_s
         )
 
     async def joins(
