@@ -27,6 +27,7 @@ TRANSACTION_BYTES_MAX = 64 * 1024 * 1024
 """Above aiohttp's 1 MiB: a 413 would stop everything behind it for ever."""
 TRANSACTIONS_KNOWN_MAX = 256
 CONNECTIONS_KNOWN_MAX = 16
+TXN_DIGITS_MAX = 19
 COMPLAINT_EVERY_S = 60
 STOP_TIMEOUT_S = 2.0
 
@@ -62,6 +63,7 @@ class Appservice:
         self._third_party = third_party
         self._ephemeral = ephemeral
         self._reunited = reunited
+        self._number = 0
         self._met: deque[object] = deque(maxlen=CONNECTIONS_KNOWN_MAX)
         self._known: dict[tuple[str, ...], None] = {}
         self._complained = -float(COMPLAINT_EVERY_S)
@@ -146,9 +148,17 @@ class Appservice:
         return _json({})
 
     async def _meet(self, request: web.Request, push: Push) -> None:
-        """Look back before the first events over a new connection."""
+        """Look back before the first events over a new connection, or after a gap.
+
+        Synapse numbers its transactions. One that it makes just when it finds us back
+        can stay with it until the next failure, and later ones overtake it.
+        """
         peer = request.transport and request.transport.get_extra_info("peername")
-        if self._reunited is not None and peer not in self._met:
+        txn = request.match_info["txn"]
+        number = int(txn) if txn.isdigit() and len(txn) < TXN_DIGITS_MAX else 0
+        skips = 0 < self._number < number - 1
+        self._number = number
+        if self._reunited is not None and (skips or peer not in self._met):
             self._met.append(peer)
             await self._reunited(push.events)
 

@@ -22,6 +22,7 @@ from bridge.model.records import Cursor
 logger = logging.getLogger(__name__)
 
 CURSOR = "audit"
+AGAIN_AFTER_S = (5.0, 25.0)
 ROOMS_AT_ONCE = 8
 GLANCE_EVENTS = 20
 PAGE_EVENTS = 250
@@ -99,6 +100,18 @@ class Audit:
                 for _ in range(ROOMS_AT_ONCE):
                     tasks.create_task(self._work(todo), name="audit")
             await self._save()
+
+    async def look_again(self, rooms: Callable[[], Iterable[tuple[str, str]]]) -> None:
+        """Read on again, shortly after the homeserver or we have come back.
+
+        What it was about to push just then can be stuck with it.
+        """
+        for pause_s in AGAIN_AFTER_S:
+            await asyncio.sleep(pause_s)
+            try:
+                await self.audit(rooms())
+            except StoreUnavailableError:
+                logger.warning("what was missed cannot be kept now")
 
     async def catch_up(self, rooms: Iterable[tuple[str, str]]) -> None:
         """Read on in a few *rooms* at once, whatever else is being read."""

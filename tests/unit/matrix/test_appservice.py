@@ -244,6 +244,15 @@ async def test_the_first_events_over_a_new_connection_come_after_a_look_back(
     assert town.kept == ["$1", "$2", "$3", "$4"]
 
 
+async def test_a_gap_in_the_numbers_of_transactions_is_looked_into(
+    town: Town,
+) -> None:
+    for txn, event in (("7", "$1"), ("8", "$2"), ("10", "$3"), ("11", "$4")):
+        await town.push(txn, event)
+
+    assert town.met == [["$1"], ["$3"]]
+
+
 async def test_what_is_ephemeral_is_shown_and_not_kept(town: Town) -> None:
     typing = {"type": "m.typing"}
 

@@ -281,3 +281,18 @@ async def test_a_push_before_the_first_audit_does_not_hide_what_was_missed(
     watched.restarts()
 
     assert (await watched.reads())[:2] == missed
+
+
+async def test_what_is_pushed_late_is_looked_for_twice_more(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "AGAIN_AFTER_S", (0.0, 0.0))
+    looked: list[int] = []
+
+    def rooms() -> list[tuple[str, str]]:
+        looked.append(1)
+        return []
+
+    await watched.audit.look_again(rooms)
+
+    assert len(looked) == 2
