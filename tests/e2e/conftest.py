@@ -3,6 +3,7 @@
 import os
 import secrets
 import shutil
+import signal
 import sys
 from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import AsyncExitStack
@@ -50,6 +51,8 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
         if os.environ.get(REQUIRED):
             pytest.fail(f"{kind} or Synapse is missing")
         pytest.skip("tests/run sets up the servers that this needs")
+    # Asked to end, we end what we have started, as after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with place_for(kind) as folder:
         world = World(kind, Path(sys.executable), folder)
         try:
