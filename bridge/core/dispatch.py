@@ -52,6 +52,7 @@ class Dispatch:
         self._tasks = tasks
         self._pauses: dict[Key, float] = {}
         self._faults: dict[Key, int] = {}
+        self._closed = False
         self._unwritten: deque[Unit] = deque()
         self._written = asyncio.Event()
         self._written.set()
@@ -71,6 +72,7 @@ class Dispatch:
 
     def close(self) -> None:
         """Send nothing more: what is left stays on disk."""
+        self._closed = True
         self._lanes.close()
 
     async def wait_empty(self) -> None:
@@ -142,6 +144,9 @@ class Dispatch:
         if not isinstance(done.exception(), StoreUnavailableError):
             logger.error("a change can never be written: %s", done.exception())
             return
+        if self._closed:
+            logger.warning("nothing can be written; it will be done after the start")
+            return
         self._unwritten.append(unit)
         if self._written.is_set():
             self._written.clear()
@@ -149,7 +154,7 @@ class Dispatch:
 
     async def _write_again(self) -> None:
         logger.warning("nothing can be written at present, will be retried")
-        while self._unwritten:
+        while self._unwritten and not self._closed:
             await sleep(RETRY_S)
             while self._unwritten and await self._is_written(self._unwritten[0]):
                 self._unwritten.popleft()

@@ -136,3 +136,15 @@ async def test_a_sender_that_cannot_read_the_disk_is_asked_again(
     await world.happens(said(TEA_XMPP, "hello"))
 
     assert world.matrix.said() == ["hello"]
+
+
+async def test_once_closed_it_does_not_wait_for_the_disk(world: World) -> None:
+    world.dispatch.close()
+    world.store.broken = True
+
+    world.dispatch.later(TEA_XMPP, world.xmpp.notice(TEA_XMPP, "too late"))
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+    async with asyncio.timeout(1):
+        await world.dispatch.wait_empty()
