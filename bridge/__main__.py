@@ -2,19 +2,21 @@
 
 import argparse
 import logging
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from bridge import __version__
 from bridge.config import Config, ConfigError, load
-from bridge.setup import QUESTIONS, answers, read_secret, write
+from bridge.setup import QUESTIONS, answers, read_secret, see_unused, write
 
 EPILOG = """\
 exit codes: 0 all is well, 1 `check` found something, 2 wrong usage or configuration,
 3 homeserver unreachable or its token refused, 4 XMPP server unreachable,
 5 XMPP server refused the component, 6 another instance runs, 7 database unusable
-or newer than this version
+or newer than this version, 70 a fault of the bridge
 """
 
 
@@ -66,10 +68,19 @@ def _init(parsed: argparse.Namespace) -> int:
         question.option: getattr(parsed, question.option.replace("-", "_"))
         for question in QUESTIONS
     }
+    see_unused(parsed.dir, force=parsed.force)
     given["component-secret"] = read_secret(given["component-secret"])
-    ask = input if sys.stdin.isatty() else None
+    ask = _ask if sys.stdin.isatty() else None
     print(write(parsed.dir, answers(given, ask), force=parsed.force))
     return 0
+
+
+def _ask(words: str) -> str:
+    try:
+        return input(words)
+    except EOFError:
+        print()
+        raise ConfigError("nothing was written, as an answer is missing") from None
 
 
 def _check(parsed: argparse.Namespace) -> int:
@@ -81,11 +92,19 @@ def _check(parsed: argparse.Namespace) -> int:
 
 
 def _run(parsed: argparse.Namespace) -> int:
+    # Asked to stop even before the bridge can listen to it, it ends as it would then.
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, _leave)
+
     from bridge.app import run  # noqa: PLC0415 - `init` needs no library
 
     config = load(parsed.config)
     _log(config)
     return run(config)
+
+
+def _leave(_number: int, _frame: object) -> NoReturn:
+    sys.exit(0)
 
 
 def _log(config: Config) -> None:

@@ -3,11 +3,16 @@
 import asyncio
 import gc
 import logging
+import os
 import signal
 import sys
+import threading
 import time
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
@@ -36,10 +41,16 @@ from bridge.xmpp.component import ComponentRefusedError
 logger = logging.getLogger(__name__)
 
 PATIENCE_S = 10.0
+REUNION_S = 10.0
 DRAIN_S = 2.0
+STOP_S = 3.5
+LAST_S = 4.5
+"""When we end, asked to stop, even if something hangs: all that counts is on disk."""
 
-HOMESERVER, XMPP_AWAY, XMPP_REFUSES, SECOND, DATABASE = 3, 4, 5, 6, 7
-
+CONFIG, HOMESERVER, XMPP_AWAY, XMPP_REFUSES, SECOND, DATABASE, FAULT = (
+    *range(2, 8),
+    70,
+)
 
 Work = Coroutine[None, None, None]
 
@@ -54,21 +65,38 @@ class StartError(Exception):
 
 def run(config: Config) -> int:
     """Run the bridge until SIGTERM and return the exit code."""
-    refused: Sequence[BaseException] = ()
     try:
         uvloop.run(_serve(config))
-    except* StartError as group:
-        refused = group.exceptions
-    return _complain(refused) if refused else 0
+    except Exception as error:  # noqa: BLE001 - every end has its line and its code
+        return _complain(error)
+    return 0
 
 
-def _complain(errors: Sequence[BaseException]) -> int:
-    error: BaseException = errors[0]
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, StartError)
-    print(f"xmpp-matrix-bridge: {error}", file=sys.stderr)
-    return error.code
+def _complain(error: Exception) -> int:
+    """Say in one line why we end, and return the exit code."""
+    ends = [_end(cause) for cause in _causes(error)]
+    # What has a code of its own says more than what broke along with it.
+    end = next((end for end in ends if end.code != FAULT), ends[0])
+    print(f"xmpp-matrix-bridge: {end}", file=sys.stderr)
+    return end.code
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for one in error.exceptions:
+            yield from _causes(one)
+    else:
+        yield error
+
+
+def _end(cause: BaseException) -> StartError:
+    if isinstance(cause, StartError):
+        return cause
+    if isinstance(cause, StoreError | StoreUnavailableError):
+        return StartError(DATABASE, f"the database cannot be used: {cause}")
+    logger.error("a part of the bridge failed", exc_info=cause)
+    name = type(cause).__name__
+    return StartError(FAULT, f"a fault of the bridge ({name}): see the log, report it")
 
 
 async def _serve(config: Config) -> None:
@@ -76,21 +104,39 @@ async def _serve(config: Config) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, stop.set)
+        loop.add_signal_handler(name, _ask_to_stop, stop)
     store = await open_store(config)
     try:
         async with asyncio.TaskGroup() as tasks:
             app = App(config, store, tasks, await store.load(Portal))
-            if await _unless(stop, app.start(), tasks):
-                gc.collect()
-                gc.freeze()  # what is there now stays: no collection looks at it again
-                took = time.monotonic() - began
-                print(f"xmpp-matrix-bridge {__version__} is ready ({took:.1f} s)")
-                sys.stdout.flush()
-                await stop.wait()
-            await app.stop()
+            try:
+                if await _unless(stop, app.start(), tasks):
+                    gc.collect()
+                    # Collections cost much and find little.
+                    gc.set_threshold(20_000, 50, 100)
+                    gc.freeze()  # what is there now stays: nobody looks at it again
+                    took = time.monotonic() - began
+                    print(f"xmpp-matrix-bridge {__version__} is ready ({took:.1f} s)")
+                    sys.stdout.flush()
+                    await stop.wait()
+                await app.stop()
+            finally:
+                await app.close()
     finally:
         await store.close()
+
+
+def _ask_to_stop(stop: asyncio.Event) -> None:
+    if not stop.is_set():
+        stop.set()
+        last = threading.Timer(LAST_S, _end_anyway)
+        last.daemon = True
+        last.start()
+
+
+def _end_anyway() -> None:
+    logger.warning("something hangs: ending all the same; what counts is on disk")
+    os._exit(0)
 
 
 async def _unless(stop: asyncio.Event, start: Work, tasks: asyncio.TaskGroup) -> bool:
@@ -98,11 +144,12 @@ async def _unless(stop: asyncio.Event, start: Work, tasks: asyncio.TaskGroup) ->
     starting = tasks.create_task(start, name="start")
     stopping = tasks.create_task(stop.wait(), name="stop")
     await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
-    if not starting.done():
-        starting.cancel()
-        return False
     stopping.cancel()
-    return True
+    if starting.done():
+        return True
+    starting.cancel()
+    await asyncio.wait((starting,))
+    return False
 
 
 async def open_store(config: Config) -> SqlStore:
@@ -113,6 +160,8 @@ async def open_store(config: Config) -> SqlStore:
         raise StartError(SECOND, str(error)) from None
     except (StoreError, StoreUnavailableError) as error:
         raise StartError(DATABASE, str(error)) from None
+    except OSError as error:
+        raise StartError(DATABASE, _of_file(error)) from None
 
 
 class App:
@@ -155,6 +204,7 @@ class App:
             self._intake,
             Queries(name, self._matrix, self._hub),
             ThirdParty(name, Addresses(config.xmpp.component)),
+            reunited=self._reunited,
         )
         self._running: list[asyncio.Task[None]] = []
 
@@ -192,15 +242,20 @@ class App:
 
         Raises ``StartError`` if a server cannot be reached or refuses us.
         """
-        await meet_homeserver(self._homeserver)
+        await meet_homeserver(self._homeserver, self._config.homeserver.url)
         await self._matrix.start(self._hub)
-        await self._xmpp.start(self._hub)
+        try:
+            await self._xmpp.start(self._hub)
+        except OSError as error:
+            raise StartError(DATABASE, _of_file(error)) from None
         listen = self._config.appservice.listen
         try:
             await self._appservice.start(listen.host, listen.port)
         except OSError as error:
             raise StartError(
-                2, f"appservice.listen: {listen}: {error.strerror}"
+                CONFIG,
+                f"appservice.listen: {listen}: {error.strerror}; does another program,"
+                " or another bridge, listen there?",
             ) from None
         self._keep_running("xmpp", self._run_xmpp())
         await self._meet_xmpp()
@@ -210,24 +265,37 @@ class App:
         self._keep_running("audit", self._audit.run(self._rooms))
 
     async def stop(self) -> None:
-        """Stop every part; what is on its way stays on disk."""
+        """End in good order; what is on its way stays on disk."""
         logger.info("stopping")
+        try:
+            async with asyncio.timeout(STOP_S):
+                await self._appservice.stop()
+                await self._drain()
+                self._begin_nothing()
+                if self._running:
+                    await self._xmpp.close()
+        except TimeoutError:
+            logger.warning("not all ended in good time: the rest is cut off")
+
+    async def close(self) -> None:
+        """Let go of everything, in good order or not."""
+        self._begin_nothing()
         await self._appservice.stop()
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+        await self._homeserver.close()
+
+    async def _drain(self) -> None:
         try:
             async with asyncio.timeout(DRAIN_S):
                 await self._hub.wait_empty()
                 await self._dispatch.wait_empty()
         except TimeoutError:
             logger.info("%d messages wait on disk", self._dispatch.depth())
+
+    def _begin_nothing(self) -> None:
         self._hub.close()
         self._dispatch.close()
-        await self._xmpp.close()
-        for task in self._running:
-            task.cancel()
-        await self._homeserver.close()
-        for task in asyncio.all_tasks() - {asyncio.current_task()}:
-            if task.get_name().startswith("lane "):
-                task.cancel()
 
     def _keep_running(self, name: str, work: Work) -> None:
         self._running.append(self._tasks.create_task(work, name=name))
@@ -251,6 +319,13 @@ class App:
                 " for components?",
             ) from None
 
+    async def _reunited(self, events: Sequence[RawEvent]) -> None:
+        """Fetch what a homeserver that has restarted forgot to push before *events*."""
+        rooms = {event.room_id for event in events}
+        with suppress(TimeoutError):
+            async with asyncio.timeout(REUNION_S):
+                await self._audit.catch_up(r for r in self._rooms() if r[0] in rooms)
+
     async def _intake(self, events: Sequence[RawEvent]) -> None:
         await self._keep(events)
         self._audit.note(events)
@@ -262,31 +337,61 @@ class App:
 
     async def _homeserver_is_back(self) -> None:
         await self._audit.audit(self._rooms())
+        self._keep_running("audit again", self._audit.look_again(self._rooms))
 
     def _rooms(self) -> Iterable[tuple[str, str]]:
         return ((portal.matrix, portal.agent) for portal in self._directory)
 
 
-async def meet_homeserver(homeserver: Homeserver) -> None:
+async def meet_homeserver(homeserver: Homeserver, url: str) -> None:
     """Wait a little for the homeserver to know us; raises ``StartError``."""
     deadline = time.monotonic() + PATIENCE_S
     while True:
+        left_s = max(deadline - time.monotonic(), 1.0)
+        path = join("account", "whoami")
         try:
-            await homeserver.request("GET", join("account", "whoami"))
+            answer = await homeserver.request("GET", path, timeout_s=left_s)
         except MatrixError as error:
+            if not error.retry_after_s:
+                raise StartError(HOMESERVER, _of_refusal(error)) from None
+            why = str(error)
+        except HomeserverDownError as error:
+            why = str(error)
+        else:
+            check_name(answer, homeserver.server_name)
+            return
+        if time.monotonic() > deadline:
             raise StartError(
                 HOMESERVER,
-                f"the homeserver refuses our as_token ({error}); does it use the"
-                " registration.yaml beside the configuration, and was it restarted?",
-            ) from None
-        except HomeserverDownError as error:
-            if time.monotonic() > deadline:
-                raise StartError(
-                    HOMESERVER, f"the homeserver cannot be reached: {error}"
-                ) from None
-            await asyncio.sleep(0.5)
-        else:
-            return
+                f"the homeserver cannot be reached at {url}: {why}; does it run, and"
+                " is homeserver.url right?",
+            )
+        await asyncio.sleep(0.5)
+
+
+def check_name(whoami: Mapping[str, Any], name: str) -> None:
+    """See that the homeserver has the name we believe; raises ``StartError``."""
+    server = str(whoami.get("user_id", "")).partition(":")[2]
+    if server != name:
+        raise StartError(
+            CONFIG,
+            f"homeserver.name: the homeserver is called {server!r}, not {name!r}: run"
+            " init again with that name",
+        )
+
+
+def _of_refusal(error: MatrixError) -> str:
+    if error.status not in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        return f"the homeserver answers {error}; is homeserver.url right?"
+    return (
+        f"the homeserver refuses our as_token ({error}); does it use the"
+        " registration.yaml beside the configuration, and was it restarted?"
+    )
+
+
+def _of_file(error: OSError) -> str:
+    where = error.filename or "a file beside the configuration"
+    return f"{where}: cannot be written: {error.strerror}"
 
 
 def _written(config: Config) -> Path:

@@ -224,25 +224,70 @@ class _Reader:
             ) from None
 
 
+def web_address(text: str) -> str:
+    """Read a URL; raises ``ValueError``."""
+    try:
+        parts = urlsplit(text)
+        known = parts.scheme in ("http", "https") and parts.hostname
+        port = parts.port
+    except ValueError:
+        known, port = None, None
+    if not known or port == 0:
+        raise ValueError(f"should be http(s)://host[:port], is {text!r}")
+    return text
+
+
+def domain(text: str) -> str:
+    """Read the name of a server; raises ``ValueError``."""
+    if not text or set(text) & set(" /@_#") or text != text.lower():
+        raise ValueError(f"should be a domain in lower case, is {text!r}")
+    return text
+
+
+def database(text: str) -> str:
+    """Read where a database is; raises ``ValueError``."""
+    try:
+        known = text.startswith(("sqlite:///", "postgresql")) and urlsplit(text).port
+    except ValueError:
+        known = False
+    if known is False:
+        raise ValueError("should be sqlite:///FILE or postgresql://USER@HOST/NAME")
+    return text
+
+
+def _token(text: str) -> str:
+    if not text or not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError("should be letters and digits, as `init` makes it")
+    return text
+
+
+def _level(text: str) -> str:
+    if text not in ("debug", "info", "warning", "error"):
+        raise ValueError("should be debug, info, warning or error")
+    return text
+
+
+def _secret(text: str) -> str:
+    if not text:
+        raise ValueError("should not be empty")
+    return text
+
+
 def _check(config: Config) -> None:
     """Check what no type can say."""
-    for key, url in (
-        ("homeserver.url", config.homeserver.url),
-        ("appservice.url", config.appservice.url or "http://unset"),
+    for key, read, value in (
+        ("homeserver.name", domain, config.homeserver.name),
+        ("homeserver.url", web_address, config.homeserver.url),
+        ("appservice.url", web_address, config.appservice.url or "http://unset"),
+        ("appservice.as_token", _token, config.appservice.as_token),
+        ("appservice.hs_token", _token, config.appservice.hs_token),
+        ("xmpp.component", domain, config.xmpp.component),
+        ("xmpp.secret", _secret, config.xmpp.secret),
+        ("store.database", database, config.store.database),
+        ("log.level", _level, config.log.level),
     ):
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigError(f"{key}: should be http(s)://host[:port], is {url!r}")
-    if config.log.level not in ("debug", "info", "warning", "error"):
-        raise ConfigError("log.level: should be debug, info, warning or error")
-    for key, name in (
-        ("homeserver.name", config.homeserver.name),
-        ("xmpp.component", config.xmpp.component),
-    ):
-        if not name or set(name) & set(" /@_#"):
-            raise ConfigError(f"{key}: should be a domain, is {name!r}")
-    if not config.store.database.startswith(("sqlite:///", "postgresql")):
-        raise ConfigError(
-            "store.database: should be sqlite:///FILE or postgresql://USER@HOST/NAME"
-        )
+        try:
+            read(value)
+        except ValueError as error:
+            raise ConfigError(f"{key}: {error}") from None
     config.store.seal_key()

@@ -1,38 +1,45 @@
 """Tries everything that the bridge needs, and says for each how to mend it."""
 
 import asyncio
+import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Any
 
 import aiohttp
 import uvloop
-from typing_extensions import override
+from aiohttp import web
 
-from bridge.app import StartError, open_store
+from bridge.app import SECOND, StartError, check_name, open_store
 from bridge.config import Config
 from bridge.core.ports import StoreUnavailableError
 from bridge.lookup import Addresses
 from bridge.matrix.appservice import Appservice
 from bridge.matrix.client import Homeserver, HomeserverDownError, MatrixError, join
 from bridge.matrix.queries import ThirdParty
-from bridge.xmpp.codec.xml import node
-from bridge.xmpp.component import (
-    ComponentRefusedError,
-    IqError,
-    NotConnectedError,
-    Stream,
-)
-from bridge.xmpp.gate import StanzaError
-from bridge.xmpp.written import Written
+from bridge.xmpp.component import ComponentRefusedError
+from bridge.xmpp.trial import Trial
+
+logger = logging.getLogger(__name__)
 
 CLOCK_S_MAX = 30
-TIMEOUT_S = 20
-UPLOAD_S = 10
-DISCO = "http://jabber.org/protocol/disco"
-UPLOAD = "urn:xmpp:http:upload:0"
+ANSWER_S = 15
+TIMEOUT_S = 25
 
-Step = Callable[["Doctor"], Awaitable[str]]
+_NO_PING = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
+_OURS_SAID_NO = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What is tried, under its name, if the step that it *needs* has succeeded."""
+
+    name: str
+    take: Callable[["Doctor"], Awaitable[str]]
+    needs: str = ""
 
 
 class Finding(Exception):  # noqa: N818 - it is not an error of ours
@@ -56,39 +63,61 @@ class Doctor:
         self._homeserver = Homeserver(
             config.homeserver.url, config.appservice.as_token, config.homeserver.name
         )
+        self._trial = Trial(
+            domain=config.xmpp.component,
+            secret=config.xmpp.secret,
+            host=config.xmpp.address.host,
+            port=config.xmpp.address.port,
+        )
+        self._runs = False
+        self._answered: list[int] = []
 
     async def examine(self) -> int:
         """Take every step and print what comes of it."""
         print(f"✔ configuration: {self._config.directory.resolve()}")
-        failed = 0
-        for name, step in STEPS:
-            try:
-                async with asyncio.timeout(TIMEOUT_S):
-                    said = await step(self)
-            except Finding as finding:
-                failed += 1
-                print(f"✘ {name}: {finding}")
-            except Note as note:
-                print(f"• {name}: {note}")
-            except TimeoutError:
-                failed += 1
-                print(f"✘ {name}: no answer within {TIMEOUT_S} s")
-            else:
-                print(f"✔ {name}: {said}")
+        failed: set[str] = set()
+        left_out: set[str] = set()
+        for step in STEPS:
+            if step.needs in failed | left_out:
+                left_out.add(step.name)
+                print(f"• {step.name}: not tried; first mend: {step.needs}")
+            elif not await self._succeeds(step):
+                failed.add(step.name)
         await self._homeserver.close()
-        print("All is well." if not failed else f"{failed} to be mended.")
+        print("All is well." if not failed else f"{len(failed)} to be mended.")
         return 1 if failed else 0
+
+    async def _succeeds(self, step: Step) -> bool:
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                said = await step.take(self)
+        except Note as note:
+            print(f"• {step.name}: {note}")
+            return True
+        except Finding as finding:
+            said = str(finding)
+        except TimeoutError:
+            said = f"no answer within {TIMEOUT_S} s; is the machine overloaded?"
+        except Exception as error:
+            logger.exception("%s cannot be tried", step.name)
+            said = f"a fault of the bridge ({type(error).__name__}): please report it"
+        else:
+            print(f"✔ {step.name}: {said}")
+            return True
+        print(f"✘ {step.name}: {said}")
+        return False
 
     async def database(self) -> str:
         """Open the database and write to it."""
         try:
             store = await open_store(self._config)
         except StartError as error:
+            self._runs = error.code == SECOND
             raise Finding(str(error)) from None
         try:
             counts = await store.counts()
         except StoreUnavailableError as error:
-            raise Finding(f"cannot be read: {error}") from None
+            raise Finding(f"cannot be read: {error}; restore a backup") from None
         finally:
             await store.close()
         return f"{counts['waiting'] + counts['pending']} messages wait in it"
@@ -96,9 +125,12 @@ class Doctor:
     async def homeserver(self) -> str:
         """Reach the client-server API."""
         try:
-            answer = await self._homeserver.request("GET", "/_matrix/client/versions")
+            answer = await self._ask("GET", "/_matrix/client/versions")
         except (HomeserverDownError, MatrixError) as error:
-            raise Finding(f"{error}; is [homeserver] url right?") from None
+            raise Finding(
+                f"{self._config.homeserver.url}: {error}; does the homeserver run, and"
+                " is homeserver.url right?"
+            ) from None
         versions = answer.get("versions")
         if not isinstance(versions, list) or not versions:
             raise Finding("something answers that is no homeserver; is the url right?")
@@ -106,15 +138,22 @@ class Doctor:
 
     async def clock(self) -> str:
         """Compare our clock with the homeserver's."""
-        url = f"{self._config.homeserver.url}/_matrix/client/versions"
+        url = f"{self._config.homeserver.url.rstrip('/')}/_matrix/client/versions"
+        timeout = aiohttp.ClientTimeout(total=ANSWER_S)
         try:
-            async with aiohttp.ClientSession() as session, session.get(url) as answer:
-                date = answer.headers.get("Date")
+            async with (
+                aiohttp.ClientSession(timeout=timeout) as session,
+                session.get(url) as answer,
+            ):
+                date = answer.headers.get("Date", "")
         except (aiohttp.ClientError, OSError):
-            raise Finding("the homeserver cannot be reached") from None
-        if not date:
-            raise Note("the homeserver does not tell the time")
-        off_s = abs(parsedate_to_datetime(date).timestamp() - time.time())
+            raise Finding(
+                "the homeserver cannot be reached; does it still run?"
+            ) from None
+        try:
+            off_s = abs(parsedate_to_datetime(date).timestamp() - time.time())
+        except ValueError:
+            raise Note("the homeserver does not tell the time") from None
         if off_s > CLOCK_S_MAX:
             raise Finding(f"{off_s:.0f} s apart from the homeserver's; use NTP on both")
         return "agrees with the homeserver's"
@@ -122,22 +161,19 @@ class Doctor:
     async def token(self) -> str:
         """Let the homeserver say who we are."""
         try:
-            answer = await self._homeserver.request("GET", join("account", "whoami"))
+            answer = await self._ask("GET", join("account", "whoami"))
         except MatrixError as error:
             raise Finding(
                 f"refused ({error.errcode}): the homeserver does not use this"
                 " registration.yaml; name it in app_service_config_files and restart"
             ) from None
         except HomeserverDownError as error:
+            raise Finding(f"{error}; does the homeserver still run?") from None
+        try:
+            check_name(answer, self._config.homeserver.name)
+        except StartError as error:
             raise Finding(str(error)) from None
-        mxid = str(answer.get("user_id", ""))
-        server = mxid.partition(":")[2]
-        if server != self._config.homeserver.name:
-            raise Finding(
-                f"the homeserver is called {server}, not"
-                f" {self._config.homeserver.name}: run init again with that name"
-            )
-        return f"accepted, as {mxid}"
+        return f"accepted, as {answer.get('user_id')}"
 
     async def namespaces(self) -> str:
         """Act for a ghost and for the bot."""
@@ -146,16 +182,14 @@ class Doctor:
         for mxid in (bot, ghost):
             try:
                 await self._register(mxid)
-                await self._homeserver.request(
-                    "GET", join("account", "whoami"), user=mxid
-                )
+                await self._ask("GET", join("account", "whoami"), user=mxid)
             except MatrixError as error:
                 raise Finding(
                     f"we may not act for {mxid} ({error.errcode}): the registration at"
                     " the homeserver is not the one beside the configuration"
                 ) from None
             except HomeserverDownError as error:
-                raise Finding(str(error)) from None
+                raise Finding(f"{error}; does the homeserver still run?") from None
         return f"ghosts and {bot}"
 
     async def _register(self, mxid: str) -> None:
@@ -165,31 +199,52 @@ class Doctor:
             "inhibit_login": True,
         }
         try:
-            await self._homeserver.request("POST", join("register"), body=body)
+            await self._ask("POST", join("register"), body=body)
         except MatrixError as error:
             if error.errcode != "M_USER_IN_USE":
                 raise
 
     async def way_back(self) -> str:
         """Let the homeserver reach us, with its token (appservice ping)."""
-        listen = self._config.appservice.listen
         server = await self._listen()
         try:
             path = join("appservice", self._config.appservice.id, "ping", version="v1")
-            await self._homeserver.request("POST", path, body={})
-        except MatrixError as error:
-            if error.status in (404, 405):
+            await self._ask("POST", path, body={})
+        except (MatrixError, HomeserverDownError) as error:
+            if error.status in _NO_PING:
                 raise Note("this homeserver cannot be asked to try") from None
-            raise Finding(_ping_words(error.errcode, error.message)) from None
-        except HomeserverDownError as error:
-            raise Finding(_ping_words(error.errcode, str(error))) from None
+            raise Finding(self._why_no_ping(error)) from None
         finally:
             if server is not None:
                 await server.stop()
-        return f"the homeserver reaches us at {listen}"
+        who = "the bridge, which runs," if self._runs else "us"
+        return f"the homeserver reaches {who} at {self._config.appservice.listen}"
+
+    def _why_no_ping(self, error: MatrixError | HomeserverDownError) -> str:
+        if error.status == HTTPStatus.FORBIDDEN:
+            return (
+                f"refused ({error.errcode}): the registration at the homeserver has"
+                " another id; give it our registration.yaml and restart it"
+            )
+        if error.errcode not in ("M_BAD_STATUS", "FI.MAU.MSC2659.BAD_STATUS"):
+            return (
+                f"the homeserver cannot reach us ({error}); is appservice.url, which"
+                " is url in registration.yaml, right from where it runs?"
+            )
+        if self._runs or any(status in _OURS_SAID_NO for status in self._answered):
+            return (
+                "the homeserver uses another hs_token than ours; give it our"
+                " registration.yaml and restart it"
+            )
+        return (
+            "something else than the bridge answers the homeserver; is url in"
+            " registration.yaml right, and is nothing in between?"
+        )
 
     async def _listen(self) -> Appservice | None:
         """Listen as the bridge would; None if the bridge itself does."""
+        if self._runs:
+            return None
 
         async def intake(_: object) -> None:
             raise StoreUnavailableError("only a check")
@@ -202,103 +257,57 @@ class Doctor:
             _Nobody(),
             ThirdParty(config.homeserver.name, addresses),
         )
+        server.app.on_response_prepare.append(self._note_answer)
+        listen = config.appservice.listen
         try:
-            await server.start(
-                config.appservice.listen.host, config.appservice.listen.port
-            )
+            await server.start(listen.host, listen.port)
         except OSError as error:
             await server.stop()
             raise Finding(
-                f"{config.appservice.listen}: {error.strerror}; if the bridge runs,"
-                " stop it for the check"
+                f"appservice.listen: {listen}: {error.strerror}; stop what listens"
+                " there, or choose another port"
             ) from None
         return server
 
+    async def _note_answer(self, _: web.Request, answer: web.StreamResponse) -> None:
+        self._answered.append(answer.status)
+
     async def component(self) -> str:
         """Shake hands with the XMPP server."""
+        self._leave_alone()
         config = self._config.xmpp
-        async with asyncio.TaskGroup() as tasks:
-            try:
-                await self._stream(tasks, asyncio.Event()).connect_once()
-            except ComponentRefusedError as error:
-                raise Finding(str(error)) from None
-            except (OSError, TimeoutError) as error:
-                why = str(error) or "no answer"
-                raise Finding(
-                    f"{config.address}: {why}; does the XMPP server listen there for"
-                    " components?"
-                ) from None
+        try:
+            await self._trial.shake_hands()
+        except ComponentRefusedError as error:
+            raise Finding(str(error)) from None
+        except (OSError, TimeoutError) as error:
+            raise Finding(
+                f"{config.address}: {str(error) or 'no answer'}; does the XMPP server"
+                " listen there for components?"
+            ) from None
         return f"{config.component} accepted at {config.address}"
 
     async def upload(self) -> str:
         """Look for an upload service (XEP-0363) beside the component."""
+        self._leave_alone()
         parent = self._config.xmpp.component.partition(".")[2]
-        up = asyncio.Event()
-        async with asyncio.TaskGroup() as tasks:
-            stream = self._stream(tasks, up)
-            running = tasks.create_task(stream.run(), name="stream")
-            try:
-                async with asyncio.timeout(UPLOAD_S):
-                    await up.wait()
-                    service = await upload_service(stream, parent)
-            except TimeoutError:
-                service = None
-            finally:
-                await stream.close()
-                running.cancel()
-        if service is None:
+        service = await self._trial.upload_service(parent)
+        if not service:
             raise Note(
                 f"none found at {parent}; needed for files, which do not cross yet"
             )
         return service
 
-    def _stream(self, tasks: asyncio.TaskGroup, up: asyncio.Event) -> Stream:
-        async def is_up() -> None:
-            up.set()
+    def _leave_alone(self) -> None:
+        """Have no second stream under the domain of a bridge that runs.
 
-        config = self._config.xmpp
-        return Stream(
-            domain=config.component,
-            secret=config.secret,
-            host=config.address.host,
-            port=config.address.port,
-            tasks=tasks,
-            received=lambda _: None,
-            up=is_up,
-            down=lambda: None,
-            written=Nothing(),
-        )
+        Some servers would give it a part of the stanzas.
+        """
+        if self._runs:
+            raise Note("not tried, as the bridge runs; stop it for this")
 
-
-async def upload_service(stream: Stream, server: str) -> str | None:
-    """Name the upload service that *server* lists; XEP-0363 §3."""
-    query = node("query", {"xmlns": f"{DISCO}#items"})
-    try:
-        items = await stream.iq("get", server, stream.domain, query, 5)
-    except (IqError, TimeoutError, NotConnectedError):
-        return None
-    for item in items.iter(f"{{{DISCO}#items}}item"):
-        about = node("query", {"xmlns": f"{DISCO}#info"})
-        name = item.get("jid", "")
-        try:
-            info = await stream.iq("get", name, stream.domain, about, 5)
-        except (IqError, TimeoutError, NotConnectedError, StanzaError):
-            continue
-        features = info.iter(f"{{{DISCO}#info}}feature")
-        if any(feature.get("var") == UPLOAD for feature in features):
-            return name
-    return None
-
-
-class Nothing(Written):
-    """Notes nothing: a check writes nothing worth it."""
-
-    def __init__(self) -> None:
-        self.earlier = frozenset()
-
-    @override
-    def mark(self, parcels: Iterable[int]) -> None:
-        """Note nothing."""
+    async def _ask(self, method: str, path: str, **asked: Any) -> dict[str, Any]:  # noqa: ANN401 - as ``request`` does
+        return await self._homeserver.request(method, path, timeout_s=ANSWER_S, **asked)
 
 
 class _Nobody:
@@ -313,24 +322,13 @@ class _Nobody:
         return not alias
 
 
-def _ping_words(errcode: str, words: str) -> str:
-    if errcode in ("M_BAD_STATUS", "FI.MAU.MSC2659.BAD_STATUS"):
-        return (
-            "the homeserver uses another hs_token than ours; restart it with our file"
-        )
-    return (
-        f"the homeserver cannot reach us ({words}); is appservice.url, which is url in"
-        " registration.yaml, right from where it runs?"
-    )
-
-
-STEPS: tuple[tuple[str, Step], ...] = (
-    ("database", Doctor.database),
-    ("homeserver", Doctor.homeserver),
-    ("clock", Doctor.clock),
-    ("as_token", Doctor.token),
-    ("namespaces", Doctor.namespaces),
-    ("hs_token", Doctor.way_back),
-    ("component", Doctor.component),
-    ("upload service", Doctor.upload),
+STEPS = (
+    Step("database", Doctor.database),
+    Step("homeserver", Doctor.homeserver),
+    Step("clock", Doctor.clock, "homeserver"),
+    Step("as_token", Doctor.token, "homeserver"),
+    Step("namespaces", Doctor.namespaces, "as_token"),
+    Step("hs_token", Doctor.way_back, "as_token"),
+    Step("component", Doctor.component),
+    Step("upload service", Doctor.upload, "component"),
 )

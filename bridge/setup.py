@@ -9,7 +9,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bridge.config import Address, ConfigError, address
+from bridge.config import (
+    Address,
+    ConfigError,
+    address,
+    database,
+    domain,
+    web_address,
+)
+
+CONFIG_FILE, REGISTRATION_FILE = "config.toml", "registration.yaml"
 
 CONFIG = """\
 # Configuration of xmpp-matrix-bridge. `xmpp-matrix-bridge check` tries all of it.
@@ -122,25 +131,40 @@ class Question:
     option: str
     words: str
     default: Callable[[dict[str, str]], str]
+    read: Callable[[str], object] = str
     optional: bool = False
+
+    def check(self, value: str) -> None:
+        """Raise ``ConfigError``, with the option's name, if *value* is no answer."""
+        if not value:
+            raise ConfigError(f"--{self.option}: missing ({self.words})")
+        try:
+            self.read(value)
+        except ValueError as error:
+            raise ConfigError(f"--{self.option}: {error}") from None
 
 
 QUESTIONS = (
-    Question("server-name", "Name of the homeserver, as in @user:NAME", lambda _: ""),
+    Question(
+        "server-name", "Name of the homeserver, as in @user:NAME", lambda _: "", domain
+    ),
     Question(
         "homeserver",
         "URL of the homeserver's client-server API",
         lambda _: "http://127.0.0.1:8008",
+        web_address,
     ),
     Question(
         "component",
         "Domain of the component",
-        lambda known: f"matrix.{known['server-name']}",
+        lambda known: f"matrix.{known['server-name'].partition(':')[0]}",
+        domain,
     ),
     Question(
         "component-address",
         "host:port of the XMPP server's component port",
         lambda _: "127.0.0.1:5347",
+        address,
     ),
     Question(
         "component-secret",
@@ -148,15 +172,26 @@ QUESTIONS = (
         lambda _: secrets.token_urlsafe(32),
     ),
     Question(
-        "listen", "host:port to listen on", lambda _: "127.0.0.1:9000", optional=True
+        "listen",
+        "host:port to listen on",
+        lambda _: "127.0.0.1:9000",
+        address,
+        optional=True,
     ),
     Question(
         "public-url",
         "URL under which the homeserver reaches the bridge",
         lambda known: f"http://{_reachable(known['listen'])}",
+        web_address,
         optional=True,
     ),
-    Question("database", "Database", lambda _: "sqlite:///bridge.db", optional=True),
+    Question(
+        "database",
+        "Database",
+        lambda _: "sqlite:///bridge.db",
+        database,
+        optional=True,
+    ),
 )
 
 
@@ -169,24 +204,44 @@ def answers(given: dict[str, str | None], ask: Callable[[str], str] | None) -> A
     for question in QUESTIONS:
         value = given.get(question.option)
         if value is None and ask is not None:
-            default = question.default(known)
-            shown = "" if question.option == "component-secret" else f" [{default}]"
-            value = ask(f"{question.words}{shown}: ").strip() or default
-        elif value is None and question.optional:
+            known[question.option] = _asked(question, known, ask)
+            continue
+        if value is None and question.optional:
             value = question.default(known)
-        if not value:
-            raise ConfigError(f"--{question.option}: missing ({question.words})")
-        known[question.option] = value
+        question.check(value or "")
+        known[question.option] = value or ""
     return Answers(
         server_name=known["server-name"],
         homeserver=known["homeserver"].rstrip("/"),
         component=known["component"],
-        component_address=_address(known, "component-address"),
+        component_address=address(known["component-address"]),
         component_secret=known["component-secret"],
-        listen=_address(known, "listen"),
+        listen=address(known["listen"]),
         public_url=known["public-url"].rstrip("/"),
         database=known["database"],
     )
+
+
+def _asked(question: Question, known: dict[str, str], ask: Callable[[str], str]) -> str:
+    """Ask until the answer makes sense."""
+    default = question.default(known)
+    hint = "" if question.option == "component-secret" or not default else default
+    words = question.words
+    while True:
+        value = ask(f"{words} [{hint}]: " if hint else f"{words}: ").strip() or default
+        try:
+            question.check(value)
+        except ConfigError as error:
+            words = f"{error}\n{question.words}"
+        else:
+            return value
+
+
+def see_unused(directory: Path, *, force: bool) -> None:
+    """Raise ``ConfigError`` if *directory* has our files and *force* is not given."""
+    for file in (directory / CONFIG_FILE, directory / REGISTRATION_FILE):
+        if file.exists() and not force:
+            raise ConfigError(f"{file}: exists already; --force overwrites it")
 
 
 def write(directory: Path, said: Answers, *, force: bool) -> str:
@@ -194,17 +249,15 @@ def write(directory: Path, said: Answers, *, force: bool) -> str:
 
     Raises ``ConfigError`` if they exist and *force* is not given.
     """
-    files = [directory / name for name in ("config.toml", "registration.yaml")]
-    for file in files:
-        if file.exists() and not force:
-            raise ConfigError(f"{file}: exists already; --force overwrites it")
+    see_unused(directory, force=force)
     tokens = {"as_token": secrets.token_hex(32), "hs_token": secrets.token_hex(32)}
     name = re.escape(said.server_name)
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        _private(files[0], _config(said, tokens))
+        # Others may look in, as the homeserver has to, but never change what is there.
+        directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+        _private(directory / CONFIG_FILE, _config(said, tokens))
         _private(
-            files[1],
+            directory / REGISTRATION_FILE,
             REGISTRATION.format(
                 public_url=_quoted(said.public_url),
                 ghosts=_yaml(f"^@_xmpp_.*:{name}$"),
@@ -253,6 +306,7 @@ def _private(file: Path, text: str) -> None:
     fresh.unlink(missing_ok=True)
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        os.fchmod(descriptor, 0o600)  # even if the umask takes from the owner
         stream.write(text)
     fresh.replace(file)
 
@@ -268,13 +322,6 @@ def _quoted(text: str) -> str:
 def _yaml(text: str) -> str:
     """Write a single-quoted string of YAML, in which a backslash is a backslash."""
     return "'" + text.replace("'", "''") + "'"
-
-
-def _address(known: dict[str, str], option: str) -> Address:
-    try:
-        return address(known[option])
-    except ValueError as error:
-        raise ConfigError(f"--{option}: {error}") from None
 
 
 def _reachable(listen: str) -> str:

@@ -1,3 +1,4 @@
+import os
 import re
 import tomllib
 from pathlib import Path
@@ -108,6 +109,61 @@ def test_it_says_what_to_add_to_the_servers(tmp_path: Path) -> None:
     assert 'Component "bridge.example"' in words
     assert "module: ejabberd_service" in words
     assert "app_service_config_files" in words
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("server-name", "@alice:hs", "should be a domain in lower case"),
+        ("homeserver", "hs.example:8008", r"should be http\(s\)://"),
+        ("homeserver", "http://hs.example:99999", r"should be http\(s\)://"),
+        ("component", "Bridge.example", "should be a domain in lower case"),
+        ("listen", "9000", "should be host:port"),
+        ("public-url", "ftp://hs.example", r"should be http\(s\)://"),
+        ("database", "mysql://hs.example", "should be sqlite:///FILE or"),
+    ],
+)
+def test_a_wrong_answer_is_named_before_anything_is_written(
+    option: str, value: str, words: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"--{option}: {words}"):
+        answers(GIVEN | {option: value}, None)
+
+
+def test_a_wrong_answer_is_asked_for_again() -> None:
+    said = iter(["", "@alice:hs", "hs.example"])
+    asked: list[str] = []
+
+    def ask(words: str) -> str:
+        asked.append(words)
+        return next(said, "")
+
+    assert answers({}, ask).server_name == "hs.example"
+    assert asked[0] == "Name of the homeserver, as in @user:NAME: "
+    assert asked[1].startswith("--server-name: missing")
+    assert asked[2].startswith("--server-name: should be a domain")
+
+
+@pytest.mark.parametrize("mask", [0o000, 0o022, 0o277])
+def test_no_umask_changes_who_can_read(mask: int, tmp_path: Path) -> None:
+    before = os.umask(mask)
+    try:
+        write(tmp_path, answers(GIVEN, None), force=False)
+    finally:
+        os.umask(before)
+
+    for file in tmp_path.iterdir():
+        assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_others_cannot_change_what_is_in_a_new_folder(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        write(tmp_path / "new", answers(GIVEN, None), force=False)
+    finally:
+        os.umask(before)
+
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o755
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:

@@ -22,9 +22,8 @@ UNTESTED = {
     "xmpp/codec/xml.py",
     "xmpp/venue.py",
 }
-# Modules whose tests are others': the scenarios on real servers, or the feature tests.
+# Modules whose tests are others'.
 TESTED_ELSEWHERE = {
-    "app.py": "tests/e2e",
     "core/directory.py": "tests/unit/core/test_hub.py",
     "core/policy.py": "tests/unit/core/test_hub.py",
 }

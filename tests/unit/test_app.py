@@ -1,0 +1,292 @@
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from bridge import app
+from bridge.config import Config, parse
+from bridge.core.ports import StoreUnavailableError
+from bridge.store.store import SqlStore
+from tests.component_server import DOMAIN, SECRET
+from tests.homeserver import AS_TOKEN, Fault
+from tests.site import KEY, Ended, Running, Site, free_port
+
+ENDS_S = 5
+TERM, INT = signal.SIGTERM, signal.SIGINT
+MESSAGES = 1000
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    document = {
+        "homeserver": {"name": "hs", "url": "http://127.0.0.1:1"},
+        "appservice": {"listen": "127.0.0.1:1", "as_token": "a", "hs_token": "h"},
+        "xmpp": {"component": DOMAIN, "address": "127.0.0.1:1", "secret": SECRET},
+        "store": {"key": KEY},
+    }
+    return parse(document, tmp_path, {})
+
+
+def test_a_fault_is_one_line_and_a_code_of_its_own(
+    config: Config,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def broken(_: app.App) -> None:
+        raise KeyError("what somebody said")
+
+    monkeypatch.setattr(app.App, "start", broken)
+
+    assert app.run(config) == 70
+
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "a fault of the bridge (KeyError)" in error
+    (logged,) = [one for one in caplog.records if one.levelno == logging.ERROR]
+    assert logged.exc_info is not None
+
+
+def test_a_database_that_fails_is_one_line(
+    config: Config,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def broken(_: app.App) -> None:
+        raise ExceptionGroup("", [KeyError("x"), StoreUnavailableError("disk full")])
+
+    monkeypatch.setattr(app.App, "start", broken)
+
+    assert app.run(config) == 7
+
+    error = capsys.readouterr().err
+    assert error == "xmpp-matrix-bridge: the database cannot be used: disk full\n"
+
+
+async def test_it_says_that_it_is_ready_and_ends_when_asked(site: Site) -> None:
+    for number, name in ((TERM, "one"), (INT, "two")):
+        bridge = await site.start(site.write(name=name))
+
+        assert "is ready" in await bridge.ready()
+
+        assert_ended_well(await bridge.asked(number))
+
+
+async def test_it_ends_when_asked_while_a_server_is_away(site: Site) -> None:
+    bridge = await site.start(site.write())
+    await bridge.ready()
+    await site.homeserver.stop()
+    await site.xmpp.stop()
+
+    assert_ended_well(await bridge.asked(TERM))
+
+
+async def test_it_ends_when_asked_before_it_is_ready(site: Site) -> None:
+    """Each waits for something else: a homeserver, an answer, an XMPP server."""
+    site.homeserver.faults = [Fault("whoami", hang=True)]
+    hanging = await site.start(site.write(name="hanging"))
+    await until(lambda: bool(site.homeserver.requests))
+    away = f"127.0.0.1:{free_port()}"
+    homeless = await site.start(
+        site.write((site.homeserver.url, f"http://{away}"), name="homeless")
+    )
+    lonely = await site.start(
+        site.write((f"127.0.0.1:{site.xmpp.port}", away), name="lonely")
+    )
+    await until(lambda: bool(site.homeserver.asked("register")))
+    early = await site.start(site.write(name="early"))
+    await asyncio.sleep(0.3)
+
+    bridges = (hanging, homeless, lonely, early)
+    ends = await asyncio.gather(*(one.asked(TERM) for one in bridges))
+
+    for ended in ends:
+        assert_ended_well(ended)
+
+
+async def test_it_ends_when_asked_while_a_thousand_messages_wait(site: Site) -> None:
+    site.homeserver.profiles["@alice:hs"] = {"displayname": "Alice"}
+    site.homeserver.faults = [Fault("/send/", hang=True, times=MESSAGES)]
+    config = site.write()
+    bridge = await site.start(config)
+    await bridge.ready()
+    for number in range(MESSAGES):
+        site.xmpp.send(said(number))
+    await until(lambda: bool(site.homeserver.asked("/send/")))
+
+    assert_ended_well(await bridge.asked(TERM))
+
+    site.homeserver.faults = []
+    async with started(site, config):
+        await until(lambda: len(bodies(site)) == MESSAGES)
+    assert bodies(site) == [str(number) for number in range(MESSAGES)]
+
+
+async def test_what_is_away_ends_it_after_a_while(site: Site) -> None:
+    away = f"127.0.0.1:{free_port()}"
+    site.homeserver.faults = [Fault("whoami", hang=True)]
+    hanging = await site.start(site.write(name="hanging"))
+    await until(lambda: bool(site.homeserver.requests))
+    homeless = await site.start(
+        site.write((site.homeserver.url, f"http://{away}"), name="homeless")
+    )
+    lonely = await site.start(
+        site.write((f"127.0.0.1:{site.xmpp.port}", away), name="lonely")
+    )
+
+    no_answer, no_homeserver, no_xmpp = await asyncio.gather(
+        hanging.ended(), homeless.ended(), lonely.ended()
+    )
+
+    for ended, code, words in (
+        (no_answer, 3, f"cannot be reached at {site.homeserver.url}"),
+        (no_homeserver, 3, f"cannot be reached at http://{away}"),
+        (no_xmpp, 4, f"the XMPP server cannot be reached at {away}"),
+    ):
+        assert ended.code == code
+        assert words in ended.words
+        assert ended.out == ""
+
+
+async def test_a_wrong_configuration_ends_it(site: Site) -> None:
+    unknown = await site.run(("[xmpp]", "[xmpp]\ncolour = 'red'"))
+
+    assert unknown.code == 2
+    assert "xmpp.colour: there is no such setting" in unknown.words
+
+
+async def test_another_name_of_the_homeserver_ends_it(site: Site) -> None:
+    ended = await site.run(('name = "hs"', 'name = "other"'))
+
+    assert ended.code == 2
+    assert "the homeserver is called 'hs', not 'other'" in ended.words
+
+
+async def test_a_port_that_is_taken_ends_it(site: Site) -> None:
+    host, _, port = site.listen.partition(":")
+    with socket.create_server((host, int(port))):
+        ended = await site.run()
+
+    assert ended.code == 2
+    assert f"appservice.listen: {site.listen}" in ended.words
+
+
+async def test_a_token_that_is_refused_ends_it(site: Site) -> None:
+    ended = await site.run((AS_TOKEN, "wrong"))
+
+    assert ended.code == 3
+    assert "refuses our as_token (401 M_UNKNOWN_TOKEN" in ended.words
+    assert "registration.yaml" in ended.words
+
+
+@pytest.mark.parametrize("condition", ["host-unknown", "conflict"])
+async def test_an_xmpp_server_that_refuses_ends_it(condition: str, site: Site) -> None:
+    site.xmpp.refuse = condition
+
+    ended = await site.run()
+
+    assert ended.code == 5
+    assert condition in ended.words
+
+
+async def test_a_wrong_secret_ends_it(site: Site) -> None:
+    ended = await site.run((SECRET, "wrong"))
+
+    assert ended.code == 5
+    assert "the secret is not the one" in ended.words
+
+
+async def test_a_second_one_on_the_same_database_ends(site: Site) -> None:
+    config = site.write()
+    async with started(site, config):
+        second = await (await site.start(config)).ended()
+
+    assert second.code == 6
+    assert "another bridge is using this database" in second.words
+
+
+async def test_a_database_of_a_newer_version_ends_it(site: Site) -> None:
+    config = site.write()
+    with contextlib.closing(sqlite3.connect(config.parent / "bridge.db")) as database:
+        database.execute("CREATE TABLE alembic_version (version_num VARCHAR(32))")
+        database.execute("INSERT INTO alembic_version VALUES ('9999')")
+        database.commit()
+
+    ended = await (await site.start(config)).ended()
+
+    assert ended.code == 7
+    assert "made by a newer version of the bridge" in ended.words
+
+
+async def test_another_key_ends_it(site: Site) -> None:
+    config = site.write((KEY, "B" * 43 + "="))
+    store = await SqlStore.open(f"sqlite:///{config.parent}/bridge.db", bytes(32))
+    await store.close()
+
+    ended = await (await site.start(config)).ended()
+
+    assert ended.code == 7
+    assert "the key is not the one" in ended.words
+
+
+@pytest.mark.parametrize(
+    "broken", ["bridge.db", "bridge.db.lock", "written.ring", "nonsense"]
+)
+async def test_files_that_cannot_be_used_end_it(broken: str, site: Site) -> None:
+    config = site.write()
+    if broken == "nonsense":
+        (config.parent / "bridge.db").write_bytes(b"not a database" * 1000)
+    else:
+        (config.parent / broken).mkdir()
+
+    ended = await (await site.start(config)).ended()
+
+    assert ended.code == 7
+    assert broken == "nonsense" or broken in ended.words
+
+
+async def until(there: Callable[[], bool]) -> None:
+    """Wait for what another process does to us."""
+    async with asyncio.timeout(20):
+        while not there():  # noqa: ASYNC110 - no event comes of it here
+            await asyncio.sleep(0.02)
+
+
+def said(number: int) -> bytes:
+    return (
+        f"<message from='juliet@capulet.lit/balcony' to='alice_hs@{DOMAIN}' type='chat'"
+        f" id='m{number}'><body>{number}</body></message>"
+    ).encode()
+
+
+def bodies(site: Site) -> list[str]:
+    """List what was said in the rooms; the bot's own words are none of it."""
+    return [
+        event["content"]["body"]
+        for room in site.homeserver.rooms.values()
+        for event in room.events
+        if event["type"] == "m.room.message" and "_xmpp_juliet" in event["sender"]
+    ]
+
+
+def assert_ended_well(ended: Ended) -> None:
+    assert ended.code == 0
+    assert ended.took_s < ENDS_S
+    assert ended.said == []
+    assert not any("ERROR" in line for line in ended.log), ended.log
+
+
+@contextlib.asynccontextmanager
+async def started(site: Site, config: Path) -> AsyncIterator[Running]:
+    bridge = await site.start(config)
+    await bridge.ready()
+    try:
+        yield bridge
+    finally:
+        assert_ended_well(await bridge.asked(TERM))
