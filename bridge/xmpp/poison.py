@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from bridge.model.delivery import Later, Outcome, Parcel, Refusal, Refused
 
 CHANCES = 3
+SUSPECTS_MAX = 20_000
+"""More than can be written within a second."""
 
 REJECTED = Refused(Refusal.REJECTED, "the XMPP server cannot bear the message")
 
@@ -22,8 +24,11 @@ class Poison:
 
     def suspect(self, parcels: Iterable[int]) -> None:
         """Take note that the stream was lost just after *parcels* were written."""
+        losses = self._losses
         for parcel in parcels:
-            self._losses[parcel] = self._losses.get(parcel, 0) + 1
+            losses[parcel] = losses.pop(parcel, 0) + 1
+        while len(losses) > SUSPECTS_MAX:
+            del losses[next(iter(losses))]
 
     def portion(self, parcels: Sequence[Parcel]) -> Sequence[Parcel]:
         """Return what of *parcels* may go together; nothing if the first is bad."""

@@ -1,6 +1,6 @@
 from bridge.model.delivery import Delivered, Later, Parcel, Wire
 from bridge.model.places import Network
-from bridge.xmpp.poison import CHANCES, Poison
+from bridge.xmpp.poison import CHANCES, SUSPECTS_MAX, Poison
 
 THREE = [Parcel(n, Network.XMPP, "7", Wire(str(n), b"")) for n in (1, 2, 3)]
 
@@ -34,3 +34,23 @@ def test_what_has_arrived_was_innocent() -> None:
 
     assert poison.portion(THREE) == THREE[:1]
     assert poison.portion(THREE[1:]) == THREE[1:2]
+
+
+def test_what_never_comes_again_is_forgotten_in_time() -> None:
+    """Most suspects have arrived already, so nobody ever clears them."""
+    poison = Poison()
+    poison.suspect([1])
+    poison.suspect(range(10, 10 + SUSPECTS_MAX))
+
+    assert poison.portion(THREE) == THREE
+    assert len(poison._losses) == SUSPECTS_MAX
+
+
+def test_the_newest_suspects_stay_suspects() -> None:
+    poison = Poison()
+    poison.suspect([1])
+    poison.suspect(range(10, 9 + SUSPECTS_MAX))
+    poison.suspect([1])
+    poison.suspect([5])
+
+    assert poison.portion(THREE) == THREE[:1]
