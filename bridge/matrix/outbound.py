@@ -11,10 +11,6 @@ from bridge.matrix.wires import Says, Stands, Titles, content, wire
 from bridge.model.delivery import Refusal, Route, Wire
 from bridge.model.events import Join, Leave, Message, Rename, Subject
 from bridge.model.places import Network, Person
-from bridge.model.records import Kind
-
-_LAZY = frozenset((Kind.FOREIGN, Kind.PLUMBED))
-"""Portals to MUCs elsewhere: whoever only listens there does not join here."""
 
 
 class Outbound:
@@ -42,8 +38,6 @@ class Outbound:
         """Write how things now stand, if it makes a difference here."""
         match event:
             case Join():
-                if route.portal.kind in _LAZY:
-                    return ()
                 return [self._named(event, route)]
             case Rename():
                 room, ghost = route.room.address, self.ghost(event.sender.id)

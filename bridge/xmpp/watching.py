@@ -16,7 +16,7 @@ from bridge.xmpp.means import Means
 from bridge.xmpp.occupancy import Occupancy
 from bridge.xmpp.puppets import Puppets
 
-SMALL_MAX = 100
+SMALL_MAX = 40
 """Up to so many occupants, all of them are told of."""
 
 _EVENT = "presence"

@@ -11,7 +11,7 @@ from bridge.xmpp.codec.fault import fault
 from bridge.xmpp.codec.names import Jid
 from bridge.xmpp.codec.nicks import safe_nick
 from bridge.xmpp.codec.xml import Node, node
-from bridge.xmpp.gate import addressed
+from bridge.xmpp.gate import Addressed, addressed
 from bridge.xmpp.muc import refusals
 from bridge.xmpp.muc.history import MUC, Wish
 from bridge.xmpp.muc.packing import Moved, pack
@@ -31,6 +31,7 @@ from bridge.xmpp.muc.rooms import MEMBER, OUTCAST, Rooms
 from bridge.xmpp.muc.stanza import child
 
 DEVICES_MAX = 32
+REMINDED_OF_MAX = 500
 
 KICKABLE = frozenset(
     (
@@ -162,21 +163,47 @@ class Door:
     ) -> None:
         """Tell a device all about the room, in the order of XEP-0045 §7.1."""
         device = stanza.get("from", "")
-        codes = [SELF]
-        if not room.public:
-            codes.append(NON_ANONYMOUS)
-        if seat.nick != asked:
-            codes.append(NICK_ASSIGNED)
-        myself = addressed(available(room.card(seat), codes), self._means.domain)
         joins = child(stanza, MUC, "x")
         wish = Wish() if joins is None else Wish.of(joins, now_ms())
         parts = [
             *(room.presence(s) for s in tuple(room.seats.values()) if s is not seat),
-            myself,
+            self._myself(room, seat, renamed=seat.nick != asked),
             *room.history.pick(wish),
-            addressed(subject(room.address, room.topic), self._means.domain),
+            self._subject(room),
         ]
         self._means.stream.write(b"".join([part.to(device) for part in parts]))
+
+    def remind(self, room: HostedRoom) -> None:
+        """Tell everybody in *room* anew that they are in it.
+
+        A client that came back before we did was told that we are away, and some
+        wait for ever for what would end their join.
+        """
+        seats = tuple(room.seats.values())
+        shown = seats if len(seats) <= REMINDED_OF_MAX else ()
+        for seat in seats:
+            parts = [
+                *(room.presence(other) for other in shown if other is not seat),
+                self._myself(room, seat),
+                self._subject(room),
+            ]
+            for device in seat.devices:
+                data = b"".join([part.to(device) for part in parts])
+                self._means.stream.write(data)
+
+    def _myself(
+        self, room: HostedRoom, seat: Seat, *, renamed: bool = False
+    ) -> Addressed:
+        """Write what tells a device of *seat* that it is in (XEP-0045 §7.2.2)."""
+        codes = [SELF]
+        if not room.public:
+            codes.append(NON_ANONYMOUS)
+        if renamed:
+            codes.append(NICK_ASSIGNED)
+        return addressed(available(room.card(seat), codes), self._means.domain)
+
+    def _subject(self, room: HostedRoom) -> Addressed:
+        return addressed(subject(room.address, room.topic), self._means.domain)
 
     def _show_seat(self, room: HostedRoom, seat: Seat) -> None:
         self._show(available(room.card(seat)), list(room.devices), seat)

@@ -63,6 +63,10 @@ class Rooms:
         """Return the room that is a side of *portal*, if it is in use."""
         return self._by_portal.get(portal)
 
+    def occupied(self) -> list[HostedRoom]:
+        """List the rooms that people of XMPP are in."""
+        return [r for r in self._rooms.values() if r.loaded and r.devices]
+
     def unloaded(self) -> list[HostedRoom]:
         """List the rooms in use whose members are not known yet."""
         return [room for room in self._rooms.values() if not room.loaded]

@@ -59,6 +59,7 @@ class Hosted:
     ) -> None:
         means = Means(domain, stream, host, store, inbound, tasks)
         self.refused = 0
+        self._lost = False
         self._means = means
         self._rooms = Rooms(means)
         self._door = Door(means, self._rooms)
@@ -90,12 +91,16 @@ class Hosted:
             logger.exception("a stanza from %s makes no sense", sender.bare)
 
     async def up(self) -> None:
-        """Learn who is in the rooms that were restored."""
+        """Learn who is in the rooms that were restored; remind them if we were away."""
+        if self._lost:
+            self._lost = False
+            self._means.tasks.create_task(self._remind(), name="remind occupants")
         if self._rooms.unloaded():
             self._means.tasks.create_task(self._load(), name="load hosted rooms")
 
     def down(self) -> None:
         """Keep everybody in their rooms: bounces will tell who is gone."""
+        self._lost = True
 
     async def read(self, taken: Taken) -> AnyEvent | Unreadable | None:
         """Make an event of what came; see ``Adapter``."""
@@ -185,6 +190,11 @@ class Hosted:
             self._means.write(refusals.refuse(stanza, refusals.NOT_IN_ROOM))
         elif not stanza.get("type"):
             self._entrance.knock(stanza, sender, to)
+
+    async def _remind(self) -> None:
+        for room in self._rooms.occupied():
+            self._door.remind(room)
+            await self._means.stream.drained()
 
     async def _load(self) -> None:
         for room in self._rooms.unloaded():

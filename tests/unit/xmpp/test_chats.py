@@ -279,6 +279,37 @@ async def test_a_lost_stream_means_later(world: ChatsWorld) -> None:
     assert await world.chats.send(parcels(wires)) == [Later(1.0)]
 
 
+async def test_nobody_is_told_of_the_return_of_what_is_sent_again(
+    world: ChatsWorld,
+) -> None:
+    sending = asyncio.get_running_loop().create_task(
+        world.chats.send(parcels(world.wires("one")))
+    )
+    await asyncio.sleep(0)
+    world.server.connected = False
+    assert await sending == [Later(1.0)]
+
+    world.server._refuse(world.server.written[0], "service-unavailable")
+    await world.settle()
+
+    assert world.host.regretted == []
+
+
+async def test_what_a_former_run_had_handed_over_may_come_back_late(
+    world: ChatsWorld,
+) -> None:
+    (parcel,) = parcels(world.wires("one"))
+    await world.chats.send([parcel])
+    former = Chats(replace(world.means, written=frozenset({1})))
+    world.server.received = former.received
+    await former.send([parcel])
+
+    world.server._refuse(world.server.written[0], "service-unavailable")
+    await world.settle()
+
+    assert [late for late, _ in world.host.regretted] == [parcel]
+
+
 async def test_what_a_former_run_had_handed_over_is_not_sent_again(
     world: ChatsWorld,
 ) -> None:

@@ -166,3 +166,24 @@ async def test_no_stanza_does_harm(  # noqa: PLR0913, PLR0917 - a stanza has so 
     parsed(b"".join(world.stream.data))
     world.stream.data.clear()
     assert world.hosted.refused == 0
+
+
+async def test_a_client_that_came_back_before_us_learns_that_it_is_in(
+    world: MucWorld,
+) -> None:
+    """Its join was answered with remote-server-timeout, and it does not ask again."""
+    await world.joins(ROMEO, "romeo")
+    world.stream.data.clear()
+
+    world.hosted.down()
+    await world.hosted.up()
+    await settled()
+
+    told = parsed(b"".join(world.stream.data))
+    assert [part.tag.rpartition("}")[2] for part in told][-2:] == [
+        "presence",
+        "message",
+    ]
+    codes = [status.get("code") for status in told[-2].iterfind("{*}x/{*}status")]
+    assert "110" in codes
+    assert told[-1].find("{*}subject") is not None
