@@ -86,6 +86,12 @@ class Running:
         self._process.send_signal(number)
         return await self.ended()
 
+    async def kill(self) -> None:
+        """Leave nothing behind, however a test ends."""
+        if self._process.returncode is None:
+            self._process.kill()
+            await self._process.communicate()
+
     async def ended(self) -> Ended:
         """Wait for its end."""
         began = time.monotonic()
@@ -114,6 +120,7 @@ class Site:
     homeserver: PingingHomeserver
     xmpp: ComponentServer
     listen: str = field(default_factory=lambda: f"127.0.0.1:{free_port()}")
+    bridges: list[Running] = field(default_factory=list)
 
     def write(self, *changes: tuple[str, str], name: str = "config") -> Path:
         """Write a configuration; of *changes*, the old text is replaced by the new."""
@@ -148,14 +155,14 @@ key = "{KEY}"
     async def start(self, config: Path) -> Running:
         """Start a bridge."""
         pipe = asyncio.subprocess.PIPE
-        return Running(
-            await asyncio.create_subprocess_exec(
-                sys.executable,
-                *("-m", "bridge", "run", "--config", str(config)),
-                stdout=pipe,
-                stderr=pipe,
-            )
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "bridge", "run", "--config", str(config)),
+            stdout=pipe,
+            stderr=pipe,
         )
+        self.bridges.append(Running(process))
+        return self.bridges[-1]
 
     async def run(self, *changes: tuple[str, str]) -> Ended:
         """Run a bridge that ends by itself."""
@@ -177,6 +184,10 @@ async def new_site(folder: Path) -> AsyncIterator[Site]:
         async with ComponentServer() as xmpp:
             site = Site(folder, homeserver, xmpp)
             homeserver.calls = f"http://{site.listen}"
-            yield site
+            try:
+                yield site
+            finally:
+                for bridge in site.bridges:
+                    await bridge.kill()
     finally:
         await homeserver.stop()

@@ -4,7 +4,7 @@ import logging
 import signal
 import socket
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,15 @@ from tests.site import KEY, Ended, Running, Site, free_port
 ENDS_S = 5
 TERM, INT = signal.SIGTERM, signal.SIGINT
 MESSAGES = 1000
+
+
+@pytest.fixture(autouse=True)
+def signals() -> Iterator[None]:
+    """Let pytest have its signals back: uvloop leaves a deaf ear behind."""
+    before = {number: signal.getsignal(number) for number in (TERM, INT)}
+    yield
+    for number, listening in before.items():
+        signal.signal(number, listening)
 
 
 @pytest.fixture
