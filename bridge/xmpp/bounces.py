@@ -43,9 +43,12 @@ class Bounces:
             yield bounce
         finally:
             del self._open[name, bare]
-            if bounce.fault is None:
-                self._forget_old()
-                self._past[name, bare] = asyncio.get_running_loop().time(), parcel
+
+    def arrived(self, parcel: Parcel, bare: str) -> None:
+        """Take note that we believe that *parcel*, to *bare*, has arrived."""
+        self._forget_old()
+        now = asyncio.get_running_loop().time()
+        self._past[parcel.wire.key, bare] = now, parcel
 
     def came(self, name: str, bare: str, fault: Fault) -> Parcel | None:
         """Take note that *bare*, or a server for them, has sent *name* back.

@@ -188,14 +188,17 @@ class Chats:
     async def send(self, parcels: Sequence[Parcel]) -> Sequence[Outcome | Later]:
         """Send the first of *parcels*, and wait until it has come or come back."""
         parcel = parcels[0]
-        if parcel.id in self._means.written:
-            # An earlier run had handed it to the server and fell before the answer.
-            return [Delivered()]
         post = unpack(Post, parcel.wire.data)
         if post is None:
             logger.error("parcel %d is in no format of ours", parcel.id)
             return [Refused(Refusal.MALFORMED)]
-        return [await self._post(post, parcel)]
+        outcome: Outcome | Later = Delivered()
+        # Else an earlier run had handed it to the server and fell before the answer.
+        if parcel.id not in self._means.written:
+            outcome = await self._post(post, parcel)
+        if isinstance(outcome, Delivered):
+            self._bounces.arrived(parcel, post.to.partition("/")[0])
+        return [outcome]
 
     def settle(self, receipt: bytes, outcome: Outcome) -> Sequence[Wire]:
         """Tell a sender if what they wrote did not cross."""

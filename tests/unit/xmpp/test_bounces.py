@@ -29,8 +29,7 @@ async def test_only_the_one_it_was_for_can_send_a_message_back() -> None:
 
 async def test_what_comes_back_late_is_noticed_once() -> None:
     known = Bounces()
-    with known.expect(PARCEL, "juliet@capulet.lit"):
-        pass
+    known.arrived(PARCEL, "juliet@capulet.lit")
 
     assert known.came("$1", "juliet@capulet.lit", GONE) == PARCEL
     assert known.came("$1", "juliet@capulet.lit", GONE) is None
@@ -42,7 +41,6 @@ async def test_memory_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bounces, "LATE_MAX", 2)
     known = Bounces()
     for number in range(5):
-        with known.expect(parcel(f"${number}"), "a@b"):
-            pass
+        known.arrived(parcel(f"${number}"), "a@b")
 
     assert len(known._past) == 2
