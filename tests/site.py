@@ -86,6 +86,12 @@ class Running:
         self._process.send_signal(number)
         return await self.ended()
 
+    def catches(self, number: signal.Signals) -> bool:
+        """Tell whether a signal would be listened to."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        caught = int(status.partition("SigCgt:")[2].split()[0], 16)
+        return bool(caught >> (number - 1) & 1)
+
     async def kill(self) -> None:
         """Leave nothing behind, however a test ends."""
         if self._process.returncode is None:

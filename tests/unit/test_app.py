@@ -110,7 +110,7 @@ async def test_it_ends_when_asked_before_it_is_ready(site: Site) -> None:
     )
     await until(lambda: bool(site.homeserver.asked("register")))
     early = await site.start(site.write(name="early"))
-    await asyncio.sleep(0.3)
+    await until(lambda: early.catches(TERM))
 
     bridges = (hanging, homeless, lonely, early)
     ends = await asyncio.gather(*(one.asked(TERM) for one in bridges))
