@@ -267,6 +267,8 @@ class App:
     async def stop(self) -> None:
         """End in good order; what is on its way stays on disk."""
         logger.info("stopping")
+        for task in self._running[1:]:
+            task.cancel()  # the homeserver's watch would miss us; XMPP is needed yet
         try:
             async with asyncio.timeout(STOP_S):
                 await self._appservice.stop()
