@@ -11,7 +11,6 @@ import time
 from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any
 
 import uvloop
@@ -192,7 +191,7 @@ class App:
             port=config.xmpp.address.port,
             store=store,
             tasks=tasks,
-            written=_written(config),
+            written=config.directory.resolve() / "written.ring",
         )
         self._hub = self._core()
         self._audit = Audit(self._homeserver, store, self._keep)
@@ -206,7 +205,8 @@ class App:
             ThirdParty(name, Addresses(config.xmpp.component)),
             reunited=self._reunited,
         )
-        self._running: list[asyncio.Task[None]] = []
+        self._watching: set[asyncio.Task[None]] = set()
+        self._meets_xmpp = False
 
     def _core(self) -> Hub:
         adapters: dict[Network, Adapter] = {
@@ -257,24 +257,25 @@ class App:
                 f"appservice.listen: {listen}: {error.strerror}; does another program,"
                 " or another bridge, listen there?",
             ) from None
-        self._keep_running("xmpp", self._run_xmpp())
+        self._meets_xmpp = True
+        self._tasks.create_task(self._run_xmpp(), name="xmpp")
         await self._meet_xmpp()
         await self._hub.start()
         await self._dispatch.start()
-        self._keep_running("homeserver", self._watch.run())
-        self._keep_running("audit", self._audit.run(self._rooms))
+        self._keep_watching("homeserver", self._watch.run())
+        self._keep_watching("audit", self._audit.run(self._rooms))
 
     async def stop(self) -> None:
         """End in good order; what is on its way stays on disk."""
         logger.info("stopping")
-        for task in self._running[1:]:
-            task.cancel()  # the homeserver's watch would miss us; XMPP is needed yet
+        for task in self._watching:
+            task.cancel()  # it would only find that the homeserver cannot reach us
         try:
             async with asyncio.timeout(STOP_S):
                 await self._appservice.stop()
                 await self._drain()
                 self._begin_nothing()
-                if self._running:
+                if self._meets_xmpp:
                     await self._xmpp.close()
         except TimeoutError:
             logger.warning("not all ended in good time: the rest is cut off")
@@ -299,8 +300,10 @@ class App:
         self._hub.close()
         self._dispatch.close()
 
-    def _keep_running(self, name: str, work: Work) -> None:
-        self._running.append(self._tasks.create_task(work, name=name))
+    def _keep_watching(self, name: str, work: Work) -> None:
+        task = self._tasks.create_task(work, name=name)
+        self._watching.add(task)
+        task.add_done_callback(self._watching.discard)
 
     async def _run_xmpp(self) -> None:
         try:
@@ -339,7 +342,7 @@ class App:
 
     async def _homeserver_is_back(self) -> None:
         await self._audit.audit(self._rooms())
-        self._keep_running("audit again", self._audit.look_again(self._rooms))
+        self._keep_watching("audit again", self._audit.look_again(self._rooms))
 
     def _rooms(self) -> Iterable[tuple[str, str]]:
         return ((portal.matrix, portal.agent) for portal in self._directory)
@@ -394,8 +397,3 @@ def _of_refusal(error: MatrixError) -> str:
 def _of_file(error: OSError) -> str:
     where = error.filename or "a file beside the configuration"
     return f"{where}: cannot be written: {error.strerror}"
-
-
-def _written(config: Config) -> Path:
-    """Name the file that survives us and tells what we had written to XMPP."""
-    return config.directory.resolve() / "written.ring"
