@@ -110,6 +110,11 @@ class MatrixPerson:
             asked["room_alias_name"] = alias
         return str((await self.call("POST", "/createRoom", asked))["room_id"])
 
+    async def names(self, room: str, alias: str) -> None:
+        """Let an alias lead to a room."""
+        path = f"/directory/room/{quote(alias)}"
+        await self.call("PUT", path, {"room_id": room})
+
     async def resolves(self, alias: str) -> str:
         """Return the room of an alias; empty if there is none."""
         try:
