@@ -64,6 +64,7 @@ class Audit:
             self._due.add(event.room_id)
             if event.room_id not in self._marks:
                 self._mark(event.room_id, event.event_id)
+                self._save_first(event.room_id)
         while len(seen) > SEEN_MAX:
             del seen[next(iter(seen))]
 
@@ -229,6 +230,15 @@ class Audit:
                 self._marks[cursor.key] = cursor
         self._loaded = True
 
+    def _save_first(self, room: str) -> None:
+        """Put the first mark of *room* on disk at once.
+
+        Without one nobody could tell, after a crash, what the room has missed. Before
+        the marks of earlier runs are known, it must not take the place of one.
+        """
+        if self._loaded:
+            self._store.commit(Unit(put=[self._marks[room]])).add_done_callback(_look)
+
     async def _save(self) -> None:
         """Put the marks on disk; an old one costs only some reading."""
         if not self._unsaved:
@@ -243,6 +253,11 @@ class Audit:
             await self._store.commit(Unit(put=[self._marks[room] for room in saved]))
         except StoreUnavailableError:
             self._unsaved |= saved
+
+
+def _look(done: "asyncio.Future[frozenset[int]]") -> None:
+    if not done.cancelled() and isinstance(done.exception(), StoreUnavailableError):
+        logger.warning("a mark cannot be written at present, will be retried")
 
 
 def _chunk(page: Mapping[str, Any]) -> _Chunk:

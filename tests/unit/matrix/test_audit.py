@@ -173,6 +173,13 @@ async def test_the_mark_outlives_a_restart(watched: Watched) -> None:
     assert await watched.reads() == lost
 
 
+async def test_the_first_mark_of_a_room_outlives_a_crash(watched: Watched) -> None:
+    await watched.reads()  # what earlier runs knew is known
+    watched.audit.note([pushed(watched.fake.add("!new:hs", "@alice:hs", "m.x", {}))])
+
+    assert "!new:hs" in watched.shelf.cursors
+
+
 async def test_a_mark_on_disk_is_older_and_counts(watched: Watched) -> None:
     await watched.reads()
     watched.restarts()
