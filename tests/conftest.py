@@ -5,16 +5,15 @@ from datetime import UTC, datetime
 
 import pytest
 
-from bridge.core.commands import Commands
 from bridge.core.directory import Directory
 from bridge.core.dispatch import Dispatch
 from bridge.core.hub import Hub
 from bridge.core.ports import Adapter, Unit
-from bridge.core.provisioning import Provisioning
 from bridge.model.delivery import Arrival
 from bridge.model.events import AnyEvent, Message, Text
 from bridge.model.places import Network, Person, Ref, Room
 from bridge.model.text import RichText
+from tests.core import join_core
 from tests.fakes import TEA, FakeMatrixRooms, FakeNetwork, FakeXmppRooms
 from tests.fakes_store import FakeStore
 
@@ -74,27 +73,13 @@ async def world() -> AsyncIterator[World]:
     await store.commit(Unit(put=[TEA]))
     matrix_rooms, xmpp_rooms = FakeMatrixRooms(), FakeXmppRooms()
     async with asyncio.TaskGroup() as tasks:
-        dispatch = Dispatch(adapters, store, directory, tasks)
-        provisioning = Provisioning(
-            store, directory, dispatch, matrix_rooms, xmpp_rooms
-        )
-        commands = Commands(
+        hub, dispatch = join_core(
+            tasks,
             adapters=adapters,
             store=store,
             directory=directory,
-            dispatch=dispatch,
-            provisioning=provisioning,
             matrix=matrix_rooms,
             xmpp=xmpp_rooms,
-        )
-        hub = Hub(
-            adapters=adapters,
-            store=store,
-            directory=directory,
-            dispatch=dispatch,
-            provisioning=provisioning,
-            commands=commands,
-            tasks=tasks,
         )
         await hub.start()
         await dispatch.start()

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from bridge.core.commands import Commands
 from bridge.core.directory import Directory
 from bridge.core.dispatch import Dispatch
 from bridge.core.hub import Hub
 from bridge.core.ports import Adapter
-from bridge.core.provisioning import Provisioning
 from bridge.model.delivery import Arrival, Parcel
 from bridge.model.events import AnyEvent, Message, Text
 from bridge.model.places import Network, Person, Ref, Room
@@ -21,6 +19,7 @@ from bridge.model.text import RichText
 from bridge.xmpp.adapter import XmppAdapter
 from bridge.xmpp.component import Stream
 from bridge.xmpp.inbound import Inbound
+from tests.core import join_core
 from tests.fakes import FakeMatrixRooms, FakeNetwork
 from tests.fakes_store import FakeStore
 from tests.unit.xmpp.elsewhere import ALICE, DOMAIN, NOW, Server
@@ -111,25 +110,13 @@ async def across(
     store, directory = FakeStore(), Directory(portals)
     xmpp = _adapter(folder, store, tasks)
     adapters: dict[Network, Adapter] = {Network.MATRIX: matrix, Network.XMPP: xmpp}
-    dispatch = Dispatch(adapters, store, directory, tasks)
-    provisioning = Provisioning(store, directory, dispatch, rooms, xmpp)
-    commands = Commands(
+    hub, dispatch = join_core(
+        tasks,
         adapters=adapters,
         store=store,
         directory=directory,
-        dispatch=dispatch,
-        provisioning=provisioning,
         matrix=rooms,
         xmpp=xmpp,
-    )
-    hub = Hub(
-        adapters=adapters,
-        store=store,
-        directory=directory,
-        dispatch=dispatch,
-        provisioning=provisioning,
-        commands=commands,
-        tasks=tasks,
     )
     inbound = Inbound(hub, Tap())
     await xmpp.join(cast("Stream", line), inbound, hub)

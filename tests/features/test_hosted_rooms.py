@@ -7,12 +7,10 @@ from xml.etree.ElementTree import Element
 
 import pytest
 
-from bridge.core.commands import Commands
 from bridge.core.directory import Directory
 from bridge.core.dispatch import Dispatch
 from bridge.core.hub import Hub
 from bridge.core.ports import Adapter
-from bridge.core.provisioning import Provisioning
 from bridge.model.delivery import Arrival, Description, Member, Refusal, Refused
 from bridge.model.events import Join, Leave, Message, Rename
 from bridge.model.places import Network, Person, PortalId, Room
@@ -21,6 +19,7 @@ from bridge.xmpp.codec.names import parse, room_of
 from bridge.xmpp.inbound import Inbound
 from bridge.xmpp.muc.service import Hosted
 from tests.conftest import said
+from tests.core import join_core
 from tests.fakes import FakeMatrixRooms, FakeNetwork, FakeXmppRooms
 from tests.fakes_store import FakeStore
 from tests.unit.xmpp.muc.world import (
@@ -152,25 +151,13 @@ async def bridge() -> AsyncIterator[Bridge]:
     rooms.made["#tea:hs.example"] = rooms.made[TEA] = made
     adapters: dict[Network, Adapter] = {Network.MATRIX: matrix}
     async with asyncio.TaskGroup() as tasks:
-        dispatch = Dispatch(adapters, store, directory, tasks)
-        provisioning = Provisioning(store, directory, dispatch, rooms, addresses)
-        commands = Commands(
+        hub, dispatch = join_core(
+            tasks,
             adapters=adapters,
             store=store,
             directory=directory,
-            dispatch=dispatch,
-            provisioning=provisioning,
             matrix=rooms,
             xmpp=addresses,
-        )
-        hub = Hub(
-            adapters=adapters,
-            store=store,
-            directory=directory,
-            dispatch=dispatch,
-            provisioning=provisioning,
-            commands=commands,
-            tasks=tasks,
         )
         inbound = Inbound(hub, Valve())
         service = Service(DOMAIN, stream, hub, store, inbound, tasks)

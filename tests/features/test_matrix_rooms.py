@@ -6,18 +6,17 @@ from dataclasses import dataclass
 
 import pytest
 
-from bridge.core.commands import Commands
 from bridge.core.directory import Directory
 from bridge.core.dispatch import Dispatch
 from bridge.core.hub import Hub
 from bridge.core.ports import Adapter
-from bridge.core.provisioning import Provisioning
 from bridge.matrix.adapter import MatrixAdapter
 from bridge.matrix.client import Homeserver
 from bridge.model.delivery import Arrival, Refusal, Refused
 from bridge.model.places import Network, Room
 from bridge.model.records import Kind, Portal
 from tests.conftest import said
+from tests.core import join_core
 from tests.fakes import FakeNetwork, FakeXmppRooms
 from tests.fakes_store import FakeStore
 from tests.homeserver import AS_TOKEN, Event
@@ -98,25 +97,13 @@ async def bridge() -> AsyncIterator[Bridge]:
     xmpp, xmpp_rooms = FakeNetwork(Network.XMPP), FakeXmppRooms()
     adapters: dict[Network, Adapter] = {Network.MATRIX: matrix, Network.XMPP: xmpp}
     async with asyncio.TaskGroup() as tasks:
-        dispatch = Dispatch(adapters, store, directory, tasks)
-        provisioning = Provisioning(store, directory, dispatch, matrix, xmpp_rooms)
-        commands = Commands(
+        hub, dispatch = join_core(
+            tasks,
             adapters=adapters,
             store=store,
             directory=directory,
-            dispatch=dispatch,
-            provisioning=provisioning,
             matrix=matrix,
             xmpp=xmpp_rooms,
-        )
-        hub = Hub(
-            adapters=adapters,
-            store=store,
-            directory=directory,
-            dispatch=dispatch,
-            provisioning=provisioning,
-            commands=commands,
-            tasks=tasks,
         )
         await matrix.start(hub)
         await hub.start()
