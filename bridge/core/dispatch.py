@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from bridge.core.directory import Directory
 from bridge.core.lanes import Lanes
+from bridge.core.parts import is_followed, read_rest, through_part
 from bridge.core.ports import Adapter, Store, StoreUnavailableError, Unit
 from bridge.model.delivery import (
     Delivered,
@@ -52,6 +53,8 @@ class Dispatch:
         self._tasks = tasks
         self._pauses: dict[Key, float] = {}
         self._faults: dict[Key, int] = {}
+        self._rests: dict[int, Sequence[Parcel]] = {}
+        self._given_up: dict[Key, int] = {}
         self._closed = False
         self._unwritten: deque[Unit] = deque()
         self._written = asyncio.Event()
@@ -181,7 +184,9 @@ class Dispatch:
     async def _work(self, key: Key, parcels: Sequence[Parcel]) -> int:
         # What is sent while nothing can be written would be sent again after a crash.
         await self._written.wait()
-        outcomes = await self._send(key, parcels)
+        if given_up := self._leave_out(key, parcels):
+            return given_up
+        outcomes = await self._send(key, through_part(parcels))
         unit = Unit()
         through = 0
         for parcel, outcome in zip(parcels, outcomes, strict=False):
@@ -215,7 +220,32 @@ class Dispatch:
                 return [Later()]
             outcomes = [Refused(Refusal.REJECTED)]
         self._faults.pop(key, None)
+        if len(outcomes) <= len(parcels) and isinstance(outcomes[-1], Refused):
+            return await self._with_rest(key, parcels[len(outcomes) - 1], outcomes)
         return outcomes
+
+    async def _with_rest(
+        self, key: Key, refused: Parcel, outcomes: Sequence[Outcome | Later]
+    ) -> Sequence[Outcome | Later]:
+        """Find the parts that come after *refused*, or ask for it once more."""
+        if not is_followed(refused):
+            return outcomes
+        try:
+            rest = await read_rest(refused, lambda after: self._refill(key, after))
+        except StoreUnavailableError:
+            logger.warning("lane %s: the store cannot be read, will be retried", key[1])
+            return [*outcomes[:-1], Later()]
+        self._rests[refused.id] = rest
+        self._given_up[key] = rest[-1].id if rest else 0
+        return outcomes
+
+    def _leave_out(self, key: Key, parcels: Sequence[Parcel]) -> int:
+        """Count the first *parcels*, which were given up with a part before them."""
+        through = self._given_up.get(key, 0)
+        given_up = sum(1 for parcel in parcels if parcel.id <= through)
+        if given_up < len(parcels):
+            self._given_up.pop(key, None)
+        return given_up
 
     async def _pause(self, key: Key, after_s: float) -> None:
         pause = min(max(after_s, self._pauses.get(key, 0.0) * 2), PAUSE_S_MAX)
@@ -234,7 +264,8 @@ class Dispatch:
                 return
         else:
             # What was refused is no part of the room's history.
-            unit.sent.append(replace(parcel, wire=replace(parcel.wire, archived=False)))
+            for part in (parcel, *self._rests.pop(parcel.id, ())):
+                unit.sent.append(replace(part, wire=replace(part.wire, archived=False)))
             logger.info("lane %s: refused: %s", parcel.lane, outcome.why.name)
         if parcel.receipt:
             self._settle(unit, parcel, outcome)

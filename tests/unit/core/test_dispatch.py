@@ -1,12 +1,22 @@
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
 from bridge.core import dispatch
 from bridge.core.dispatch import Dispatch
+from bridge.core.lanes import BATCH_MAX
 from bridge.core.ports import Adapter, StoreUnavailableError, Unit
-from bridge.model.delivery import Later, Refusal, Refused
-from bridge.model.places import Network
+from bridge.model.delivery import (
+    Delivered,
+    Later,
+    Outcome,
+    Parcel,
+    Refusal,
+    Refused,
+    Wire,
+)
+from bridge.model.places import Network, Ref
 from tests.conftest import World, said
 from tests.fakes import TEA_MATRIX, TEA_XMPP
 
@@ -148,3 +158,107 @@ async def test_once_closed_it_does_not_wait_for_the_disk(world: World) -> None:
 
     async with asyncio.timeout(1):
         await world.dispatch.wait_empty()
+
+
+IN_PARTS = (Wire("part-1", b"one"), Wire("part-2", b"two"), Wire("part-3", b"three"))
+
+
+async def send_in_parts(world: World) -> None:
+    """Let a message in three parts go out to Matrix, and one behind it."""
+    unit = Unit()
+    world.dispatch.add(unit, TEA_MATRIX, IN_PARTS, receipt=b"receipt", seq=7)
+    world.dispatch.add(unit, TEA_MATRIX, [Wire("next", b"next")], seq=8)
+    await world.dispatch.commit(unit)
+    await world.settles()
+
+
+@pytest.mark.parametrize(
+    ("answers", "arrives"),
+    [
+        ([Refused(Refusal.REJECTED)], ["one", "next"]),
+        ([Delivered(), Refused(Refusal.REJECTED)], ["one", "two", "next"]),
+        ([Later(0.001), Refused(Refusal.REJECTED)], ["one", "next"]),
+        (
+            [Delivered(), Delivered(), Refused(Refusal.REJECTED)],
+            ["one", "two", "three", "next"],
+        ),
+    ],
+)
+async def test_of_a_message_in_parts_nothing_follows_a_part_that_was_refused(
+    world: World, answers: list[Outcome | Later], arrives: list[str]
+) -> None:
+    world.matrix.answers = answers
+
+    await send_in_parts(world)
+
+    assert world.matrix.said() == arrives
+    assert world.xmpp.said() == [Refusal.REJECTED.value]
+    assert await world.store.lanes_pending() == []
+
+
+async def test_parts_are_sent_one_by_one_so_that_a_refusal_can_stop_them(
+    world: World,
+) -> None:
+    """Whoever sends several at once hears of a refusal when all have left."""
+    batches: list[int] = []
+    world.matrix.on_send = lambda: batches.append(len(world.matrix.sent))
+
+    await send_in_parts(world)
+
+    assert batches == [0, 1, 2]
+    assert world.matrix.said() == ["one", "two", "three", "next"]
+    assert [outcome for _, outcome in world.xmpp.settled] == [
+        Delivered((Ref(Network.MATRIX, "far-part-3"),))
+    ]
+
+
+async def test_the_parts_left_are_given_up_in_the_commit_of_the_refusal(
+    world: World,
+) -> None:
+    """A crash right after it must not deliver them."""
+    world.matrix.answers = [Refused(Refusal.REJECTED)]
+
+    await send_in_parts(world)
+
+    (given_up,) = [unit for unit in world.store.units if len(unit.sent) == 3]
+    assert [parcel.wire.key for parcel in given_up.sent] == [
+        "part-1",
+        "part-2",
+        "part-3",
+    ]
+
+
+async def test_a_refused_part_is_sent_again_if_its_rest_cannot_be_read(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch, "sleep", at_once)
+    readings = [StoreUnavailableError("gone")]
+    read = world.store.pending
+
+    async def pending(
+        network: Network, lane: str, after: int, limit: int
+    ) -> Sequence[Parcel]:
+        if readings:
+            raise readings.pop()
+        return await read(network, lane, after, limit)
+
+    monkeypatch.setattr(world.store, "pending", pending)
+    world.matrix.answers = [Refused(Refusal.REJECTED), Refused(Refusal.REJECTED)]
+
+    await send_in_parts(world)
+
+    assert world.matrix.said() == ["one", "one", "next"]
+    assert world.xmpp.said() == [Refusal.REJECTED.value]
+
+
+async def test_no_part_is_forgotten_however_many_there_are(world: World) -> None:
+    world.matrix.answers = [Refused(Refusal.REJECTED)]
+    unit = Unit()
+    many = [Wire(f"part-{number}", b"part") for number in range(3 * BATCH_MAX)]
+    world.dispatch.add(unit, TEA_MATRIX, many, receipt=b"receipt", seq=7)
+    world.dispatch.add(unit, TEA_MATRIX, [Wire("next", b"next")], seq=8)
+    await world.dispatch.commit(unit)
+    await world.settles()
+
+    assert world.matrix.said() == ["part", "next"]
+    assert await world.store.lanes_pending() == []
