@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from bridge.core.ports import State
+from bridge.core.ports import State, Unit
 from bridge.model.delivery import (
     Arrival,
     Delivered,
@@ -52,7 +52,7 @@ class FakeNetwork:
     gates: dict[str, asyncio.Event] = field(default_factory=dict)
     on_send: Callable[[], None] = lambda: None
 
-    async def read(self, taken: Taken) -> AnyEvent | Unreadable | None:
+    async def read(self, taken: Taken, unit: Unit) -> AnyEvent | Unreadable | None:
         if self.unread:
             raise self.unread.pop(0)
         if gate := self.gates.get(taken.arrival.key):

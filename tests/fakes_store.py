@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar, cast
 
 from bridge.core.ports import StoreUnavailableError, Unit
 from bridge.model.delivery import Parcel, Taken
 from bridge.model.places import Network, Room
-from bridge.model.records import Record
+from bridge.model.records import Record, Secret
 
 R = TypeVar("R", bound=Record)
 
@@ -44,6 +44,8 @@ class FakeStore:
         if unit == Unit():
             answer.set_result(frozenset())
         else:
+            late = [record for make in unit.late for record in make()]
+            unit = replace(unit, put=[*unit.put, *late], late=[])
             loop.call_soon(self._commit, unit, answer)
         return answer
 
@@ -52,6 +54,9 @@ class FakeStore:
 
     async def find(self, kind: type[R], *key: object) -> R | None:
         return cast("R | None", self.disk.records.get((kind, *key)))
+
+    async def secrets(self, owner: str) -> Sequence[Secret]:
+        return [one for one in await self.load(Secret) if one.owner == owner]
 
     async def rooms_waiting(self) -> Sequence[Room]:
         return list({taken.arrival.room for taken in self.disk.inbox.values()})
@@ -125,6 +130,8 @@ class FakeStore:
         for seq in unit.done:
             self.disk.inbox.pop(seq, None)
         for parcel in unit.parcels:
+            self.disk.outbox[parcel.id] = parcel
+        for parcel in unit.final:
             self.disk.outbox[parcel.id] = parcel
         for parcel in unit.sent:
             if self.disk.outbox.pop(parcel.id, None) and parcel.wire.archived:

@@ -173,7 +173,7 @@ class Hub:
         if isinstance(item, Taken):
             near = self._adapters[item.arrival.room.network]
             try:
-                event = await near.read(item)
+                event = await near.read(item, unit)
                 if isinstance(event, Message):
                     self._refuse(event, near.receipt(event), Refusal.REJECTED, unit)
             except Exception:
@@ -185,7 +185,7 @@ class Hub:
         event: AnyEvent | Unreadable | None
         if isinstance(item, Taken):
             near = self._adapters[item.arrival.room.network]
-            event = await near.read(item)
+            event = await near.read(item, unit)
             if isinstance(event, Unreadable):
                 wires = near.settle(event.receipt, Refused(event.why))
                 self._dispatch.add(unit, item.arrival.room, wires)

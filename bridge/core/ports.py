@@ -1,7 +1,7 @@
 """What the core asks of the world around it, and offers to it."""
 
 from asyncio import Future
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
@@ -20,7 +20,7 @@ from bridge.model.delivery import (
 )
 from bridge.model.events import AnyEvent, Invite, Join, Leave, Message, Rename, Subject
 from bridge.model.places import Network, Person, Room
-from bridge.model.records import Portal, Record
+from bridge.model.records import Portal, Record, Secret
 
 R = TypeVar("R", bound=Record)
 
@@ -30,7 +30,12 @@ State = Join | Rename | Leave | Subject
 
 @dataclass(slots=True)
 class Unit:
-    """What one step of the chain changes: committed whole or not at all."""
+    """What one step of the chain changes: committed whole or not at all.
+
+    *final* are parcels of the outbox whose bytes are replaced, as they are encrypted
+    now. *late* are asked for records when the unit is handed in, after *put*: so what
+    several lanes share, as a ratchet, is never written older than it is by then.
+    """
 
     take: list[Taken] = field(default_factory=list)
     done: list[int] = field(default_factory=list)
@@ -38,6 +43,8 @@ class Unit:
     sent: list[Parcel] = field(default_factory=list)
     put: list[Record] = field(default_factory=list)
     drop: list[Record] = field(default_factory=list)
+    final: list[Parcel] = field(default_factory=list)
+    late: list[Callable[[], Iterable[Record]]] = field(default_factory=list)
 
 
 class Store(Protocol):
@@ -63,6 +70,9 @@ class Store(Protocol):
 
     async def find(self, kind: type[R], *key: object) -> R | None:
         """Read the record of that key."""
+
+    async def secrets(self, owner: str) -> Sequence[Secret]:
+        """Read all secrets of *owner*."""
 
     async def rooms_waiting(self) -> Sequence[Room]:
         """List the rooms that have arrivals which are not done."""
@@ -97,8 +107,12 @@ class Adapter(Protocol):
     def network(self) -> Network:
         """Which one."""
 
-    async def read(self, taken: Taken) -> AnyEvent | Unreadable | None:
-        """Make an event of what came; None if it says nothing that can cross."""
+    async def read(self, taken: Taken, unit: Unit) -> AnyEvent | Unreadable | None:
+        """Make an event of what came; None if it says nothing that can cross.
+
+        What reading changes, as a ratchet, is added to *unit*, which marks *taken* as
+        done. Asked again for the same, it answers the same.
+        """
 
     def receipt(self, event: Message) -> bytes:
         """Note what *settle* will need to tell the sender of *event*, who is here."""

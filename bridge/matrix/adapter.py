@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from typing_extensions import override
 
-from bridge.core.ports import Adapter, Host, MatrixRooms, State, Store
+from bridge.core.ports import Adapter, Host, MatrixRooms, State, Store, Unit
 from bridge.matrix.bot import Bot
 from bridge.matrix.client import Homeserver, HomeserverDownError, MatrixError
 from bridge.matrix.codec import names
@@ -179,8 +179,8 @@ class MatrixAdapter(Adapter, MatrixRooms):
         return Network.MATRIX
 
     @override
-    async def read(self, taken: Taken) -> AnyEvent | Unreadable | None:
-        return await self._inbound.read(taken)
+    async def read(self, taken: Taken, unit: Unit) -> AnyEvent | Unreadable | None:
+        return await self._inbound.read(taken, unit)
 
     @override
     def receipt(self, event: Message) -> bytes:

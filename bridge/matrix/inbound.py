@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from bridge.core.ports import Unit
 from bridge.matrix.bot import Bot
 from bridge.matrix.codec import message
 from bridge.matrix.codec.envelope import RawEvent
@@ -92,7 +93,11 @@ class Inbound:
             kept.append(Arrival(room, event.event_id, event.raw))
         return kept
 
-    async def read(self, taken: Taken) -> AnyEvent | Unreadable | None:
+    async def read(
+        self,
+        taken: Taken,
+        unit: Unit,  # noqa: ARG002 - the port's signature
+    ) -> AnyEvent | Unreadable | None:
         """Make an event of *taken*; see ``Adapter``."""
         event = decode(taken.arrival.raw)
         if not isinstance(event, dict):

@@ -5,7 +5,7 @@ putting it twice does no harm.
 """
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from bridge.model.places import Network, PortalId
@@ -26,7 +26,9 @@ class Portal:
 
     *matrix* is a room id and *xmpp* the address that the XMPP adapter gave it.
     *via* are servers that know the Matrix room (v12 ids name none).
-    *agent* is the user of ours who is in the Matrix room for sure.
+    *agent* is the user of ours who is in the Matrix room for sure. *encrypted* says
+    that the Matrix room is, for ever; *exposed* that somebody who may has allowed what
+    is said there to leave it in the clear.
     """
 
     KEY: ClassVar = ("id",)
@@ -41,6 +43,7 @@ class Portal:
     topic: str = ""
     via: str = ""
     encrypted: bool = False
+    exposed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,4 +115,18 @@ class Alias:
     author: str
 
 
-Record = Portal | Ghost | Presence | Occupant | Puppet | Cursor | Alias
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A key, a ratchet, or what belongs to it; *value* lies sealed on disk.
+
+    *owner* is whose it is, such as one device of one user.
+    """
+
+    KEY: ClassVar = ("owner", "name")
+
+    owner: str
+    name: str
+    value: bytes = field(default=b"", repr=False)
+
+
+Record = Portal | Ghost | Presence | Occupant | Puppet | Cursor | Alias | Secret

@@ -26,6 +26,7 @@ class Group:
         self.done: list[int] = []
         self.send: list[object] = []
         self.sent: list[int] = []
+        self.final: list[object] = []
         self.keep: list[int] = []
         self.kept_lanes: list[tuple[str, str]] = []
         self.records: dict[type[Record], dict[Row, Row | None]] = {}
@@ -46,9 +47,11 @@ class Group:
                 self.kept_lanes.append((parcel.network.value, parcel.lane))
             else:
                 self.sent.append(parcel.id)
+        for parcel in unit.final:
+            self.final += outbox.values(parcel, seal)
         for record in unit.put:
             shelf = SHELVES[type(record)]
-            self._changes(type(record))[shelf.key(record)] = shelf.row(record)
+            self._changes(type(record))[shelf.key(record)] = shelf.row(record, seal)
         if unit.drop:
             self._drop(unit.drop)
 

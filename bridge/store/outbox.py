@@ -20,7 +20,7 @@ from sqlalchemy import (
 
 from bridge.model.delivery import Parcel, Wire
 from bridge.model.places import Network, PortalId
-from bridge.store.bulk import Bulk, among, insert
+from bridge.store.bulk import Bulk, Insert, among, insert
 from bridge.store.driver import Cursor
 from bridge.store.schema import is_kept, is_pending, outbox
 from bridge.store.seal import Seal
@@ -85,6 +85,7 @@ class OutboxWrites:
                 .where(among(outbox.c.id, rows))
             ),
         )
+        self.final = Bulk(dialect, len(NAMES), lambda rows: _final(dialect, rows))
         self.forget = Bulk(dialect, 2, lambda _: _forget())
         self._prune = Bulk(dialect, 4, lambda _: _prune())
         self._since_prune: dict[tuple[str, str], int] = {}
@@ -96,6 +97,14 @@ class OutboxWrites:
             self._prune.run(cursor, (*lane, *lane))
             kept = 0
         self._since_prune[lane] = kept
+
+
+def _final(dialect: Dialect, rows: int) -> Insert:
+    """Replace the bytes of parcels."""
+    statement = insert(dialect, outbox, NAMES, rows)
+    return statement.on_conflict_do_update(
+        index_elements=("id",), set_={"data": statement.excluded["data"]}
+    )
 
 
 def _forget() -> Delete:

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
+    LargeBinary,
     Row,
     Table,
     Text,
@@ -21,10 +22,12 @@ from sqlalchemy.types import TypeEngine
 
 from bridge.model.records import Record
 from bridge.store.schema import Number, metadata
+from bridge.store.seal import Seal
 
 R = TypeVar("R", bound=Record)
 
 _COLUMN_TYPES: dict[type, TypeEngine[Any]] = {str: Text(), int: Number, bool: Boolean()}
+_COLUMN_TYPES[bytes] = LargeBinary()
 
 
 class Shelf(Generic[R]):
@@ -51,32 +54,64 @@ class Shelf(Generic[R]):
             name: f"{name}.value" if issubclass(types[name], enum.Enum) else name
             for name in self.names
         }
-        self.row = _getter([paths[name] for name in self.names])
+        self._values = _getter([paths[name] for name in self.names])
         self.key = _getter([paths[name] for name in kind.KEY])
+        # Bytes are nobody's business but ours.
+        self._sealed = tuple(
+            place for place, name in enumerate(self.names) if types[name] is bytes
+        )
+        self._key_places = tuple(self.names.index(name) for name in kind.KEY)
         self._all = select(self.table)
+        first = self.table.c[kind.KEY[0]]
+        self._under = select(self.table).where(first == bindparam("first"))
         self._one = select(self.table).where(
             *(self.table.c[name] == bindparam(f"key_{name}") for name in kind.KEY)
         )
 
-    def load(self, connection: Connection) -> Sequence[R]:
-        """Read all records."""
-        return [self._record(row) for row in connection.execute(self._all)]
+    def row(self, record: Record, seal: Seal) -> tuple[object, ...]:
+        """Write the row of *record*."""
+        values = self._values(record)
+        return self._closed(values, seal) if self._sealed else values
 
-    def find(self, connection: Connection, key: Sequence[object]) -> R | None:
+    def load(self, connection: Connection, seal: Seal) -> Sequence[R]:
+        """Read all records."""
+        return [self._record(row, seal) for row in connection.execute(self._all)]
+
+    def under(self, connection: Connection, seal: Seal, first: str) -> Sequence[R]:
+        """Read all records whose key begins with *first*."""
+        rows = connection.execute(self._under, {"first": first})
+        return [self._record(row, seal) for row in rows]
+
+    def find(
+        self, connection: Connection, seal: Seal, key: Sequence[object]
+    ) -> R | None:
         """Read the record of *key*."""
         values = {
             f"key_{name}": value.value if isinstance(value, enum.Enum) else value
             for name, value in zip(self.kind.KEY, key, strict=True)
         }
         row = connection.execute(self._one, values).one_or_none()
-        return None if row is None else self._record(row)
+        return None if row is None else self._record(row, seal)
 
     def key_columns(self) -> Sequence[ColumnElement[object]]:
         """Name the columns of the key."""
         return [self.table.c[name] for name in self.kind.KEY]
 
-    def _record(self, row: Row[tuple[object, ...]]) -> R:
-        values = list(row)
+    def _closed(self, values: Sequence[object], seal: Seal) -> tuple[object, ...]:
+        row: list[object] = list(values)
+        for place in self._sealed:
+            row[place] = seal.close(self._label(row), cast("bytes", row[place]))
+        return tuple(row)
+
+    def _label(self, row: Sequence[object]) -> bytes:
+        """Say where a box belongs: nobody can put it into another row."""
+        key = (str(row[place]) for place in self._key_places)
+        return "\0".join((self.table.name, *key)).encode()
+
+    def _record(self, row: Row[tuple[object, ...]], seal: Seal) -> R:
+        values: list[object] = list(row)
+        for place in self._sealed:
+            values[place] = seal.open(self._label(values), cast("bytes", values[place]))
         for place, type_ in self._enums:
             values[place] = type_(values[place])
         return cast("Callable[..., R]", self.kind)(*values)

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TypeVar, cast
 
 from bridge.core.ports import Unit
 from bridge.model.delivery import Parcel, Taken
 from bridge.model.places import Network, Room
-from bridge.model.records import Alias, Record
+from bridge.model.records import Alias, Record, Secret
 from bridge.store import inbox, outbox
 from bridge.store.commits import Commits
 from bridge.store.database import Database
@@ -58,17 +59,26 @@ class SqlStore:
             answer: Answer = asyncio.get_running_loop().create_future()
             answer.set_result(frozenset())
             return answer
+        if unit.late:
+            late = (record for make in unit.late for record in make())
+            unit = replace(unit, put=[*unit.put, *late])
         return self._writer.commit(unit)
 
     async def load(self, kind: type[R]) -> Sequence[R]:
         """Read all records of a kind."""
-        return await self._reader.read(shelf(kind).load)
+        return await self._reader.read(lambda c: shelf(kind).load(c, self._seal))
 
     async def find(self, kind: type[R], *key: object) -> R | None:
         """Read the record of that key."""
         if kind is Alias and (alias := self._recent.find(key)):
             return cast("R", alias)
-        return await self._reader.read(lambda c: shelf(kind).find(c, key))
+        return await self._reader.read(lambda c: shelf(kind).find(c, self._seal, key))
+
+    async def secrets(self, owner: str) -> Sequence[Secret]:
+        """Read all secrets of *owner*."""
+        return await self._reader.read(
+            lambda c: shelf(Secret).under(c, self._seal, owner)
+        )
 
     async def rooms_waiting(self) -> Sequence[Room]:
         """List the rooms that have arrivals which are not done."""
@@ -111,5 +121,12 @@ class SqlStore:
 
 def _is_empty(unit: Unit) -> bool:
     return not (
-        unit.take or unit.done or unit.parcels or unit.sent or unit.put or unit.drop
+        unit.take
+        or unit.done
+        or unit.parcels
+        or unit.sent
+        or unit.put
+        or unit.drop
+        or unit.final
+        or unit.late
     )

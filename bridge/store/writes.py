@@ -59,6 +59,8 @@ class Writes:
     def _run_outbox(self, cursor: Cursor, group: Group) -> None:
         if group.send:
             self._outbox.send.run(cursor, group.send)
+        if group.final:
+            self._outbox.final.run(cursor, group.final)
         if group.sent:
             self._outbox.sent.run(cursor, group.sent)
         if group.keep:

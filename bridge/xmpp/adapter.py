@@ -215,13 +215,13 @@ class XmppAdapter:
         else:
             self._chats.received(stanza, sender, to)
 
-    async def read(self, taken: Taken) -> AnyEvent | Unreadable | None:
+    async def read(self, taken: Taken, unit: Unit) -> AnyEvent | Unreadable | None:
         """Make an event of what came; see ``Adapter``."""
         venue = self._venues.get(taken.arrival.raw[:1])
         if venue is None:
             logger.error("arrival %d is in no format of ours", taken.seq)
             return None
-        return await venue.read(taken)
+        return await venue.read(taken, unit)
 
     def receipt(self, event: Message) -> bytes:
         """Note what *settle* will need; see ``Adapter``."""

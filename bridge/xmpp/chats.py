@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from xml.etree.ElementTree import Element
 
-from bridge.core.ports import State
+from bridge.core.ports import State, Unit
 from bridge.model.delivery import (
     Arrival,
     Delivered,
@@ -117,7 +117,11 @@ class Chats:
         elif speaks(stanza):
             self._take(stanza, sender, to, known=known)
 
-    async def read(self, taken: Taken) -> AnyEvent | Unreadable | None:
+    async def read(
+        self,
+        taken: Taken,
+        unit: Unit,  # noqa: ARG002 - the port's signature
+    ) -> AnyEvent | Unreadable | None:
         """Make an event of what somebody wrote."""
         letter = unpack(Letter, taken.arrival.raw)
         if letter is None:

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Coroutine, Sequence
 from xml.etree.ElementTree import Element
 
-from bridge.core.ports import State
+from bridge.core.ports import State, Unit
 from bridge.model.delivery import (
     Delivered,
     Description,
@@ -149,7 +149,11 @@ class Mucs:
         elif kind == "error":
             stay.confirmations.bounced(stanza.get("id", ""), fault(stanza))
 
-    async def read(self, taken: Taken) -> AnyEvent | Unreadable | None:
+    async def read(
+        self,
+        taken: Taken,
+        unit: Unit,  # noqa: ARG002 - the port's signature
+    ) -> AnyEvent | Unreadable | None:
         """Make an event of what somebody said."""
         heard = unpack(Heard, taken.arrival.raw)
         if heard is None:

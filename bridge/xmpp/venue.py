@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Protocol
 from xml.etree.ElementTree import Element
 
-from bridge.core.ports import State
+from bridge.core.ports import State, Unit
 from bridge.model.delivery import (
     Later,
     Outcome,
@@ -46,7 +46,7 @@ class Venue(Protocol):
     def down(self) -> None:
         """Take note that the stream is lost."""
 
-    async def read(self, taken: Taken) -> AnyEvent | Unreadable | None:
+    async def read(self, taken: Taken, unit: Unit) -> AnyEvent | Unreadable | None:
         """Make an event of what came; None if it says nothing that can cross."""
 
     def receipt(self, event: Message) -> bytes:

@@ -18,6 +18,7 @@ from bridge.model.records import (
     Presence,
     Puppet,
     Record,
+    Secret,
 )
 from tests.contracts.conftest import AnyStore, Place
 
@@ -32,6 +33,7 @@ RECORDS: list[Record] = [
     Puppet("garden@muc.lit", "@alice:hs", "alice[m]", joined=True),
     Cursor("archive", "garden@muc.lit", "28482-98726-73623"),
     Alias(Network.XMPP, "garden@muc.lit#1", PortalId(7), 3, "@alice:hs"),
+    Secret("olm @bot:hs", "account", b"pickle"),
 ]
 
 
@@ -290,3 +292,34 @@ async def test_committing_a_unit_again_does_no_harm(store: AnyStore) -> None:
     await store.commit(unit)
 
     assert await store.pending(Network.XMPP, "7", 0, 9) == unit.parcels
+
+
+async def test_the_secrets_of_one_owner_are_read_together(store: AnyStore) -> None:
+    mine = [Secret("omemo a@b", "1", b"one"), Secret("omemo a@b", "2", b"two")]
+    await store.commit(Unit(put=[*mine, Secret("omemo c@d", "1", b"other")]))
+
+    assert sorted(await store.secrets("omemo a@b"), key=lambda s: s.name) == mine
+
+
+async def test_what_is_late_is_written_as_it_is_when_handed_in(store: AnyStore) -> None:
+    ratchet = [1]
+    unit = Unit(late=[lambda: [Cursor("ratchet", "a", str(ratchet[0]))]])
+    ratchet[0] = 2
+    commit = store.commit(unit)
+    ratchet[0] = 3
+    await commit
+
+    found = await store.find(Cursor, "ratchet", "a")
+
+    assert found == Cursor("ratchet", "a", "2")
+
+
+async def test_a_parcel_gets_its_final_bytes_and_keeps_its_place(
+    store: AnyStore,
+) -> None:
+    first, second = parcel(store), parcel(store)
+    await store.commit(Unit(parcels=[first, second]))
+    sealed = replace(first, wire=replace(first.wire, data=b"sealed"))
+    await store.commit(Unit(final=[sealed]))
+
+    assert await store.pending(first.network, first.lane, 0, 9) == [sealed, second]

@@ -7,7 +7,7 @@ from collections.abc import Container, Sequence
 from datetime import UTC, datetime
 from xml.etree.ElementTree import Element
 
-from bridge.core.ports import Host, State, Store
+from bridge.core.ports import Host, State, Store, Unit
 from bridge.model.delivery import (
     Later,
     Outcome,
@@ -102,7 +102,11 @@ class Hosted:
         """Keep everybody in their rooms: bounces will tell who is gone."""
         self._lost = True
 
-    async def read(self, taken: Taken) -> AnyEvent | Unreadable | None:
+    async def read(
+        self,
+        taken: Taken,
+        unit: Unit,  # noqa: ARG002 - the port's signature
+    ) -> AnyEvent | Unreadable | None:
         """Make an event of what came; see ``Adapter``."""
         raw = taken.arrival.raw
         try:

@@ -2,6 +2,7 @@ import time
 
 import pytest
 
+from bridge.core.ports import Unit
 from bridge.matrix.inbound import where
 from bridge.model.delivery import Refusal, Taken, Unreadable
 from bridge.model.events import Command, Manner, Message, Rank, Subject
@@ -251,7 +252,7 @@ async def test_a_room_is_sealed_before_its_encryption_is_answered(
     assert HALL not in matrix.adapter._sealed
     (arrival,) = matrix.adapter.arrivals([event])
     assert HALL in matrix.adapter._sealed
-    assert await matrix.adapter.read(Taken(1, arrival)) is None
+    assert await matrix.adapter.read(Taken(1, arrival), Unit()) is None
     await matrix.restarts()
 
     assert HALL in matrix.adapter._sealed
@@ -263,7 +264,7 @@ async def test_what_lies_on_disk_and_is_no_event_says_nothing(
     (arrival,) = matrix.adapter.arrivals([opened(matrix.server.say(HALL, ALICE, "x"))])
     broken = type(arrival)(arrival.room, arrival.key, b"[]")
 
-    assert await matrix.adapter.read(Taken(1, broken)) is None
+    assert await matrix.adapter.read(Taken(1, broken), Unit()) is None
 
 
 def test_nobody_waits_for_an_empty_receipt() -> None:

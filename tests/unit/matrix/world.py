@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from aiohttp import web
 
-from bridge.core.ports import State
+from bridge.core.ports import State, Unit
 from bridge.matrix.adapter import MatrixAdapter
 from bridge.matrix.client import Homeserver
 from bridge.matrix.codec.envelope import RawEvent, raw_event
@@ -208,7 +208,7 @@ class MatrixWorld:
         arrivals = self.adapter.arrivals([opened(event)])
         if not arrivals:
             return None
-        return await self.adapter.read(Taken(next(self._numbers), arrivals[0]))
+        return await self.adapter.read(Taken(next(self._numbers), arrivals[0]), Unit())
 
     async def sends(self, *wires: Wire) -> list[Outcome | Later]:
         """Send each of *wires*, once."""

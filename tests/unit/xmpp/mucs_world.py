@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
+from bridge.core.ports import Unit
 from bridge.model.delivery import Refusal, Taken, Unreadable, Wire
 from bridge.model.events import AnyEvent, Message
 from bridge.model.places import Person
@@ -38,7 +39,7 @@ class MucsWorld(World):
     async def events(self) -> list[AnyEvent]:
         """Read everything that has arrived."""
         taken = [Taken(n, a) for n, a in enumerate(self.intake.arrivals.values(), 1)]
-        read = [await self.mucs.read(one) for one in taken]
+        read = [await self.mucs.read(one, Unit()) for one in taken]
         return [one for one in read if one and not isinstance(one, Unreadable)]
 
     async def bodies(self) -> list[str]:

@@ -5,6 +5,7 @@ from typing import cast
 
 import pytest
 
+from bridge.core.ports import Unit
 from bridge.model.delivery import (
     Arrival,
     Delivered,
@@ -212,7 +213,7 @@ async def test_what_is_in_no_format_is_refused_and_never_raises(
 
     (outcome,) = await world.adapter.send([parcel])
     assert isinstance(outcome, Refused)
-    assert await world.adapter.read(taken) is None
+    assert await world.adapter.read(taken, Unit()) is None
     assert world.adapter.settle(b"", outcome) == ()
     assert world.adapter.settle(b"?", outcome) == ()
 

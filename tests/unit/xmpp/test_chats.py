@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from bridge.core.ports import Unit
 from bridge.model.delivery import (
     Delivered,
     Later,
@@ -49,7 +50,9 @@ class ChatsWorld(World):
 
     async def read(self) -> list[object]:
         arrivals = self.intake.arrivals.values()
-        return [await self.chats.read(Taken(1, arrival)) for arrival in arrivals]
+        return [
+            await self.chats.read(Taken(1, arrival), Unit()) for arrival in arrivals
+        ]
 
     def wires(self, words: str, name: str = "$1", person: Person = ALICE) -> list[Wire]:
         wires = self.chats.prepare(said(words, name, person), route(DIRECT))
@@ -358,7 +361,9 @@ async def test_bytes_of_no_format_harm_nobody(world: ChatsWorld) -> None:
     (arrival,) = world.intake.arrivals.values()
     (wire,) = world.wires("x")
 
-    assert await world.chats.read(Taken(1, replace(arrival, raw=b"D\xc1"))) is None
+    assert (
+        await world.chats.read(Taken(1, replace(arrival, raw=b"D\xc1")), Unit()) is None
+    )
     assert world.chats.settle(b"D\xc1", Refused(Refusal.REJECTED)) == ()
     assert await world.chats.send(parcels([replace(wire, data=b"D\xc1")])) == [
         Refused(Refusal.MALFORMED)

@@ -3,6 +3,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from bridge.core.ports import Unit
 from bridge.model.delivery import (
     Delivered,
     Description,
@@ -109,7 +110,7 @@ async def test_an_encrypted_message_is_refused_not_lost(world: MucsWorld) -> Non
     await world.settle()
 
     (arrival,) = world.intake.arrivals.values()
-    read = await world.mucs.read(Taken(1, arrival))
+    read = await world.mucs.read(Taken(1, arrival), Unit())
     assert isinstance(read, Unreadable)
     assert read.why is Refusal.ENCRYPTED
     assert world.mucs.settle(read.receipt, Refused(read.why))

@@ -1,5 +1,6 @@
 import pytest
 
+from bridge.core.ports import Unit
 from bridge.model.delivery import Delivered, Refusal, Refused, Taken, Unreadable
 from bridge.model.events import Message, Text
 from bridge.model.places import Network, Person, Room
@@ -238,7 +239,7 @@ async def test_a_reflection_survives_a_crash(both: MucWorld) -> None:
     """It is made of the receipt alone."""
     both.comes(said("hello", "m1"))
     (arrival,) = both.inbound.arrivals
-    event = await both.hosted.read(Taken(1, arrival))
+    event = await both.hosted.read(Taken(1, arrival), Unit())
     assert isinstance(event, Message)
     receipt = both.hosted.receipt(event)
 

@@ -4,6 +4,7 @@ from xml.etree.ElementTree import Element
 
 from hypothesis import HealthCheck, given, settings, strategies as st
 
+from bridge.core.ports import Unit
 from bridge.model.delivery import Arrival, Taken
 from bridge.model.events import Invite
 from bridge.model.places import Network, Person, Ref, Room
@@ -78,7 +79,7 @@ async def test_nobody_of_ours_writes_to_our_rooms(world: MucWorld) -> None:
 async def test_arrivals_of_no_known_format_are_left(world: MucWorld) -> None:
     arrival = Arrival(Room(Network.XMPP, TEA), "k", b"Hnonsense")
 
-    assert await world.hosted.read(Taken(1, arrival)) is None
+    assert await world.hosted.read(Taken(1, arrival), Unit()) is None
 
 
 PARTS = st.sampled_from(

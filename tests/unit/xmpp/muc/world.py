@@ -25,7 +25,7 @@ from bridge.model.delivery import (
 )
 from bridge.model.events import AnyEvent, Message, Rank, Text
 from bridge.model.places import Network, Person, PortalId, Ref, Room
-from bridge.model.records import Kind, Portal, Record
+from bridge.model.records import Kind, Portal, Record, Secret
 from bridge.model.text import RichText
 from bridge.xmpp.codec.names import parse
 from bridge.xmpp.muc.service import Hosted
@@ -110,6 +110,9 @@ class FakeStore:
     async def find(self, kind: type[R], *key: object) -> R | None:
         found = self.records.get((kind, *key))
         return found if isinstance(found, kind) else None
+
+    async def secrets(self, owner: str) -> Sequence[Secret]:
+        return [one for one in await self.load(Secret) if one.owner == owner]
 
     async def rooms_waiting(self) -> Sequence[Room]:
         return ()
@@ -225,7 +228,7 @@ class MucWorld:
         arrivals, self.inbound.arrivals = self.inbound.arrivals, []
         for arrival in arrivals:
             number = self.store.number()
-            event = await self.hosted.read(Taken(number, arrival))
+            event = await self.hosted.read(Taken(number, arrival), Unit())
             self.events.append(event)
             if isinstance(event, Message):
                 there = outcome or Delivered((Ref(Network.MATRIX, f"$event{number}"),))
