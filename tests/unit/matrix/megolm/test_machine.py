@@ -1,0 +1,1 @@
+"""The Olm machine, asked as the adapter asks it."""
