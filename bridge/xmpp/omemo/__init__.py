@@ -1,0 +1,1 @@
+"""OMEMO: one device for each puppet, on python-omemo."""

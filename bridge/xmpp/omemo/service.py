@@ -1,0 +1,126 @@
+"""OMEMO for all accounts of ours: what chats, rooms and PEP need of it.
+
+    omemo = Omemo(OmemoMeans(...))
+    tasks.create_task(omemo.run())
+    await omemo.close()
+
+``EndToEnd`` has most of the interface. Empty messages (a session confirmed, moved on
+or repaired) need no care: a job of ours makes them, commits and writes them.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+from xml.etree.ElementTree import Element
+
+from bridge.core.ports import Store, Unit
+from bridge.xmpp.codec.xml import Node
+from bridge.xmpp.endtoend import Device, Opened, Passage, Sealed, Trust, Unsealable
+
+
+class Asking(Protocol):
+    """The part of the stream that asks; see ``Stream.iq``."""
+
+    async def iq(
+        self, kind: str, to: str, sender: str, payload: Node, timeout_s: float
+    ) -> Element:
+        """Ask *to*, as *sender*, and return the result."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OmemoMeans:
+    """What OMEMO works with.
+
+    *exists* tells whether a bare address of ours is a puppet that may have a device
+    (a portal or a known person of Matrix). *write* writes a stanza at once. *published*
+    is awaited with (account, node) after what an account publishes has changed and is
+    on disk. *unreadable* is called with (account, peer) when a device list cannot be
+    read for want of a subscription: ask for one, politely, once.
+    """
+
+    store: Store
+    stream: Asking
+    write: Callable[[Node], bool]
+    exists: Callable[[str], Awaitable[bool]]
+    published: Callable[[str, str], Awaitable[None]]
+    unreadable: Callable[[str, str], None]
+    label: str = "Matrix bridge"
+
+
+class Omemo:
+    """See ``EndToEnd``; all addresses are bare, all accounts are ours."""
+
+    name = "OMEMO"
+
+    def __init__(self, means: OmemoMeans) -> None:
+        self._means = means
+
+    @property
+    def namespaces(self) -> frozenset[str]:
+        """Which elements of a message it can open."""
+        raise NotImplementedError
+
+    async def run(self) -> None:
+        """Confirm and repair sessions, and renew keys, for ever."""
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        """Forget all accounts; what was staged and committed is on disk."""
+        raise NotImplementedError
+
+    async def decrypt(
+        self, stanza: Element, passage: Passage, unit: Unit, key: str = ""
+    ) -> Opened:
+        """Open *stanza*; see ``EndToEnd``."""
+        raise NotImplementedError
+
+    async def encrypt(
+        self,
+        content: Sequence[Node],
+        passage: Passage,
+        recipients: Sequence[str],
+        unit: Unit,
+    ) -> Sealed | Unsealable:
+        """Seal *content*; see ``EndToEnd``."""
+        raise NotImplementedError
+
+    async def opt_out(
+        self, passage: Passage, reason: str, unit: Unit
+    ) -> Sealed | Unsealable:
+        """Seal the word that *account* wants no OMEMO of *peer*; XEP-0384 §5.7."""
+        raise NotImplementedError
+
+    async def capable(self, account: str, peer: str) -> bool:
+        """Tell whether *peer* can be written to; see ``EndToEnd``."""
+        raise NotImplementedError
+
+    async def devices(self, account: str, peer: str) -> Sequence[Device]:
+        """List devices; see ``EndToEnd``."""
+        raise NotImplementedError
+
+    async def decide(
+        self, account: str, peer: str, fingerprint: str, trust: Trust
+    ) -> bool:
+        """Trust or distrust a device; see ``EndToEnd``."""
+        raise NotImplementedError
+
+    def heard(self, stanza: Element, peer: str) -> bool:
+        """Take a PEP event of *peer*; False if it is about something else.
+
+        Call it for every message with an ``event`` of pubsub before all else.
+        """
+        raise NotImplementedError
+
+    async def nodes(self, account: str) -> Sequence[str]:
+        """List what *account* publishes; makes its device if it has none yet."""
+        raise NotImplementedError
+
+    async def items(
+        self, account: str, node: str, asker: str
+    ) -> Sequence[tuple[str, Node]] | None:
+        """Return what *account* publishes at *node*, by item id; None if nothing.
+
+        *asker*, a bare address, counts towards how many devices may be made for the
+        people of one domain.
+        """
+        raise NotImplementedError
