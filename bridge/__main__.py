@@ -96,7 +96,7 @@ def _run(parsed: argparse.Namespace) -> int:
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, _leave)
 
-    from bridge.app import run  # noqa: PLC0415 - `init` needs no library
+    from bridge.run import run  # noqa: PLC0415 - `init` needs no library
 
     config = load(parsed.config)
     _log(config)

@@ -13,9 +13,9 @@ import aiohttp
 import uvloop
 from aiohttp import web
 
-from bridge.app import SECOND, StartError, check_name, open_store
 from bridge.config import Config
 from bridge.core.ports import StoreUnavailableError
+from bridge.ends import SECOND, StartError, check_name, open_store
 from bridge.lookup import Addresses
 from bridge.matrix.appservice import Appservice
 from bridge.matrix.client import Homeserver, HomeserverDownError, MatrixError, join

@@ -1,17 +1,13 @@
 import asyncio
 import contextlib
-import logging
 import signal
 import socket
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
-from bridge import app
-from bridge.config import Config, parse
-from bridge.core.ports import StoreUnavailableError
 from bridge.store.store import SqlStore
 from tests.component_server import DOMAIN, SECRET
 from tests.homeserver import AS_TOKEN, Fault
@@ -20,62 +16,6 @@ from tests.site import KEY, Ended, Running, Site, free_port
 ENDS_S = 5
 TERM, INT = signal.SIGTERM, signal.SIGINT
 MESSAGES = 1000
-
-
-@pytest.fixture(autouse=True)
-def signals() -> Iterator[None]:
-    """Let pytest have its signals back: uvloop leaves a deaf ear behind."""
-    before = {number: signal.getsignal(number) for number in (TERM, INT)}
-    yield
-    for number, listening in before.items():
-        signal.signal(number, listening)
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> Config:
-    document = {
-        "homeserver": {"name": "hs", "url": "http://127.0.0.1:1"},
-        "appservice": {"listen": "127.0.0.1:1", "as_token": "a", "hs_token": "h"},
-        "xmpp": {"component": DOMAIN, "address": "127.0.0.1:1", "secret": SECRET},
-        "store": {"key": KEY},
-    }
-    return parse(document, tmp_path, {})
-
-
-def test_a_fault_is_one_line_and_a_code_of_its_own(
-    config: Config,
-    capsys: pytest.CaptureFixture[str],
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    async def broken(_: app.App) -> None:
-        raise KeyError("what somebody said")
-
-    monkeypatch.setattr(app.App, "start", broken)
-
-    assert app.run(config) == 70
-
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1
-    assert "a fault of the bridge (KeyError)" in error
-    (logged,) = [one for one in caplog.records if one.levelno == logging.ERROR]
-    assert logged.exc_info is not None
-
-
-def test_a_database_that_fails_is_one_line(
-    config: Config,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    async def broken(_: app.App) -> None:
-        raise ExceptionGroup("", [KeyError("x"), StoreUnavailableError("disk full")])
-
-    monkeypatch.setattr(app.App, "start", broken)
-
-    assert app.run(config) == 7
-
-    error = capsys.readouterr().err
-    assert error == "xmpp-matrix-bridge: the database cannot be used: disk full\n"
 
 
 async def test_it_says_that_it_is_ready_and_ends_when_asked(site: Site) -> None:

@@ -1,0 +1,30 @@
+import pytest
+
+from bridge.ends import DATABASE, FAULT, HOMESERVER, StartError, check_name, complain
+from bridge.store.errors import StoreError
+
+
+def test_what_has_a_code_of_its_own_says_more_than_a_fault_beside_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    known = StartError(HOMESERVER, "the homeserver is away")
+    group = ExceptionGroup("", [KeyError("x"), ExceptionGroup("", [known])])
+
+    assert complain(group) == HOMESERVER
+
+    assert capsys.readouterr().err == "xmpp-matrix-bridge: the homeserver is away\n"
+
+
+def test_a_store_that_cannot_be_used_has_its_code() -> None:
+    assert complain(StoreError("no")) == DATABASE
+
+
+def test_anything_else_is_a_fault_of_ours() -> None:
+    assert complain(KeyError("x")) == FAULT
+
+
+def test_a_homeserver_of_another_name_is_not_ours() -> None:
+    check_name({"user_id": "@bot:hs"}, "hs")
+
+    with pytest.raises(StartError, match="called 'other', not 'hs'"):
+        check_name({"user_id": "@bot:other"}, "hs")
