@@ -204,7 +204,8 @@ class MatrixAdapter(Adapter, MatrixRooms):
         if told is None or isinstance(outcome, Delivered):
             return ()
         detail = f" ({outcome.detail})" if outcome.detail else ""
-        words = f"Not delivered: {outcome.why.value}{detail}"
+        fate = "confirmed" if outcome.why is Refusal.UNCONFIRMED else "delivered"
+        words = f"Not {fate}: {outcome.why.value}{detail}"
         return self._bot.notice(told.room, words, told.event)
 
     @override

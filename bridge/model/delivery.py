@@ -115,6 +115,9 @@ class Refusal(enum.Enum):
     UNREACHABLE = "the other network cannot be reached"
     REJECTED = "the other network rejected the message"
 
+    UNCONFIRMED = (
+        "their device has not confirmed it, though it was sent twice; ask them"
+    )
 
 @dataclass(frozen=True, slots=True)
 class Delivered:

@@ -28,7 +28,7 @@ from bridge.model.delivery import (
 )
 from bridge.model.events import AnyEvent, Command, Message, Rank
 from bridge.model.places import Network, Person, Room
-from bridge.xmpp import contacts, replies
+from bridge.xmpp import contacts, receipts, replies
 from bridge.xmpp.bounces import Bounces
 from bridge.xmpp.codec.fault import fault, refused
 from bridge.xmpp.codec.message import decode, encode, origin_ref
@@ -46,14 +46,8 @@ from bridge.xmpp.gate import StanzaError, serialise
 from bridge.xmpp.means import BOT, RESOURCE, Means
 from bridge.xmpp.muc import refusals
 from bridge.xmpp.muc.stanza import TooDeepError, to_element, to_node, wrap
-from bridge.xmpp.packing import (
-    CHAT,
-    Device,
-    Letter,
-    Post,
-    pack,
-    unpack,
-)
+from bridge.xmpp.packing import CHAT, Device, Letter, Post, pack, unpack
+from bridge.xmpp.receipts import Receipts
 
 logger = logging.getLogger(__name__)
 
@@ -84,6 +78,7 @@ class Chats:
         self.ignored = 0
         self._means = means
         self._bounces = Bounces()
+        self._receipts = Receipts(means)
 
     @property
     def tag(self) -> bytes:
@@ -91,7 +86,8 @@ class Chats:
         return CHAT
 
     async def start(self) -> None:
-        """Remember nothing: a chat is in its address."""
+        """Take up what is not confirmed; for the rest, a chat is in its address."""
+        await self._receipts.start()
 
     async def up(self) -> None:
         """Do nothing: whoever writes is there."""
@@ -102,6 +98,7 @@ class Chats:
     def received(self, stanza: Element, sender: Jid, to: Jid) -> None:
         """Take a message or a presence to a puppet or to the bridge itself."""
         known = to.local == BOT or mxid_of(to.local) is not None
+        self._receipts.came(stanza, sender)
         if stanza.tag != _MESSAGE:
             for answer in contacts.answer(stanza, sender, to, exists=known):
                 self._write(answer)
@@ -132,7 +129,8 @@ class Chats:
         content = decode(stanza)
         if content is None:
             return None
-        device = pack(CHAT, Device(letter.sender, letter.to, name))
+        asked = receipts.asks(stanza)
+        device = pack(CHAT, Device(letter.sender, letter.to, name, asked))
         if isinstance(content, Refusal):
             return Unreadable(content, device)
         bare = letter.sender.partition("/")[0]
@@ -175,6 +173,7 @@ class Chats:
         for number, part in enumerate(encode(event.content), 1):
             name = event.ref.id if number == 1 else f"{event.ref.id}/{number}"
             try:
+                part.extend((receipts.REQUEST, receipts.MARKABLE))
                 stanza = self._letter(parts[0], sender, name, part)
             except StanzaError:
                 return Refusal.TOO_LARGE
@@ -202,16 +201,20 @@ class Chats:
             outcome = await self._post(post, parcel)
         if isinstance(outcome, Delivered):
             self._bounces.arrived(parcel, post.to.partition("/")[0])
+            self._receipts.sent(parcel)
         return [outcome]
 
     def settle(self, receipt: bytes, outcome: Outcome) -> Sequence[Wire]:
-        """Tell a sender if what they wrote did not cross."""
-        if not isinstance(outcome, Refused):
-            return ()
+        """Tell a sender what became of what they wrote: of success, if they asked."""
         device = unpack(Device, receipt)
         if device is None:
             logger.error("a receipt is in no format of ours")
             return ()
+        if isinstance(outcome, Delivered):
+            if not device.asked:
+                return ()
+            confirmed = receipts.received(device.jid, device.puppet, device.id)
+            return (self._slip(confirmed, device.jid, device.puppet),)
         came = {"from": device.jid, "to": device.puppet, "id": device.id}
         words = refusals.of_refusal(outcome.why, outcome.detail)
         answer = replies.error(wrap("message", came, ()), *words)

@@ -38,11 +38,15 @@ class Post(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Device(msgspec.Struct, frozen=True, array_like=True):
-    """Who is to be told how the message *id* fared, which they wrote to *puppet*."""
+    """Who is to be told how the message *id* fared, which they wrote to *puppet*.
+
+    *asked* says that they want to hear of success, too.
+    """
 
     jid: str
     puppet: str
     id: str
+    asked: bool = False
 
 
 class Heard(msgspec.Struct, frozen=True, array_like=True):

@@ -55,6 +55,7 @@ _CONDITIONS = {
     Refusal.UNREACHABLE: ("wait", "remote-server-timeout"),
     Refusal.REJECTED: ("cancel", "not-allowed"),
 }
+    Refusal.UNCONFIRMED: ("wait", "recipient-unavailable"),
 
 
 def of_refusal(why: Refusal, detail: str = "") -> Fault:

@@ -1,0 +1,260 @@
+"""Watches over what people who usually confirm have not confirmed (XEP-0184).
+
+A receipt that does not come proves nothing: many clients send none, or none to
+strangers. But whoever has confirmed before, is there again, and still does not
+confirm may have lost the message: some servers clear what they kept for a device
+when it comes back (XEP-0386), trusting an archive that never had it. They get it once
+more, under the same id, and if that does not help, its sender is told.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import cast
+from xml.etree.ElementTree import Element, XMLPullParser
+
+import msgspec
+
+from bridge.model.delivery import Parcel, Refusal, Refused, Wire
+from bridge.model.places import Network, PortalId
+from bridge.model.records import Cursor, Secret
+from bridge.xmpp.codec.names import Jid
+from bridge.xmpp.codec.xml import Node, node
+from bridge.xmpp.gate import serialise
+from bridge.xmpp.means import Means
+from bridge.xmpp.muc.stanza import STREAM, to_node
+from bridge.xmpp.packing import Post, unpack
+
+logger = logging.getLogger(__name__)
+
+RECEIPTS = "urn:xmpp:receipts"
+MARKERS = "urn:xmpp:chat-markers:0"
+REQUEST = node("request", {"xmlns": RECEIPTS})
+MARKABLE = node("markable", {"xmlns": MARKERS})
+
+QUIET_S = 60.0
+"""How long somebody who is there again may take to confirm."""
+KEEP_AFTER_S = 10.0
+"""What is not confirmed by then is kept on disk."""
+FORGET_S = 7 * 86_400
+OF_ONE_MAX = 100
+CONFIRMING_MAX = 50_000
+
+OWNER = "unconfirmed"
+_CONFIRMS = "confirms"
+_MESSAGE = f"{{{STREAM}}}message"
+_SIGNS = (
+    f"{{{RECEIPTS}}}received",
+    f"{{{MARKERS}}}received",
+    f"{{{MARKERS}}}displayed",
+)
+
+
+class Kept(msgspec.Struct, frozen=True, array_like=True):
+    """What is not confirmed, as it lies on disk."""
+
+    id: int
+    lane: str
+    key: str
+    post: bytes
+    receipt: bytes
+    seq: int
+    portal: int
+    at_s: float
+    again: bool
+
+
+@dataclass(slots=True)
+class Open:
+    """A message that is not confirmed; *back_at* is when its addressee was back."""
+
+    parcel: Parcel
+    at_s: float
+    again: bool = False
+    back_at: float = 0.0
+    kept: bool = False
+
+
+class Receipts:
+    """What was sent to people who usually confirm, until they do.
+
+    *resent* counts what was sent once more, *unconfirmed* what was given up.
+    """
+
+    def __init__(self, means: Means) -> None:
+        self.resent = 0
+        self.unconfirmed = 0
+        self._means = means
+        self._confirming: dict[str, None] = {}
+        self._open: dict[str, dict[str, Open]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def start(self) -> None:
+        """Take up what an earlier run left."""
+        for cursor in await self._means.store.load(Cursor):
+            if cursor.kind == _CONFIRMS:
+                self._confirming[cursor.key] = None
+        for secret in await self._means.store.secrets(OWNER):
+            kept = msgspec.msgpack.decode(secret.value, type=Kept)
+            self._watch(_parcel(kept), kept.at_s, again=kept.again, kept=True)
+
+    def sent(self, parcel: Parcel) -> None:
+        """Take note that *parcel* has arrived at its addressee's server."""
+        post = unpack(Post, parcel.wire.data)
+        if post is None or not parcel.receipt:
+            return  # nobody waits to hear of it
+        if post.to.partition("/")[0] in self._confirming:
+            self._watch(parcel, _now())
+            self._look_in(KEEP_AFTER_S)
+
+    def came(self, stanza: Element, sender: Jid) -> None:
+        """Look at what somebody sends: it may confirm, and it shows that they live."""
+        bare = sender.bare
+        message = stanza.tag == _MESSAGE
+        if message and stanza.get("type") == "error":
+            return
+        confirmed = _confirmed(stanza) if message else ""
+        if confirmed:
+            self._learn(bare)
+            self._drop(bare, confirmed)
+        elif bare in self._open and (message or not stanza.get("type")):
+            for one in self._open[bare].values():
+                one.back_at = one.back_at or _now()
+            self._look_in(QUIET_S)
+
+    def _learn(self, bare: str) -> None:
+        if bare not in self._confirming and len(self._confirming) < CONFIRMING_MAX:
+            self._confirming[bare] = None
+            self._means.put(Cursor(_CONFIRMS, bare, ""))
+
+    def _watch(
+        self, parcel: Parcel, at_s: float, *, again: bool = False, kept: bool = False
+    ) -> None:
+        post = unpack(Post, parcel.wire.data)
+        if post is None:
+            return
+        bare = post.to.partition("/")[0]
+        mine = self._open.setdefault(bare, {})
+        mine[parcel.wire.key] = Open(parcel, at_s, again=again, kept=kept)
+        if len(mine) > OF_ONE_MAX:
+            self._drop(bare, next(iter(mine)))
+
+    def _drop(self, bare: str, key: str) -> None:
+        mine = self._open.get(bare, {})
+        one = mine.pop(key, None)
+        if one is not None and one.kept:
+            self._means.drop(Secret(OWNER, key))
+        if not mine:
+            self._open.pop(bare, None)
+
+    def _look_in(self, after_s: float) -> None:
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(after_s, self._look)
+
+    def _look(self) -> None:
+        """Do what is due; come again while anything may become so."""
+        self._timer = None
+        now = _now()
+        for bare, one in list(self._all()):
+            if now - one.at_s > FORGET_S:
+                self._drop(bare, one.parcel.wire.key)
+            elif one.back_at and now - one.back_at >= QUIET_S:
+                self._overdue(bare, one)
+            elif not one.kept and now - one.at_s >= KEEP_AFTER_S:
+                self._keep(one)
+        if any(one.back_at or not one.kept for _, one in self._all()):
+            self._look_in(KEEP_AFTER_S)
+
+    def _all(self) -> Iterator[tuple[str, Open]]:
+        for bare, mine in self._open.items():
+            for one in mine.values():
+                yield bare, one
+
+    def _overdue(self, bare: str, one: Open) -> None:
+        parcel = one.parcel
+        if not one.again:
+            post = unpack(Post, parcel.wire.data)
+            if post is not None and self._means.stream.write(self._dated(post, one)):
+                logger.info("%s: sent again, as it was not confirmed", parcel.wire.key)
+                self.resent += 1
+                one.again, one.back_at = True, _now()
+                self._keep(one)
+            return
+        logger.warning("%s: not confirmed, though sent twice", parcel.wire.key)
+        self.unconfirmed += 1
+        self._drop(bare, parcel.wire.key)
+        self._means.host.regret(parcel, Refused(Refusal.UNCONFIRMED))
+
+    def _keep(self, one: Open) -> None:
+        one.kept = True
+        parcel = one.parcel
+        kept = Kept(
+            parcel.id,
+            parcel.lane,
+            parcel.wire.key,
+            parcel.wire.data,
+            parcel.receipt,
+            parcel.seq,
+            parcel.portal,
+            one.at_s,
+            one.again,
+        )
+        value = msgspec.msgpack.encode(kept)
+        self._means.put(Secret(OWNER, parcel.wire.key, value))
+
+    def _dated(self, post: Post, one: Open) -> bytes:
+        """Say in the stanza when it was first sent (XEP-0203)."""
+        stamp = datetime.fromtimestamp(one.at_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        delay = node("delay", {"xmlns": "urn:xmpp:delay", "stamp": stamp})
+        stanza = _read(post.stanza)
+        stanza = stanza._replace(children=(*stanza.children, delay))
+        return serialise(stanza, self._means.domain)
+
+
+def received(device: str, puppet: str, name: str) -> Node:
+    """Confirm to *device* that its message *name* has come (XEP-0184 §5.3)."""
+    return node(
+        "message",
+        {"type": "chat", "from": puppet, "to": device},
+        node("received", {"xmlns": RECEIPTS, "id": name}),
+        node("store", {"xmlns": "urn:xmpp:hints"}),
+    )
+
+
+def asks(stanza: Element) -> bool:
+    """Tell whether the sender of *stanza* wants to have it confirmed."""
+    asked = stanza.find(f"{{{RECEIPTS}}}request") is not None
+    return asked and bool(stanza.get("id"))
+
+
+def _confirmed(stanza: Element) -> str:
+    for child in stanza:
+        if child.tag in _SIGNS:
+            return child.get("id", "")
+    return ""
+
+
+def _parcel(kept: Kept) -> Parcel:
+    return Parcel(
+        kept.id,
+        Network.XMPP,
+        kept.lane,
+        Wire(kept.key, kept.post),
+        kept.receipt,
+        seq=kept.seq,
+        portal=PortalId(kept.portal),
+    )
+
+
+def _read(stanza: bytes) -> Node:
+    parser: XMLPullParser[Element] = XMLPullParser(("start",))
+    parser.feed(stanza)
+    _, root = next(cast("Iterator[tuple[str, Element]]", parser.read_events()))
+    return to_node(root, "")
+
+
+def _now() -> float:
+    return datetime.now(UTC).timestamp()
