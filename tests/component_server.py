@@ -21,7 +21,8 @@ SECRET = "open sesame"
 class ComponentServer:
     """Accepts the component and gives back what it addresses to itself.
 
-    *refuse* is the condition that the next handshakes are refused with. *route*
+    *refuse* is the condition that the next handshakes are refused with. *welcome*
+    comes with every handshake: what had waited for the component. *route*
     decides whether what the component sent to itself comes back. What else comes is
     kept in *stanzas*, and can be waited for.
     """
@@ -31,6 +32,7 @@ class ComponentServer:
         self.refuse = ""
         self.handshakes = 0
         self.header = HEADER
+        self.welcome = b""
         self.route: Callable[[Element], bool] = lambda _: True
         self.stanzas: asyncio.Queue[Element] = asyncio.Queue()
         self._server: asyncio.Server | None = None
@@ -124,7 +126,7 @@ class ComponentServer:
         elif proof != right.hexdigest():
             self.fail("not-authorized")
         else:
-            self.send(b"<handshake/>")
+            self.send(b"<handshake/>" + self.welcome)
 
 
 def _written(stanza: Element) -> bytes:

@@ -239,6 +239,7 @@ class Stream:
         self._session = session
         logger.info("connected to the XMPP server as %s", self.domain)
         self._tasks.create_task(_watch(session), name="xmpp watch")
+        session.begin()
         try:
             await self._up()
             await session.over

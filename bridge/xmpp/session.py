@@ -105,6 +105,7 @@ class Session:
         self._reader = Reader()
         self._skipper = Skipper(self._reader, wanted)
         self._greeted = False
+        self._held: list[Element] | None = []
         self._probes: set[str] = set()
         self._probed: asyncio.Future[None] = loop.create_future()
 
@@ -144,6 +145,15 @@ class Session:
             return False
         return not self._probes
 
+    def begin(self) -> None:
+        """Hand on what has come since the handshake, and from now on what comes.
+
+        What was handed on sooner could not be answered: nobody wrote here yet.
+        """
+        held, self._held = self._held or (), None
+        for stanza in held:
+            self._try(self._received, stanza)
+
     async def close(self, within_s: float) -> None:
         """End the stream once all that is written has gone, or time is up."""
         self.outlet.put(b"</stream:stream>")
@@ -172,12 +182,15 @@ class Session:
         if not self._greeted and self._reader.root is not None:
             self._greet(self._reader.root)
         for stanza in stanzas:
-            try:
-                self._route(stanza)
-            except Exception:
-                logger.exception("a stanza was lost by a fault of the bridge")
+            self._try(self._route, stanza)
         if self._reader.refused:
             self._turn_away()
+
+    def _try(self, take: Callable[[Element], None], stanza: Element) -> None:
+        try:
+            take(stanza)
+        except Exception:
+            logger.exception("a stanza was lost by a fault of the bridge")
 
     def lost(self) -> None:
         """Take note that the connection is gone."""
@@ -190,6 +203,7 @@ class Session:
         self.outlet.close()
         self.questions.fail()
         self.barrier.fail()
+        self.begin()  # it was handed over to us: nobody else has it
         self._ended(self)
 
     def _greet(self, header: Element) -> None:
@@ -200,12 +214,18 @@ class Session:
         ).hexdigest()
         self.transport.write(b"<handshake>" + proof.encode() + b"</handshake>")
 
+    def _hand_on(self, stanza: Element) -> None:
+        if self._held is None:
+            self._received(stanza)
+        else:
+            self._held.append(stanza)
+
     def _route(self, stanza: Element) -> None:
         if stanza.tag.startswith(_CLIENT):
             _adapt(stanza)
         tag = stanza.tag
         if tag in (_MESSAGE, _PRESENCE):
-            self._received(stanza)
+            self._hand_on(stanza)
         elif tag == _IQ:
             self._route_iq(stanza)
         elif tag == _HANDSHAKE:
@@ -223,7 +243,7 @@ class Session:
         else:
             answer = self._disco.service(iq)
             if answer is None:
-                self._received(iq)
+                self._hand_on(iq)
             else:
                 self._reply(answer)
 

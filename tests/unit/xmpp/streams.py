@@ -27,6 +27,8 @@ class Bridge:
         self.ups: asyncio.Queue[bool] = asyncio.Queue()
         self.downs = 0
         self.when_up: Callable[[], Awaitable[object]] | None = None
+        self.answer: Callable[[Element], bytes] | None = None
+        self.answered: list[bool] = []
         self.stream: Stream
 
     def make(self, tasks: asyncio.TaskGroup, secret: str = SECRET) -> Stream:
@@ -36,13 +38,18 @@ class Bridge:
             host="127.0.0.1",
             port=self.server.port,
             tasks=tasks,
-            received=self.received.put_nowait,
+            received=self.takes,
             up=self.up,
             down=self.down,
             written=Written(self.path, "db"),
             wanted=lambda to: to != b"puppet@bridge.example",
         )
         return self.stream
+
+    def takes(self, stanza: Element) -> None:
+        self.received.put_nowait(stanza)
+        if self.answer is not None:
+            self.answered.append(self.stream.write(self.answer(stanza)))
 
     async def up(self) -> None:
         if self.when_up is not None:

@@ -114,6 +114,43 @@ async def test_a_lost_stream_answers_all_who_wait(
     assert bridge.downs == 2
 
 
+WAITED = b"<message id='1'/><iq type='get' id='2'/><presence id='3'/>"
+
+
+async def test_what_comes_with_the_handshake_is_answered(
+    bridge: Bridge, server: ComponentServer
+) -> None:
+    """The server routes to us before we know that the stream is ours alone."""
+    server.welcome = WAITED
+    bridge.answer = lambda _: message()
+
+    async with bridge.running():
+        stanzas = [await bridge.next() for _ in range(3)]
+        server.send(b"<presence id='4'/>")
+        stanzas.append(await bridge.next())
+
+    assert [stanza.get("id") for stanza in stanzas] == ["1", "2", "3", "4"]
+    assert bridge.answered == [True] * 4
+
+
+async def test_what_came_is_kept_though_the_stream_is_lost_before_it_is_used(
+    bridge: Bridge, server: ComponentServer
+) -> None:
+    """Nobody would send it again: the server has handed it over."""
+    server.welcome = WAITED
+    server.route = lambda _: False
+
+    async with asyncio.TaskGroup() as tasks:
+        stream = bridge.make(tasks)
+        tasks.create_task(stream.run())
+        await server.shaken(1)
+        server.cut()
+        stanzas = [await bridge.next() for _ in range(3)]
+        await stream.close()
+
+    assert [stanza.get("id") for stanza in stanzas] == ["1", "2", "3"]
+
+
 async def test_it_comes_back_after_the_server_does(
     bridge: Bridge, server: ComponentServer
 ) -> None:
