@@ -20,6 +20,7 @@ from bridge.lookup import Addresses
 from bridge.matrix.appservice import Appservice
 from bridge.matrix.client import Homeserver, HomeserverDownError, MatrixError, join
 from bridge.matrix.queries import ThirdParty
+from bridge.xmpp import offline
 from bridge.xmpp.component import ComponentRefusedError
 from bridge.xmpp.trial import Trial
 
@@ -298,6 +299,17 @@ class Doctor:
             )
         return service
 
+    async def offline(self) -> str:
+        """See whether the XMPP server is one that loses what it keeps."""
+        self._leave_alone()
+        parent = self._config.xmpp.component.partition(".")[2]
+        name, version = await self._trial.version(parent)
+        if not name:
+            raise Note(f"{parent} does not tell its version")
+        if fault := offline.fault(name, version):
+            raise Finding(fault)
+        return f"{name} {version} keeps them as far as we know"
+
     def _leave_alone(self) -> None:
         """Have no second stream under the domain of a bridge that runs.
 
@@ -331,4 +343,5 @@ STEPS = (
     Step("hs_token", Doctor.way_back, "as_token"),
     Step("component", Doctor.component),
     Step("upload service", Doctor.upload, "component"),
+    Step("messages for people who are away", Doctor.offline, "component"),
 )

@@ -1,7 +1,8 @@
 """Tries the XMPP server out, for `check`: nothing is carried meanwhile."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
 from xml.etree.ElementTree import Element
 
 from typing_extensions import override
@@ -20,6 +21,9 @@ from bridge.xmpp.written import Written
 ALL_S = 10
 ANSWER_S = 5
 UPLOAD = "urn:xmpp:http:upload:0"
+VERSION = "jabber:iq:version"
+
+A = TypeVar("A")
 
 
 class Trial:
@@ -43,16 +47,24 @@ class Trial:
 
     async def upload_service(self, server: str) -> str:
         """Name the upload service beside *server*; empty if there is none."""
+        return await self._connected(lambda stream: _upload_service(stream, server), "")
+
+    async def version(self, server: str) -> tuple[str, str]:
+        """Ask *server* for its name and version; empty if it does not say."""
+        return await self._connected(lambda stream: _version(stream, server), ("", ""))
+
+    async def _connected(self, ask: Callable[[Stream], Awaitable[A]], nothing: A) -> A:
         async with asyncio.TaskGroup() as tasks:
             stream = self._stream(tasks)
             running = tasks.create_task(_run(stream), name="stream")
             try:
                 async with asyncio.timeout(ALL_S):
                     await self._up.wait()
-                    return await _upload_service(stream, server)
+                    return await ask(stream)
             except TimeoutError:
-                return ""
+                return nothing
             finally:
+                self._up.clear()
                 await stream.close()
                 running.cancel()
 
@@ -107,6 +119,13 @@ async def _upload_service(stream: Stream, server: str) -> str:
         if any(feature.get("var") == UPLOAD for feature in features):
             return name
     return ""
+
+
+async def _version(stream: Stream, server: str) -> tuple[str, str]:
+    """Ask *server* what it is; XEP-0092 §2."""
+    answer = await _asked(stream, VERSION, server)
+    found = [answer.findtext(f".//{{{VERSION}}}{what}") for what in ("name", "version")]
+    return found[0] or "", found[1] or ""
 
 
 async def _asked(stream: Stream, what: str, whom: str) -> Element:

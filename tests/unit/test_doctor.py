@@ -15,6 +15,7 @@ from tests.site import KEY, Site, free_port
 
 Printed = pytest.CaptureFixture[str]
 NAMES = [step.name for step in STEPS]
+AWAY = "messages for people who are away"
 
 
 class Report:
@@ -51,7 +52,7 @@ async def check(site: Site, capsys: Printed, *changes: tuple[str, str]) -> Repor
     return Report(code, capsys.readouterr().out)
 
 
-async def serve_uploads(site: Site) -> None:
+async def serve(site: Site, version: str = "0.12.3", name: str = "Prosody") -> None:
     """Answer as a server with an upload service does."""
     disco = "http://jabber.org/protocol/disco"
     for who, what, listed in (
@@ -65,11 +66,17 @@ async def serve_uploads(site: Site) -> None:
             f" to='bridge.example'><query xmlns='{disco}#{what}'>{listed}</query>"
             "</iq>".encode()
         )
+    asked = await site.xmpp.next()
+    site.xmpp.send(
+        f"<iq type='result' id='{asked.get('id')}' from='example' to='bridge.example'>"
+        f"<query xmlns='{trial.VERSION}'><name>{name}</name>"
+        f"<version>{version}</version></query></iq>".encode()
+    )
 
 
 async def test_all_is_well(site: Site, capsys: Printed) -> None:
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(serve_uploads(site))
+        tasks.create_task(serve(site))
         report = await check(site, capsys)
 
     assert report.marked("✔") == NAMES
@@ -79,12 +86,22 @@ async def test_all_is_well(site: Site, capsys: Printed) -> None:
     assert site.homeserver.pings == 1
 
 
+async def test_a_server_that_loses_messages_is_named(
+    site: Site, capsys: Printed
+) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(serve(site, "24.10", "ejabberd"))
+        report = await check(site, capsys)
+
+    assert "update to 24.12" in report.remedy(AWAY)
+
+
 async def test_a_missing_upload_service_is_no_failure(
     site: Site, capsys: Printed
 ) -> None:
     report = await check(site, capsys)
 
-    assert report.marked("•") == ["upload service"]
+    assert report.marked("•") == ["upload service", AWAY]
     assert report.marked("✘") == []
     assert report.code == 0
 
@@ -112,7 +129,7 @@ async def test_a_bridge_that_runs_is_left_alone(site: Site, capsys: Printed) -> 
 
     assert "another bridge is using this database" in report.remedy("database")
     assert "stop it" in report.steps["database"]
-    assert report.marked("•") == ["component", "upload service"]
+    assert report.marked("•") == ["component", "upload service", AWAY]
     assert "the bridge, which runs" in report.steps["hs_token"]
     assert site.xmpp.handshakes == handshakes
 
@@ -159,7 +176,7 @@ async def test_a_clock_that_is_off_is_named(
     report = await check(site, capsys)
 
     if date == "nonsense":
-        assert report.marked("•") == ["clock", "upload service"]
+        assert report.marked("•") == ["clock", "upload service", AWAY]
     else:
         assert "use NTP on both" in report.remedy("clock")
 
@@ -237,7 +254,7 @@ async def test_a_homeserver_without_ping_is_no_failure(
 
     report = await check(site, capsys)
 
-    assert report.marked("•") == ["hs_token", "upload service"]
+    assert report.marked("•") == ["hs_token", "upload service", AWAY]
     assert report.code == 0
 
 

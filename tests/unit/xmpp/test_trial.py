@@ -55,3 +55,18 @@ async def test_a_refusal_meanwhile_is_no_service(
     server.refuse = "host-unknown"
 
     assert await trial_of(server).upload_service("example") == ""
+
+
+async def test_a_server_tells_its_version(server: ComponentServer) -> None:
+    """XEP-0092 §2."""
+    async with asyncio.TaskGroup() as tasks:
+        looking = tasks.create_task(trial_of(server).version("example"))
+        asked = await server.next()
+        answer = (
+            f"<iq type='result' id='{asked.get('id')}' from='example' to='{DOMAIN}'>"
+            "<query xmlns='jabber:iq:version'><name>ejabberd</name>"
+            "<version>24.10</version></query></iq>"
+        )
+        server.send(answer.encode())
+
+    assert looking.result() == ("ejabberd", "24.10")
