@@ -9,6 +9,7 @@ from bridge.config import Config
 from bridge.core.commands import Commands
 from bridge.core.directory import Directory
 from bridge.core.dispatch import Dispatch
+from bridge.core.guard import Guard, Limits
 from bridge.core.hub import Hub
 from bridge.core.ports import Adapter
 from bridge.core.provisioning import Provisioning
@@ -62,8 +63,12 @@ class App:
         self._homeserver = Homeserver(
             config.homeserver.url, config.appservice.as_token, name
         )
+        self._guard = _guard(config)
         self._matrix = MatrixAdapter(
-            self._homeserver, store, f"@{config.appservice.bot}:{name}"
+            self._homeserver,
+            store,
+            f"@{config.appservice.bot}:{name}",
+            members_max=config.limits.room_members_max,
         )
         self._xmpp = XmppAdapter(
             domain=config.xmpp.component,
@@ -97,7 +102,12 @@ class App:
         store, directory = self._store, self._directory
         self._dispatch = Dispatch(adapters, store, directory, self._tasks)
         provisioning = Provisioning(
-            store, directory, self._dispatch, self._matrix, self._xmpp
+            store,
+            directory,
+            self._dispatch,
+            self._matrix,
+            self._xmpp,
+            guard=self._guard,
         )
         commands = Commands(
             adapters=adapters,
@@ -116,6 +126,7 @@ class App:
             provisioning=provisioning,
             commands=commands,
             tasks=self._tasks,
+            guard=self._guard,
         )
 
     async def start(self) -> None:
@@ -227,3 +238,14 @@ class App:
 
     def _rooms(self) -> Iterable[tuple[str, str]]:
         return ((portal.matrix, portal.agent) for portal in self._directory)
+
+
+def _guard(config: Config) -> Guard:
+    limits = config.limits
+    return Guard(
+        Limits(
+            requests_per_minute=limits.requests_per_minute,
+            messages_per_minute=limits.messages_per_minute,
+            blocked=frozenset(limits.blocked),
+        )
+    )

@@ -105,6 +105,16 @@ class LogConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LimitsConfig:
+    """What people may ask for, and how often; see ``core.guard``."""
+
+    requests_per_minute: int = 30
+    messages_per_minute: int = 0
+    room_members_max: int = 5_000
+    blocked: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """The whole file; *directory* is where it lies."""
 
@@ -113,6 +123,7 @@ class Config:
     xmpp: XmppConfig
     store: StoreConfig
     log: LogConfig = field(default_factory=LogConfig)
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
     directory: Path = Path()
 
     def database_url(self) -> str:
@@ -145,6 +156,7 @@ def parse(
     """Check what a configuration file says; raises ``ConfigError``."""
     sections = {"homeserver": HomeserverConfig, "appservice": AppserviceConfig}
     sections |= {"xmpp": XmppConfig, "store": StoreConfig, "log": LogConfig}
+    sections |= {"limits": LimitsConfig}
     for name in document:
         if name not in sections:
             raise ConfigError(f"{name}: there is no such section")
@@ -173,7 +185,7 @@ class _Reader:
         self._directory = directory
         self._environment = environment
 
-    def section(self, kind: Callable[..., Any], name: str, table: object) -> Any:  # noqa: ANN401 - one of five dataclasses
+    def section(self, kind: Callable[..., Any], name: str, table: object) -> Any:  # noqa: ANN401 - one of six dataclasses
         if not isinstance(table, Mapping):
             raise ConfigError(f"{name}: should be a section, [{name}]")
         known = {item.name: item for item in fields(kind)}  # type: ignore[arg-type]
@@ -200,6 +212,8 @@ class _Reader:
             value = self._secret(section, item.name, table)
         if value is None:
             return None
+        if item.type in _PLAIN:
+            return _PLAIN[item.type](key, value)
         if not isinstance(value, str):
             raise ConfigError(f"{key}: should be a string, is {type(value).__name__}")
         if item.type is Address:
@@ -222,6 +236,24 @@ class _Reader:
             raise ConfigError(
                 f"{section}.{name}_file: cannot be read: {error}"
             ) from None
+
+
+def _count(key: str, value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ConfigError(f"{key}: should be a number, 0 for no limit, is {value!r}")
+    return value
+
+
+def _names(key: str, value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(v, str) and v for v in value):
+        raise ConfigError(f'{key}: should be a list of names, as ["spam.example"]')
+    return tuple(value)
+
+
+_PLAIN: dict[object, Callable[[str, object], object]] = {
+    int: _count,
+    tuple[str, ...]: _names,
+}
 
 
 def web_address(text: str) -> str:

@@ -52,6 +52,17 @@ database = {database}
 # Seals what lies in the database: a copy of the one without the other is useless.
 key_file = "seal.key"
 
+[limits]
+# How often a minute somebody may ask for something: open a room or a chat, invite a
+# ghost or the bot, give a command. Twice that at once, after a rest. 0: no limit.
+requests_per_minute = 30
+# The same for messages. Those who write more are told that the rest did not cross.
+messages_per_minute = 0
+# Nobody of ours enters a Matrix room with more people than that.
+room_members_max = 5000
+# Who is not served: MXIDs, JIDs, domains with all below them, rooms and aliases.
+blocked = []
+
 [log]
 # debug, info, warning or error
 level = "info"

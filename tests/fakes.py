@@ -113,6 +113,7 @@ class FakeMatrixRooms:
     other_bridge: str = ""
     fault: Exception | None = None
     departed: list[Portal] = field(default_factory=list)
+    declined: list[Invite] = field(default_factory=list)
     gate: asyncio.Event | None = None
 
     async def enter(self, address: str, guest: Person, name: str) -> Portal | Refusal:
@@ -137,6 +138,9 @@ class FakeMatrixRooms:
         kind = Kind.DIRECT if invite.direct else Kind.HOSTED
         made = Portal(PortalId(0), kind, invite.room.address, "", agent="@ghost")
         return made, tuple(self.missed)
+
+    async def decline(self, invite: Invite) -> None:
+        self.declined.append(invite)
 
     async def linkable(self, room: str) -> Portal | Refusal:
         if self.gate is not None:

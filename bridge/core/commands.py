@@ -15,6 +15,7 @@ from bridge.model.records import Cursor, Kind, Portal
 logger = logging.getLogger(__name__)
 
 PROPOSAL = "proposal"
+WORDS_MAX = 1000
 
 HELP = {
     Network.MATRIX: (
@@ -55,7 +56,9 @@ class Commands:
 
     async def obey(self, event: Command, unit: Unit) -> None:
         """Do what *event* asks for, and answer in its room."""
-        words = event.words.split()
+        # Whatever spans lines is no command, but may try to look like several.
+        plain = len(event.words) <= WORDS_MAX and event.words.isprintable()
+        words = event.words.split() if plain else []
         matrix = event.room.network is Network.MATRIX
         match words:
             case ["bridge", address] if matrix:

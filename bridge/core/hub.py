@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from bridge.core.commands import Commands
 from bridge.core.directory import Directory
 from bridge.core.dispatch import Dispatch
+from bridge.core.guard import PAUSED, Guard, Limits
 from bridge.core.lanes import Lanes
 from bridge.core.policy import verdict
 from bridge.core.ports import Adapter, State, Store, StoreUnavailableError, Unit
@@ -53,7 +54,9 @@ class Hub:
         provisioning: Provisioning,
         commands: Commands,
         tasks: asyncio.TaskGroup,
+        guard: Guard | None = None,
     ) -> None:
+        self._guard = guard or Guard(Limits())
         self._adapters = adapters
         self._store = store
         self._directory = directory
@@ -65,6 +68,8 @@ class Hub:
         )
         self._homes: dict[Room, str] = {}
         self.portal = directory.portal
+        self.bars = self._guard.bars
+        self.request = self._guard.request
         self.open_hosted = provisioning.open_hosted
         self.open_foreign = provisioning.open_foreign
         self.describe = provisioning.describe
@@ -203,7 +208,7 @@ class Hub:
             case Invite():
                 await self._catch_up(await self._provisioning.invited(event))
             case Command():
-                await self._commands.obey(event, unit)
+                await self._command(event, unit)
             case _:
                 await self._state(event, unit)
 
@@ -219,15 +224,36 @@ class Hub:
             self._refuse(event, receipt, made, unit)
             return
         route = Route(made, self._directory.far(made, event.room))
-        wires = verdict(event, route) or _prepared(far, event, route)
+        wires = (
+            self._guard.message(event, made)
+            or verdict(event, route)
+            or _prepared(far, event, route)
+        )
         if isinstance(wires, Refusal):
             self._refuse(event, receipt, wires, unit)
             return
         _name(unit, made, event, seq)
         self._dispatch.add(unit, route.room, wires, receipt=receipt, seq=seq)
+        if self._guard.circles(event, made):
+            logger.warning("portal %d: words go in circles: paused", made.id)
+            self._dispatch.add(unit, event.room, near.notice(event.room, PAUSED))
+            self._dispatch.add(unit, route.room, far.notice(route.room, PAUSED))
+
+    async def _command(self, event: Command, unit: Unit) -> None:
+        why = self._guard.request(event.sender)
+        if why is None:
+            await self._commands.obey(event, unit)
+            return
+        logger.info("room %s: a command: %s", event.room.address, why.name)
+        if why is Refusal.TOO_FAST and self._guard.answers(event, why):
+            near = self._adapters[event.room.network]
+            words = f"{why.value[0].upper()}{why.value[1:]}."
+            self._dispatch.add(unit, event.room, near.notice(event.room, words))
 
     def _refuse(self, event: Message, receipt: bytes, why: Refusal, unit: Unit) -> None:
         logger.info("room %s: refused: %s", event.room.address, why.name)
+        if not self._guard.answers(event, why):
+            return
         near = self._adapters[event.room.network]
         self._dispatch.add(unit, event.room, near.settle(receipt, Refused(why)))
 
@@ -243,6 +269,8 @@ class Hub:
     async def _state(self, event: State, unit: Unit) -> None:
         portal = self._directory.portal(event.room)
         if portal is None:
+            return
+        if self._guard.bars(event.sender) and not isinstance(event, Leave):
             return
         far = self._adapters[event.room.network.other]
         route = Route(portal, self._directory.far(portal, event.room))

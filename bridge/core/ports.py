@@ -171,6 +171,9 @@ class MatrixRooms(Protocol):
         do not push it.
         """
 
+    async def decline(self, invite: Invite) -> None:
+        """Let the ghost of the invited person decline, if it can."""
+
     async def linkable(self, room: str) -> Portal | Refusal:
         """Return a portal for *room*, which the bot is in, of kind PLUMBED.
 
@@ -241,6 +244,12 @@ class Host(Protocol):
 
     def tell(self, event: State) -> None:
         """Take note of how things stand; forgotten in a crash, so say it again."""
+
+    def bars(self, person: Person) -> bool:
+        """Tell whether *person* is not served at all."""
+
+    def request(self, person: Person) -> Refusal | None:
+        """Say why *person* may not ask for something now; None counts it as asked."""
 
     def later(self, room: Room, wires: Sequence[Wire]) -> None:
         """Send *wires* to *room* on its own network, in order, safe on disk."""

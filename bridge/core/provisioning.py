@@ -9,6 +9,7 @@ from weakref import WeakValueDictionary
 
 from bridge.core.directory import Directory, side
 from bridge.core.dispatch import Dispatch
+from bridge.core.guard import Guard, Limits
 from bridge.core.ports import MatrixRooms, Store, StoreUnavailableError, Unit, XmppRooms
 from bridge.model.delivery import Arrival, Description, Refusal
 from bridge.model.events import Invite, Leave, Message
@@ -30,7 +31,10 @@ class Provisioning:
         dispatch: Dispatch,
         matrix: MatrixRooms,
         xmpp: XmppRooms,
+        *,
+        guard: Guard | None = None,
     ) -> None:
+        self._guard = guard or Guard(Limits())
         self._store = store
         self._directory = directory
         self._dispatch = dispatch
@@ -49,6 +53,8 @@ class Provisioning:
         guest = self._xmpp.addressee(event.room)
         if not isinstance(guest, Person):
             return guest
+        if refusal := self._guard.request(event.sender):
+            return refusal
         async with self._alone(event.room):
             if portal := self._directory.portal(event.room):
                 return portal  # they have just started it from the other side
@@ -59,6 +65,12 @@ class Provisioning:
 
     async def invited(self, event: Invite) -> Sequence[Arrival]:
         """Let somebody of XMPP into a Matrix room; return what they have missed."""
+        refusal = self._guard.request(event.sender)
+        if refusal is not None or self._guard.closes(event.room):
+            why = "blocked" if refusal is None else refusal.name
+            logger.info("invitation to %s: %s", event.room.address, why)
+            await self._matrix.decline(event)
+            return ()
         async with self._alone(self._xmpp.chat(event.person, event.sender)):
             return await self._accept(event)
 
@@ -101,6 +113,10 @@ class Provisioning:
             alias = self._xmpp.alias(address.address)
             if alias is None:
                 return Refusal.NO_SUCH_ROOM
+            if refusal := self._guard.request(guest):
+                return refusal
+            if self._guard.closes(Room(Network.MATRIX, alias)):
+                return Refusal.NOT_ALLOWED
             made = await self._matrix.enter(alias, guest, name)
             if isinstance(made, Refusal):
                 return made
@@ -113,6 +129,8 @@ class Provisioning:
         async with self._alone(muc):
             if portal := self._directory.portal(muc):
                 return portal
+            if self._guard.closes(muc):
+                return Refusal.NOT_ALLOWED
             about = await self._xmpp.visit(muc.address)
             if isinstance(about, Refusal):
                 return about
@@ -124,6 +142,8 @@ class Provisioning:
     async def plumb(self, room: Room, muc: str) -> Portal | Refusal:
         """Link an existing Matrix room with an existing MUC."""
         there = Room(Network.XMPP, muc)
+        if self._guard.closes(room) or self._guard.closes(there):
+            return Refusal.NOT_ALLOWED
         async with self._alone(there):
             made = await self._matrix.linkable(room.address)
             if isinstance(made, Refusal):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing_extensions import override
 
 from bridge.core.ports import Adapter, Host, MatrixRooms, State, Store, Unit
-from bridge.matrix.bot import Bot
+from bridge.matrix.bot import MEMBERS_MAX, Bot
 from bridge.matrix.client import Homeserver, HomeserverDownError, MatrixError
 from bridge.matrix.codec import names
 from bridge.matrix.codec.envelope import RawEvent
@@ -46,8 +46,8 @@ logger = logging.getLogger(__name__)
 class MatrixAdapter(Adapter, MatrixRooms):
     """The homeserver's users and rooms, as ``Adapter`` and ``MatrixRooms``.
 
-    *bot* is the MXID of the bridge's own user. Servers in *blocked* have nobody to
-    invite it. ``start`` before anything else.
+    *bot* is the MXID of the bridge's own user. Nobody of ours enters a room with more
+    than *members_max* people. ``start`` before anything else.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class MatrixAdapter(Adapter, MatrixRooms):
         homeserver: Homeserver,
         store: Store,
         bot: str,
-        blocked: frozenset[str] = frozenset(),
+        members_max: int = MEMBERS_MAX,
     ) -> None:
         server = homeserver.server_name
         self._server = server
@@ -74,7 +74,8 @@ class MatrixAdapter(Adapter, MatrixRooms):
             presences=self._presences,
             views=self._views,
             agent=self.agent,
-            blocked=blocked,
+            admits=self._admits,
+            members_max=members_max,
         )
         self._rooms, self._direct = self._places(homeserver)
         self._inbound = self._way_in()
@@ -104,6 +105,7 @@ class MatrixAdapter(Adapter, MatrixRooms):
             guests=self._guests,
             views=self._views,
             rooms=rooms,
+            too_large=self._bot.too_large,
         )
         return rooms, direct
 
@@ -238,6 +240,10 @@ class MatrixAdapter(Adapter, MatrixRooms):
         return portal, self._inbound.arrivals(missed)
 
     @override
+    async def decline(self, invite: Invite) -> None:
+        await self._direct.decline(self._outbound.ghost(invite.person.id), invite)
+
+    @override
     async def linkable(self, room: str) -> Portal | Refusal:
         return await self._rooms.linkable(room)
 
@@ -260,6 +266,10 @@ class MatrixAdapter(Adapter, MatrixRooms):
     @override
     async def depart(self, portal: Portal) -> Sequence[Wire]:
         return await self._rooms.depart(portal)
+
+    def _admits(self, mxid: str) -> bool:
+        host, sender = self._host, Person(Network.MATRIX, mxid)
+        return host is None or host.request(sender) is None
 
     def _portal(self, room: str) -> Portal | None:
         if self._host is None:

@@ -6,12 +6,14 @@ from http import HTTPStatus
 
 from bridge.matrix.client import Homeserver, HomeserverDownError, MatrixError, join
 from bridge.matrix.codec import names
+from bridge.matrix.codec.message import HOPS
 from bridge.matrix.ghosts import Ghosts
 from bridge.matrix.patience import patiently
 from bridge.matrix.presences import Presences
 from bridge.matrix.views import About, Place, Views
 from bridge.matrix.wires import Says, content, wire
 from bridge.model.delivery import Refusal, Wire
+from bridge.model.events import HOPS_MAX
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +34,9 @@ HELLO = (
 class Bot:
     """The user of ours that people can talk to.
 
-    *agent* tells who of ours is in a room for sure, and speaks there.
+    *agent* tells who of ours is in a room for sure, and speaks there. *admits* tells
+    whether somebody may invite the bot just now. Rooms with more than *members_max*
+    people are not entered; 0 sets no limit.
     """
 
     def __init__(  # noqa: PLR0913 - it acts in every way a user can
@@ -44,7 +48,8 @@ class Bot:
         presences: Presences,
         views: Views,
         agent: Callable[[str], str],
-        blocked: frozenset[str] = frozenset(),
+        admits: Callable[[str], bool],
+        members_max: int = MEMBERS_MAX,
     ) -> None:
         self.mxid = mxid
         self._homeserver = homeserver
@@ -52,7 +57,8 @@ class Bot:
         self._presences = presences
         self._views = views
         self.agent = agent
-        self._blocked = blocked
+        self._admits = admits
+        self._members_max = members_max
 
     async def ensure(self) -> None:
         """Have the bot registered."""
@@ -79,16 +85,21 @@ class Bot:
 
     def objection(self, about: About) -> Refusal | None:
         """Say why nobody of ours should enter such a room."""
-        if about.size > MEMBERS_MAX:
+        if self.too_large(about):
             return Refusal.TOO_LARGE
         return Refusal.ENCRYPTED if about.encrypted else None
+
+    def too_large(self, about: About | None) -> bool:
+        """Tell whether too many people are in a room."""
+        return about is not None and 0 < self._members_max < about.size
 
     async def invited(self, room: str, sender: str) -> bool:
         """Come into *room*, or decline; tell whether the bot is in it now."""
         server = sender.partition(":")[2]
         place = Place(room, (server,) if server else ())
+        admitted = self._admits(sender)
         try:
-            return await patiently(lambda: self._accept(place, server), PATIENCE_S)
+            return await patiently(lambda: self._accept(place, admitted), PATIENCE_S)
         except (MatrixError, HomeserverDownError) as error:
             logger.info("room %s: the bot cannot come in: %s", room, error)
             return False
@@ -114,16 +125,16 @@ class Bot:
             "msgtype": "m.notice",
             "body": words[:WORDS_MAX],
             "m.mentions": {},
+            HOPS: HOPS_MAX,  # what a bridge says of itself crosses no other
         }
         if to:
             said["m.relates_to"] = {"m.in_reply_to": {"event_id": to}}
         return [wire(Says(self.agent(room), room, content(said), own=True))]
 
-    async def _accept(self, place: Place, server: str) -> bool:
+    async def _accept(self, place: Place, admitted: object) -> bool:
         await self.ensure()
-        about = await self._views.outside(place, self.mxid)
-        too_large = about is not None and about.size > MEMBERS_MAX
-        if too_large or server in self._blocked:
+        about = await self._views.outside(place, self.mxid) if admitted else None
+        if not admitted or self.too_large(about):
             logger.info("room %s: the bot declines", place.room)
             await self.leave(place.room)
             return False

@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from http import HTTPStatus
@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 
-from bridge.matrix.bot import MEMBERS_MAX
 from bridge.matrix.client import Homeserver, HomeserverDownError, MatrixError, join
 from bridge.matrix.codec.envelope import RawEvent, raw_event
 from bridge.matrix.ghosts import Ghosts
@@ -18,7 +17,7 @@ from bridge.matrix.guests import DeclinedError, Guests
 from bridge.matrix.patience import patiently
 from bridge.matrix.presences import Presences
 from bridge.matrix.rooms import Rooms
-from bridge.matrix.views import Place, Views, refusing
+from bridge.matrix.views import About, Place, Views, refusing
 from bridge.model.delivery import Refusal
 from bridge.model.events import Invite
 from bridge.model.places import Person, Room
@@ -37,7 +36,7 @@ TOPIC = "A conversation with {person} on XMPP, through a bridge that can read it
 class Direct:
     """Rooms that a ghost makes or is asked into."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a room is made of all of them
         self,
         *,
         homeserver: Homeserver,
@@ -46,6 +45,7 @@ class Direct:
         guests: Guests,
         views: Views,
         rooms: Rooms,
+        too_large: Callable[[About | None], bool],
     ) -> None:
         self._homeserver = homeserver
         self._server = homeserver.server_name
@@ -54,6 +54,7 @@ class Direct:
         self._guests = guests
         self._views = views
         self._rooms = rooms
+        self._too_large = too_large
 
     async def start(
         self, chat: Room, ghost: str, host: Person, guest: str, name: str
@@ -79,6 +80,15 @@ class Direct:
         return await refusing(
             patiently(lambda: self._accept(ghost, invite), PATIENCE_S)
         )
+
+    async def decline(self, ghost: str, invite: Invite) -> None:
+        """Let *ghost* decline *invite*; nobody misses it if that fails."""
+        try:
+            await self._ghosts.ensure(ghost, invite.person.id, invite.person.id)
+            await self._decline(invite.room.address, ghost)
+        except (MatrixError, HomeserverDownError) as error:
+            room = invite.room.address
+            logger.info("room %s: an invitation stays open: %s", room, error)
 
     async def _start(
         self, chat: Room, ghost: str, host: Person, guest: str, name: str
@@ -174,7 +184,7 @@ class Direct:
         place = Place(room, (server,))
         await self._ghosts.ensure(ghost, person, person)
         about = await self._views.outside(place, ghost)
-        if about is not None and about.size > MEMBERS_MAX:
+        if self._too_large(about):
             await self._decline(room, ghost)
             return Refusal.TOO_LARGE
         known = await self._ghosts.find(ghost)

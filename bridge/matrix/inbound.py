@@ -146,6 +146,7 @@ class Inbound:
             sent_at=sent_at(event),
             name=await self._members.name(room, sender),
             content=said,
+            hops=message.hops(event),
         )
 
     async def _is_private(self, room: str) -> bool:

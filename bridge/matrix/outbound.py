@@ -29,8 +29,9 @@ class Outbound:
         person = event.sender.id
         ghost = self.ghost(person)
         name = event.name
+        carried = {message.HOPS: event.hops + 1}
         return [
-            wire(Says(ghost, room, content(part), name, person))
+            wire(Says(ghost, room, content(part | carried), name, person))
             for part in message.encode(event.content)
         ]
 

@@ -112,12 +112,14 @@ class Refusal(enum.Enum):
     UNSUPPORTED = "the bridge cannot carry this kind of message yet"
     MALFORMED = "the message is malformed"
     TOO_LARGE = "the message is too large for the other network"
+    TOO_FAST = "you do this too often; wait a minute"
+    CIRCLES = "it has crossed bridges too often, as if it went in circles"
     UNREACHABLE = "the other network cannot be reached"
-    REJECTED = "the other network rejected the message"
-
     UNCONFIRMED = (
         "their device has not confirmed it, though it was sent twice; ask them"
     )
+    REJECTED = "the other network rejected the message"
+
 
 @dataclass(frozen=True, slots=True)
 class Delivered:

@@ -12,6 +12,9 @@ from datetime import datetime
 from bridge.model.places import Person, Ref, Room
 from bridge.model.text import RichText
 
+HOPS_MAX = 3
+"""So many bridges of our kind may have carried a message; then it goes in circles."""
+
 
 class Protection(enum.IntEnum):
     """How well an event was guarded on its way to the bridge."""
@@ -68,12 +71,14 @@ class Event:
 class Message(Event):
     """Somebody said something.
 
-    *aliases* are the further names that it already bears on its own network.
+    *aliases* are the further names that it already bears on its own network. *hops*
+    counts the bridges of our kind that have carried it before, as they say.
     """
 
     content: Content
     reply_to: Ref | None = None
     aliases: tuple[Ref, ...] = ()
+    hops: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

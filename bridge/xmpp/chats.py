@@ -31,7 +31,14 @@ from bridge.model.places import Network, Person, Room
 from bridge.xmpp import contacts, receipts, replies
 from bridge.xmpp.bounces import Bounces
 from bridge.xmpp.codec.fault import fault, refused
-from bridge.xmpp.codec.message import decode, encode, origin_ref
+from bridge.xmpp.codec.message import (
+    OWN_WORDS,
+    carried,
+    decode,
+    encode,
+    hops,
+    origin_ref,
+)
 from bridge.xmpp.codec.names import (
     Jid,
     chat_address,
@@ -156,6 +163,7 @@ class Chats:
             sent_at=at,
             name=called,
             content=content,
+            hops=hops(stanza),
             device=device,
         )
 
@@ -173,7 +181,7 @@ class Chats:
         for number, part in enumerate(encode(event.content), 1):
             name = event.ref.id if number == 1 else f"{event.ref.id}/{number}"
             try:
-                part.extend((receipts.REQUEST, receipts.MARKABLE))
+                part.extend((receipts.REQUEST, receipts.MARKABLE, carried(event.hops)))
                 stanza = self._letter(parts[0], sender, name, part)
             except StanzaError:
                 return Refusal.TOO_LARGE
@@ -227,7 +235,7 @@ class Chats:
             return ()
         remote, puppet = parts
         name = secrets.token_hex(12)
-        body = (node("body", None, words),)
+        body = (node("body", None, words), OWN_WORDS)
         sender = f"{puppet}/{RESOURCE}"
         stanza = self._letter(remote, sender, name, body)
         return (Wire(name, pack(CHAT, Post(remote, sender, stanza))),)

@@ -7,7 +7,15 @@ from datetime import UTC, datetime
 from bridge.model.delivery import Outcome, Refusal, Refused, Route, Unreadable, Wire
 from bridge.model.events import Command, Message, Rank
 from bridge.model.places import Network, Person, Room
-from bridge.xmpp.codec.message import archive_ref, decode, encode, origin_ref
+from bridge.xmpp.codec.message import (
+    OWN_WORDS,
+    archive_ref,
+    carried,
+    decode,
+    encode,
+    hops,
+    origin_ref,
+)
 from bridge.xmpp.codec.names import puppet_jid
 from bridge.xmpp.codec.presence import MUC_USER
 from bridge.xmpp.codec.xml import Node, node
@@ -52,6 +60,7 @@ def read(heard: Heard, key: str) -> Message | Command | Unreadable | None:
         name=heard.nick,
         content=content,
         aliases=(archive_ref(heard.muc, heard.stanza_id),) if heard.stanza_id else (),
+        hops=hops(stanza),
     )
 
 
@@ -69,7 +78,8 @@ def prepare(event: Message, route: Route, domain: str) -> Sequence[Wire] | Refus
     for number, part in enumerate(encode(event.content), 1):
         name = event.ref.id if number == 1 else f"{event.ref.id}/{number}"
         try:
-            stanza = serialise(_groupchat(sender, muc, name, part), domain)
+            words = (*part, carried(event.hops))
+            stanza = serialise(_groupchat(sender, muc, name, words), domain)
         except StanzaError:
             return Refusal.TOO_LARGE
         speech = Speech(muc, mxid, event.name, stanza)
@@ -80,7 +90,7 @@ def prepare(event: Message, route: Route, domain: str) -> Sequence[Wire] | Refus
 def notice(muc: str, words: str, bot: str, domain: str) -> Sequence[Wire]:
     """Write words of the bridge's own to all in the room."""
     name = secrets.token_hex(12)
-    body = (node("body", None, words),)
+    body = (node("body", None, words), OWN_WORDS)
     stanza = _groupchat(f"{bot}/{LISTENER}", muc, name, body)
     return (Wire(name, pack(MUC, Speech(muc, "", "", serialise(stanza, domain)))),)
 

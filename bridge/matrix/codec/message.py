@@ -16,6 +16,9 @@ BODY_BYTES_MAX = 40_000
 CONTENT_BYTES_MAX = 50_000
 """An event may have 65,536 bytes; signatures and the like take the rest."""
 
+HOPS = "org.xmpp-matrix-bridge.hops"
+"""How many bridges of our kind have carried a message: so none goes in circles."""
+
 _SURELY_SMALL_CHARS = BODY_BYTES_MAX // 6
 _HTML = "org.matrix.custom.html"
 _MANNERS = {
@@ -90,6 +93,15 @@ def _is_reply(relation: Mapping[str, Any]) -> bool:
 
 def _is_id(value: object) -> bool:
     return isinstance(value, str) and bool(value)
+
+
+def hops(event: Mapping[str, Any]) -> int:
+    """Read how many bridges of our kind have carried *event*, by their own words."""
+    content = event.get("content")
+    count = content.get(HOPS) if isinstance(content, dict) else None
+    if not isinstance(count, int) or isinstance(count, bool):
+        return 0
+    return max(0, count)
 
 
 def encode(content: Content) -> list[Json]:

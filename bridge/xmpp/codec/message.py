@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from datetime import datetime
+from functools import lru_cache
 from typing import Final, assert_never
 from xml.etree.ElementTree import Element
 
 from bridge.model.delivery import Refusal
-from bridge.model.events import Content, Manner, Text
+from bridge.model.events import HOPS_MAX, Content, Manner, Text
 from bridge.model.places import Network, Person, Ref
 from bridge.model.text import RichText, cut, prefixed, split, utf8_bytes
 from bridge.xmpp.codec import text
@@ -23,6 +24,7 @@ _OTR = "?OTR"
 _LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 _STREAMS = ("{jabber:client}", "{jabber:component:accept}", "")
 _SIDS = "{urn:xmpp:sid:0}"
+_HOPS: Final = "xmpp-matrix-bridge:hops:0"
 _UNSTYLED = Node("unstyled", {"xmlns": "urn:xmpp:styling:0"})
 _ATTRIBUTES: Final[dict[str, str]] = {}
 
@@ -176,6 +178,27 @@ def stanza_id(stanza: Element, by: str) -> str | None:
         if child.get("by") == by
     ]
     return ids[0] or None if len(ids) == 1 else None
+
+
+def hops(stanza: Element) -> int:
+    """Read how many bridges of our kind have carried *stanza*, by their own words."""
+    found = stanza.find(f"{{{_HOPS}}}hops")
+    count = "" if found is None else found.get("count", "")
+    return int(count[:9]) if count.isascii() and count.isdigit() else 0
+
+
+def carried(hops_before: int) -> Node:
+    """Say that one bridge more has carried a message, so that none goes in circles."""
+    return _carried(hops_before + 1)
+
+
+OWN_WORDS: Final = Node("hops", {"xmlns": _HOPS, "count": str(HOPS_MAX)})
+"""What a bridge says of itself crosses no other."""
+
+
+@lru_cache(maxsize=2 * HOPS_MAX)
+def _carried(count: int) -> Node:
+    return Node("hops", {"xmlns": _HOPS, "count": str(count)})
 
 
 def origin_id(stanza: Element) -> str | None:

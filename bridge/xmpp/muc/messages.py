@@ -19,7 +19,7 @@ from bridge.model.delivery import (
 from bridge.model.events import Message
 from bridge.model.places import Network, Person, Room
 from bridge.xmpp import replies
-from bridge.xmpp.codec.message import decode, origin_ref
+from bridge.xmpp.codec.message import decode, hops, origin_ref
 from bridge.xmpp.codec.names import Jid
 from bridge.xmpp.codec.xml import node
 from bridge.xmpp.gate import Addressed, StanzaError, addressed
@@ -99,6 +99,7 @@ class Messages:
             sent_at=datetime.fromtimestamp(said.at_ms / 1000, UTC),
             name=said.nick,
             content=content,
+            hops=hops(stanza),
             raw=raw,
         )
 

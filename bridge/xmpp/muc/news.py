@@ -15,7 +15,7 @@ from bridge.model.events import (
     Subject,
 )
 from bridge.model.places import Network
-from bridge.xmpp.codec.message import encode
+from bridge.xmpp.codec.message import carried, encode
 from bridge.xmpp.codec.nicks import safe_nick
 from bridge.xmpp.codec.xml import Node
 from bridge.xmpp.gate import StanzaError, addressed
@@ -91,8 +91,9 @@ class News:
         wires: list[Wire] = []
         for number, part in enumerate(encode(event.content), 1):
             name = event.ref.id if number == 1 else f"{event.ref.id}/{number}"
+            words = (*part, carried(event.hops))
             stanza = stencil.said(
-                address, sender, (name, name), part, self._means.domain
+                address, sender, (name, name), words, self._means.domain
             )
             wires.append(Wire(name, sheet(stanza, at_ms), archived=True))
         return wires

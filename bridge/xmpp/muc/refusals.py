@@ -52,10 +52,12 @@ _CONDITIONS = {
     Refusal.UNSUPPORTED: ("cancel", "feature-not-implemented"),
     Refusal.MALFORMED: ("modify", "bad-request"),
     Refusal.TOO_LARGE: ("modify", "policy-violation"),
+    Refusal.TOO_FAST: ("wait", "policy-violation"),
+    Refusal.CIRCLES: ("cancel", "policy-violation"),
     Refusal.UNREACHABLE: ("wait", "remote-server-timeout"),
+    Refusal.UNCONFIRMED: ("wait", "recipient-unavailable"),
     Refusal.REJECTED: ("cancel", "not-allowed"),
 }
-    Refusal.UNCONFIRMED: ("wait", "recipient-unavailable"),
 
 
 def of_refusal(why: Refusal, detail: str = "") -> Fault:

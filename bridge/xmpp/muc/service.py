@@ -21,7 +21,7 @@ from bridge.model.delivery import (
 from bridge.model.events import AnyEvent, Invite, Join, Leave, Message, Rename
 from bridge.model.places import Network, Person, Room
 from bridge.model.records import Portal
-from bridge.xmpp.codec.message import origin_ref
+from bridge.xmpp.codec.message import OWN_WORDS, origin_ref
 from bridge.xmpp.codec.names import Jid, puppet_jid
 from bridge.xmpp.codec.xml import node
 from bridge.xmpp.gate import addressed
@@ -145,7 +145,7 @@ class Hosted:
     def notice(self, room: Room, words: str) -> Sequence[Wire]:
         """Let the room itself say *words*."""
         attributes = {"type": "groupchat", "from": room.address}
-        stanza = node("message", attributes, node("body", None, words))
+        stanza = node("message", attributes, node("body", None, words), OWN_WORDS)
         data = sheet(addressed(stanza, self._means.domain))
         return (Wire(f"notice/{secrets.token_hex(12)}", data),)
 

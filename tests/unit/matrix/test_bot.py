@@ -43,7 +43,7 @@ async def test_the_bot_stays_out_of_very_large_rooms(matrix: MatrixWorld) -> Non
 async def test_nobody_of_a_blocked_server_can_invite_the_bot(
     matrix: MatrixWorld,
 ) -> None:
-    matrix.adapter._bot._blocked = frozenset(("evil.example",))
+    matrix.host.barred.add("@eve:evil.example")
     invited(matrix, sender="@eve:evil.example")
 
     assert not await matrix.adapter._bot.invited(CHAT, "@eve:evil.example")

@@ -140,6 +140,7 @@ class FakeHost:
 
     portals: dict[str, Portal] = field(default_factory=dict)
     later_wires: list[tuple[Room, Wire]] = field(default_factory=list)
+    barred: set[str] = field(default_factory=set)
 
     def portal(self, room: Room) -> Portal | None:
         return self.portals.get(room.address)
@@ -149,6 +150,12 @@ class FakeHost:
 
     def tell(self, event: State) -> None:
         raise NotImplementedError
+
+    def bars(self, person: Person) -> bool:
+        return person.id in self.barred
+
+    def request(self, person: Person) -> Refusal | None:
+        return Refusal.NOT_ALLOWED if self.bars(person) else None
 
     def later(self, room: Room, wires: Sequence[Wire]) -> None:
         self.later_wires += [(room, wire) for wire in wires]

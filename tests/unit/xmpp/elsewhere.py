@@ -97,6 +97,7 @@ class Host:
     portals: dict[Room, Portal] = field(default_factory=dict)
     told: list[State] = field(default_factory=list)
     regretted: list[tuple[Parcel, Refused]] = field(default_factory=list)
+    barred: set[str] = field(default_factory=set)
 
     def portal(self, room: Room) -> Portal | None:
         return self.portals.get(room)
@@ -106,6 +107,12 @@ class Host:
 
     def tell(self, event: State) -> None:
         self.told.append(event)
+
+    def bars(self, person: Person) -> bool:
+        return person.id in self.barred
+
+    def request(self, person: Person) -> Refusal | None:
+        return Refusal.NOT_ALLOWED if self.bars(person) else None
 
     def later(self, room: Room, wires: Sequence[Wire]) -> None:
         raise NotImplementedError

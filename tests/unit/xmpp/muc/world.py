@@ -145,6 +145,7 @@ class FakeHost:
     portals: dict[str, Portal] = field(default_factory=dict)
     opened: list[tuple[str, str, str]] = field(default_factory=list)
     sent_later: list[tuple[Room, Wire]] = field(default_factory=list)
+    barred: set[str] = field(default_factory=set)
     broken: bool = False
     gate: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -156,6 +157,12 @@ class FakeHost:
 
     def tell(self, event: State) -> None:
         raise AssertionError
+
+    def bars(self, person: Person) -> bool:
+        return person.id in self.barred
+
+    def request(self, person: Person) -> Refusal | None:
+        return Refusal.NOT_ALLOWED if self.bars(person) else None
 
     def later(self, room: Room, wires: Sequence[Wire]) -> None:
         self.sent_later.extend((room, wire) for wire in wires)
