@@ -1,0 +1,155 @@
+"""A TCP proxy of our own that breaks connections as networks and servers do.
+
+client -> [held? slowed? cut?] -> server
+client <- [held? slowed? cut?] <- server
+"""
+
+import asyncio
+import socket
+import struct
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+HOST = "127.0.0.1"
+CHUNK = 65_536
+LINGER_NOT = struct.pack("ii", 1, 0)
+
+
+class Way:
+    """One direction of all connections through a proxy.
+
+    While *held*, nothing passes. *piece* is how many bytes pass at a time, *pause_s*
+    how long each piece waits. After *cut_after* more bytes the connections break.
+    """
+
+    def __init__(self) -> None:
+        self.piece = CHUNK
+        self.pause_s = 0.0
+        self.cut_after: int | None = None
+        self.passed = 0
+        self._open = asyncio.Event()
+        self._open.set()
+
+    def hold(self) -> None:
+        """Let nothing more pass."""
+        self._open.clear()
+
+    def release(self) -> None:
+        """Let pass what waits, and what comes."""
+        self._open.set()
+
+    @property
+    def held(self) -> bool:
+        """Whether nothing passes."""
+        return not self._open.is_set()
+
+    async def carry(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """Copy until one side ends; raises ``ConnectionAbortedError`` at a cut."""
+        while chunk := await reader.read(self.piece):
+            await self._open.wait()
+            if self.pause_s:
+                await asyncio.sleep(self.pause_s)
+            writer.write(self._allowed(chunk))
+            await writer.drain()
+            self.passed += len(chunk)
+            if self.cut_after == 0:
+                self.cut_after = None
+                raise ConnectionAbortedError
+
+    def _allowed(self, chunk: bytes) -> bytes:
+        if self.cut_after is None:
+            return chunk
+        chunk = chunk[: self.cut_after]
+        self.cut_after -= len(chunk)
+        return chunk
+
+
+class Proxy:
+    """Stands before the server at *target*; *there* leads to it, *back* from it.
+
+    While *refusing*, connections are closed as soon as they are made.
+    """
+
+    def __init__(self, target: int, port: int = 0) -> None:
+        self.target = target
+        self.port = port
+        self.refusing = False
+        self.connections = 0
+        self.there = Way()
+        self.back = Way()
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, HOST, self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        assert self._server is not None
+        self._server.close()
+        await self.cut()
+        await asyncio.sleep(0)  # for the transports to notice
+
+    async def cut(self) -> None:
+        """Break all connections, without a word to either side."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def black_out(self, seconds: float) -> None:
+        """Break all connections and refuse new ones for a while."""
+        self.refusing = True
+        await self.cut()
+        await asyncio.sleep(seconds)
+        self.refusing = False
+
+    async def _serve(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        self.connections += 1
+        try:
+            if not self.refusing:
+                await self._join(reader, writer)
+        except (OSError, asyncio.CancelledError):
+            pass  # whoever is behind it notices
+        finally:
+            self._tasks.discard(task)
+            _reset(writer)
+
+    async def _join(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        server_reader, server_writer = await asyncio.open_connection(HOST, self.target)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                there = self.there.carry(reader, server_writer)
+                back = self.back.carry(server_reader, writer)
+                halves = [tasks.create_task(there), tasks.create_task(back)]
+                await asyncio.wait(halves, return_when=asyncio.FIRST_COMPLETED)
+                for half in halves:
+                    half.cancel()
+        except* OSError:
+            pass
+        finally:
+            _reset(server_writer)
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """Break a connection so that the other side sees a reset, not an end."""
+    with suppress(OSError):
+        connection = writer.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
+    writer.transport.abort()
