@@ -18,6 +18,14 @@ from tests.fakes import TEA, FakeMatrixRooms, FakeNetwork, FakeXmppRooms
 from tests.fakes_store import FakeStore
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--servers",
+        default="",
+        help="the XMPP servers of tests/e2e, of prosody,ejabberd,prosody13,ejabberd24",
+    )
+
+
 @dataclass
 class World:
     """A bridge between two networks that live in this process."""

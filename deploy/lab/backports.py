@@ -34,10 +34,8 @@ def unpacked() -> Path:
     (PLACE / "sources.list").write_text(sources)
     release = f"{_release()}-backports"
     _apt(["update", "-q"])
-    _apt(
-        ["install", "-q", "-y", "--download-only", "--no-install-recommends"]
-        + ["-t", release, *PACKAGES]
-    )
+    words = ["install", "-q", "-y", "--download-only", "--no-install-recommends"]
+    _apt([*words, "-t", release, *PACKAGES])
     for package in sorted((PLACE / "cache" / "archives").glob("*.deb")):
         _run(["dpkg-deb", "--extract", str(package), str(ROOT)])
     stamp.write_text(sources)

@@ -7,9 +7,10 @@ user. Without a node name there is neither epmd nor a distribution port.
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
-from deploy.lab import debian, venvs
+from deploy.lab import backports, debian, venvs
 from deploy.lab.children import Child
 from deploy.lab.ports import Ports, answers
 from deploy.lab.words import LabError
@@ -71,11 +72,17 @@ modules:
 
 
 class Ejabberd:
-    """An XMPP server on loopback, with all it knows in one folder."""
+    """An XMPP server on loopback, with all it knows in one folder.
 
-    name = "ejabberd"
+    *newer* asks for the one of Debian's backports, with libraries of its own before
+    those of the stable one.
+    """
 
-    def __init__(self, folder: Path, ports: Ports, secret: str) -> None:
+    def __init__(
+        self, folder: Path, ports: Ports, secret: str, *, newer: bool = False
+    ) -> None:
+        self.name = "newer ejabberd" if newer else "ejabberd"
+        self._newer = newer
         self.host = "xmpp.localhost"
         self.muc = "muc.localhost"
         self.component = "matrix.localhost"
@@ -105,11 +112,11 @@ class Ejabberd:
         command: list[str | Path] = [debian.find("erl"), "-noinput"]
         command += ["-mnesia", "dir", json.dumps(str(mnesia)), "-s", "ejabberd"]
         return Child(
-            "ejabberd",
+            self.name,
             command,
             self._folder / "console.log",
             environment={
-                "ERL_LIBS": str(_libraries()),
+                "ERL_LIBS": os.pathsep.join(map(str, self._libraries())),
                 "EJABBERD_CONFIG_PATH": str(config),
                 "EJABBERD_LOG_PATH": str(self._folder / "ejabberd.log"),
                 "ERL_CRASH_DUMP": os.devnull,
@@ -122,10 +129,15 @@ class Ejabberd:
         """Tell whether clients and components can connect."""
         return answers(self.c2s_port) and answers(self.component_port)
 
+    def _libraries(self) -> Sequence[Path]:
+        if not self._newer:
+            return [_library(Path("/usr/lib"))]
+        usr = backports.unpacked() / "usr" / "lib"
+        return [_library(usr), usr / "erlang" / "lib"]
 
-def _libraries() -> Path:
-    for ebin in sorted(Path("/usr/lib").glob("*/ejabberd-*/ebin")):
-        return ebin.parents[1]
-    for ebin in sorted(Path("/usr/lib").glob("ejabberd-*/ebin")):
-        return ebin.parents[1]
-    raise LabError("The library of ejabberd was not found under /usr/lib")
+
+def _library(usr: Path) -> Path:
+    for pattern in ("*/ejabberd-*/ebin", "ejabberd-*/ebin"):
+        for ebin in sorted(usr.glob(pattern)):
+            return ebin.parents[1]
+    raise LabError(f"The library of ejabberd was not found under {usr}")

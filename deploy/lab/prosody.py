@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from deploy.lab import debian, venvs
+from deploy.lab import backports, debian, venvs
 from deploy.lab.children import Child
 from deploy.lab.ports import Ports, answers
 
@@ -55,11 +55,16 @@ Component {bridge}
 
 
 class Prosody:
-    """An XMPP server on loopback, with all it knows in one folder."""
+    """An XMPP server on loopback, with all it knows in one folder.
 
-    name = "Prosody"
+    *newer* asks for the one of Debian's backports, on the libraries of the stable one.
+    """
 
-    def __init__(self, folder: Path, ports: Ports, secret: str) -> None:
+    def __init__(
+        self, folder: Path, ports: Ports, secret: str, *, newer: bool = False
+    ) -> None:
+        self.name = "newer Prosody" if newer else "Prosody"
+        self._newer = newer
         self.host = "xmpp.localhost"
         self.muc = "muc.localhost"
         self.component = "matrix.localhost"
@@ -70,7 +75,7 @@ class Prosody:
 
     def child(self) -> Child:
         """Write the configuration, and return the program that obeys it."""
-        debian.need({"prosody": "prosody"}, venvs.LOGS / "apt.log")
+        program = self._program()
         (self._folder / "data").mkdir(parents=True, exist_ok=True)
         (self._folder / "certs").mkdir(exist_ok=True)
         config = self._folder / "prosody.cfg.lua"
@@ -85,9 +90,22 @@ class Prosody:
                 component=self.component_port,
             )
         )
-        command: list[str | Path] = [debian.find("prosody"), "--config", config, "-F"]
-        return Child("Prosody", command, self._folder / "prosody.log")
+        command: list[str | Path] = [program, "--config", config, "-F"]
+        return Child(self.name, command, self._folder / "prosody.log")
 
     def ready(self) -> bool:
         """Tell whether clients and components can connect."""
         return answers(self.c2s_port) and answers(self.component_port)
+
+    def _program(self) -> Path:
+        debian.need({"prosody": "prosody"}, venvs.LOGS / "apt.log")
+        if not self._newer:
+            return Path(debian.find("prosody"))
+        root = backports.unpacked()
+        # Where its modules are stands in the program itself.
+        program = self._folder / "prosody"
+        self._folder.mkdir(parents=True, exist_ok=True)
+        script = (root / "usr/bin/prosody").read_text()
+        program.write_text(script.replace("'/usr/lib/", f"'{root}/usr/lib/"))
+        program.chmod(0o700)
+        return program

@@ -5,7 +5,8 @@ import contextlib
 import fcntl
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from deploy.lab.children import Child
@@ -21,10 +22,14 @@ from deploy.lab.xmpp_people import XmppPerson
 
 SERVER_NAME = "hs.localhost"
 SECRET = "on-loopback-only"
-SERVERS: dict[str, type[Prosody] | type[Ejabberd]] = {
+SERVERS: dict[str, Callable[[Path, Ports, str], XmppServer]] = {
     "prosody": Prosody,
     "ejabberd": Ejabberd,
+    "prosody13": partial(Prosody, newer=True),
+    "ejabberd24": partial(Ejabberd, newer=True),
 }
+STABLE = ("prosody", "ejabberd")
+NEWER = ("prosody13", "ejabberd24")
 
 
 @contextlib.contextmanager

@@ -11,15 +11,20 @@ from pathlib import Path
 
 import pytest
 
-from deploy.lab import venvs
+from deploy.lab import backports, venvs
 from deploy.lab.matrix_people import MatrixPerson
 from deploy.lab.proving import REQUIRED
-from deploy.lab.words import tail
-from deploy.lab.world import SERVERS, World, place_for
+from deploy.lab.words import LabError, tail
+from deploy.lab.world import NEWER, STABLE, World, place_for
 from deploy.lab.xmpp_people import Cast, XmppPerson
 
 HERE = Path(__file__).parent
-PROGRAMS = {"prosody": "prosody", "ejabberd": "ejabberdctl"}
+PROGRAMS = {
+    "prosody": "prosody",
+    "ejabberd": "ejabberdctl",
+    "prosody13": "prosody",
+    "ejabberd24": "ejabberdctl",
+}
 LOG_LINES = 60
 
 
@@ -41,16 +46,19 @@ def pytest_runtest_makereport(
     return report
 
 
-@pytest.fixture(scope="session", params=SERVERS)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "world" in metafunc.fixturenames:
+        chosen = metafunc.config.getoption("servers")
+        usual = NEWER if metafunc.module.__name__.endswith("newer_servers") else STABLE
+        kinds = chosen.split(",") if chosen else usual
+        metafunc.parametrize("world", kinds, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
 def world(request: pytest.FixtureRequest) -> Iterator[World]:
     """Synapse, an XMPP server and the bridge, from nothing."""
     kind: str = request.param
-    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
-    there = shutil.which(PROGRAMS[kind], path=path)
-    if not (there and (venvs.VENVS / "synapse" / "made-of.stamp").exists()):
-        if os.environ.get(REQUIRED):
-            pytest.fail(f"{kind} or Synapse is missing")
-        pytest.skip("tests/run sets up the servers that this needs")
+    _need(kind, asked=bool(request.config.getoption("servers")))
     # Asked to end, we end what we have started, as after Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with place_for(kind) as folder:
@@ -60,6 +68,27 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
             yield world
         finally:
             world.stop()
+
+
+def _need(kind: str, *, asked: bool) -> None:
+    """Skip, and say why, what needs servers that are not there."""
+    required = os.environ.get(REQUIRED)
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+    there = shutil.which(PROGRAMS[kind], path=path)
+    if not (there and (venvs.VENVS / "synapse" / "made-of.stamp").exists()):
+        if required:
+            pytest.fail(f"{kind} or Synapse is missing")
+        pytest.skip("tests/run sets up the servers that this needs")
+    if kind in STABLE or backports.are_unpacked():
+        return
+    if not required:
+        pytest.skip("tests/run unpacks the newer servers")
+    try:
+        backports.unpacked()
+    except LabError as error:
+        if asked:
+            raise
+        pytest.skip(str(error))
 
 
 class Company:

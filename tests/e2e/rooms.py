@@ -1,9 +1,23 @@
 """Rooms in which people of both networks meet."""
 
 from deploy.lab.matrix_people import MatrixPerson
+from deploy.lab.stanzas import condition, ping
 from deploy.lab.world import World
 from deploy.lab.xmpp_people import XmppPerson
 from tests.e2e.conftest import Company
+
+AWAY = {
+    "forbidden",
+    "remote-server-not-found",
+    "remote-server-timeout",
+    "service-unavailable",
+}
+
+
+async def reachable(person: XmppPerson, puppet: str) -> None:
+    """Wait until the bridge is back on the XMPP server: every question is answered."""
+    while condition(await person.asks(puppet, ping())) in AWAY:
+        pass
 
 
 async def room_of(

@@ -6,6 +6,7 @@ them play in every other one.
 
 from deploy.lab.world import World
 from tests.e2e.conftest import Company
+from tests.e2e.ledger import Seat
 from tests.e2e.rooms import both, reachable
 
 
@@ -33,19 +34,22 @@ async def test_a_muc_goes_on_after_a_restart(
 ) -> None:
     alice, juliet = await company.on_matrix("Alice"), await company.on_xmpp("juliet")
     muc = f"{word}@{world.xmpp.muc}"
-    await juliet.joins(muc, "Juliet")
+    seat = Seat(juliet, muc, "Juliet")
+    await seat.take()
     room = await alice.joins(world.muc_alias(muc))
     await juliet.says_in(muc, "hello")
     await alice.hears("hello", "Juliet", room)
     await alice.says(room, "good morning")
-    await juliet.hears_unordered({"hello", "good morning"}, muc)
+    await seat.has_seen("good morning")
 
     await world.restart("xmpp")
     await alice.says(room, "still here")
     await juliet.comes_back()
-    entered = await juliet.joins(muc, "Juliet", history=20)
+    await seat.take()
 
-    assert "still here" in {heard.text for heard in entered.history}
+    await seat.has_seen("still here")
+    await seat.say(["so am I"])
+    await alice.hears("so am I", "Juliet", room)
 
 
 async def test_a_direct_chat_goes_on_after_a_restart(

@@ -5,28 +5,20 @@ duplicate for each crash of the bridge.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
 
-from deploy.lab.heard import NotHeardError
 from deploy.lab.matrix_people import MatrixPerson
-from deploy.lab.stanzas import condition, ping
 from deploy.lab.world import World
 from deploy.lab.xmpp_people import XmppPerson
 from tests.e2e.conftest import Company
 from tests.e2e.ledger import LONG_S, Seat, lines, speak_on_matrix, verdict
+from tests.e2e.rooms import reachable
 
 BEFORE, DURING, ALL = 75, 125, 200
 END = "that was all"
-AWAY = {
-    "forbidden",
-    "remote-server-not-found",
-    "remote-server-timeout",
-    "service-unavailable",
-}
 
 Fault = Callable[[World], Coroutine[Any, Any, None]]
 
@@ -181,7 +173,7 @@ async def test_a_direct_chat_loses_nothing_towards_matrix(
         await breaking
     if fault is restart_xmpp:
         await juliet.comes_back()
-        await _reachable(juliet, puppet)
+        await reachable(juliet, puppet)
         for text in lines("xmpp", BEFORE, DURING):
             await juliet.says(puppet, text)
     for text in [*lines("xmpp", DURING, ALL), END]:
@@ -189,17 +181,6 @@ async def test_a_direct_chat_loses_nothing_towards_matrix(
     seen = await _until_end(alice, room)
 
     assert verdict(lines("xmpp", 0, ALL), seen) == ""
-
-
-async def _reachable(person: XmppPerson, puppet: str) -> None:
-    """Wait until the bridge is back on the XMPP server."""
-    async with asyncio.timeout(LONG_S):
-        while True:
-            # A question that meets a stream just ending is never answered: ask anew.
-            with contextlib.suppress(NotHeardError):
-                answer = await person.asks(puppet, ping(), within_s=2.0)
-                if condition(answer) not in AWAY:
-                    return
 
 
 async def _until_end(person: MatrixPerson | XmppPerson, where: str) -> list[str]:
