@@ -8,7 +8,7 @@ from typing import TypeVar, cast
 from bridge.core.ports import StoreUnavailableError, Unit
 from bridge.model.delivery import Parcel, Taken
 from bridge.model.places import Network, Room
-from bridge.model.records import Record, Secret
+from bridge.model.records import DeadLetter, Record, Secret
 
 R = TypeVar("R", bound=Record)
 
@@ -83,6 +83,14 @@ class FakeStore:
         self, network: Network, lane: str, limit: int
     ) -> Sequence[Parcel]:
         return _of_lane(self.disk.kept, network, lane)[-limit:]
+
+    async def letters(self, lane: str, after: int, limit: int) -> Sequence[DeadLetter]:
+        found = sorted(await self.load(DeadLetter), key=lambda letter: letter.id)
+        return [
+            letter
+            for letter in found
+            if letter.id > after and lane in ("", letter.lane)
+        ][:limit]
 
     async def counts(self) -> dict[str, int]:
         return {"waiting": len(self.disk.inbox), "pending": len(self.disk.outbox)}

@@ -20,7 +20,7 @@ from bridge.model.delivery import (
 )
 from bridge.model.events import AnyEvent, Invite, Join, Leave, Message, Rename, Subject
 from bridge.model.places import Network, Person, Room
-from bridge.model.records import Portal, Record, Secret
+from bridge.model.records import DeadLetter, Portal, Record, Secret
 
 R = TypeVar("R", bound=Record)
 
@@ -94,6 +94,13 @@ class Store(Protocol):
         self, network: Network, lane: str, limit: int
     ) -> Sequence[Parcel]:
         """Read the newest *limit* archived parcels of a lane, oldest first."""
+
+
+    async def letters(self, lane: str, after: int, limit: int) -> Sequence[DeadLetter]:
+        """Read the dead letters of a lane, of all lanes if it is empty, by id."""
+
+    async def counts(self) -> dict[str, int]:
+        """Count what waits: arrivals in "waiting", parcels in "pending"."""
 
 
 class StoreUnavailableError(Exception):

@@ -129,4 +129,49 @@ class Secret:
     value: bytes = field(default=b"", repr=False)
 
 
-Record = Portal | Ghost | Presence | Occupant | Puppet | Cursor | Alias | Secret
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message that did not arrive and may yet: it is kept for a while.
+
+    *room* is where it was bound for, in *lane*; *why* names a refusal, and *detail* is
+    what the far network said. *wires* are all its parts that were not sent, in bytes
+    that only ``core.letters`` writes and reads. *seq* is the arrival it carries.
+    """
+
+    KEY: ClassVar = ("id",)
+
+    id: int
+    network: Network
+    lane: str
+    portal: PortalId
+    room: str
+    why: str
+    died_ms: int
+    seq: int
+    receipt: bytes = field(default=b"", repr=False)
+    detail: bytes = field(default=b"", repr=False)
+    wires: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the admin's command line asks of a bridge that runs, about a dead letter."""
+
+    KEY: ClassVar = ("letter",)
+
+    letter: int
+    verb: str
+
+
+Record = (
+    Portal
+    | Ghost
+    | Presence
+    | Occupant
+    | Puppet
+    | Cursor
+    | Alias
+    | Secret
+    | DeadLetter
+    | Wish
+)

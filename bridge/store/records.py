@@ -1,7 +1,7 @@
 """Maps each class of records to a table, field by field."""
 
 import enum
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from operator import attrgetter
 from typing import Any, Generic, TypeVar, cast, get_args, get_type_hints
@@ -13,6 +13,7 @@ from sqlalchemy import (
     Connection,
     LargeBinary,
     Row,
+    Select,
     Table,
     Text,
     bindparam,
@@ -75,12 +76,21 @@ class Shelf(Generic[R]):
 
     def load(self, connection: Connection, seal: Seal) -> Sequence[R]:
         """Read all records."""
-        return [self._record(row, seal) for row in connection.execute(self._all)]
+        return self.read(connection, seal, self._all, {})
+
+    def read(
+        self,
+        connection: Connection,
+        seal: Seal,
+        query: Select[Any],
+        values: Mapping[str, object],
+    ) -> Sequence[R]:
+        """Read the records that *query* finds among all."""
+        return [self._record(row, seal) for row in connection.execute(query, values)]
 
     def under(self, connection: Connection, seal: Seal, first: str) -> Sequence[R]:
         """Read all records whose key begins with *first*."""
-        rows = connection.execute(self._under, {"first": first})
-        return [self._record(row, seal) for row in rows]
+        return self.read(connection, seal, self._under, {"first": first})
 
     def find(
         self, connection: Connection, seal: Seal, key: Sequence[object]

@@ -8,8 +8,8 @@ from typing import TypeVar, cast
 from bridge.core.ports import Unit
 from bridge.model.delivery import Parcel, Taken
 from bridge.model.places import Network, Room
-from bridge.model.records import Alias, Record, Secret
-from bridge.store import inbox, outbox
+from bridge.model.records import Alias, DeadLetter, Record, Secret
+from bridge.store import inbox, letters, outbox
 from bridge.store.commits import Commits
 from bridge.store.database import Database
 from bridge.store.engine import parse
@@ -110,6 +110,12 @@ class SqlStore:
         """Read the newest *limit* archived parcels of a lane, oldest first."""
         return await self._reader.read(
             lambda c: outbox.archive(c, self._seal, (network, lane), limit)
+        )
+
+    async def letters(self, lane: str, after: int, limit: int) -> Sequence[DeadLetter]:
+        """Read the dead letters of a lane, of all lanes if it is empty, by id."""
+        return await self._reader.read(
+            lambda c: letters.page(c, self._seal, lane, after, limit)
         )
 
     async def counts(self) -> dict[str, int]:

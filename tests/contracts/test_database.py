@@ -8,13 +8,16 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import (
     Connection,
     Engine,
     NullPool,
     create_engine,
+    inspect,
     select,
     text,
     update,
@@ -24,6 +27,7 @@ from bridge.core.ports import StoreUnavailableError, Unit
 from bridge.model.delivery import Arrival, Parcel, Taken, Wire
 from bridge.model.places import Network, PortalId, Room
 from bridge.model.records import Kind, Portal
+from bridge.store import migrations
 from bridge.store.engine import parse
 from bridge.store.errors import (
     AlreadyRunningError,
@@ -75,6 +79,59 @@ async def test_the_migrations_make_the_schema(
     with admin_of(url).connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
+
+
+def shape_of(connection: Connection) -> dict[str, object]:
+    """Tell all that matters about the tables of a database, and drop them."""
+    found: dict[str, object] = {}
+    look = inspect(connection)
+    for name in look.get_table_names():
+        found[name] = (
+            {
+                (c["name"], str(c["type"]), c["nullable"])
+                for c in look.get_columns(name)
+            },
+            look.get_pk_constraint(name)["constrained_columns"],
+            sorted(str(one["name"]) for one in look.get_indexes(name)),
+            sorted(str(one["name"]) for one in look.get_unique_constraints(name)),
+        )
+    if connection.dialect.name == "sqlite":
+        rows = connection.execute(text("SELECT name, sql FROM sqlite_master"))
+        found["without rowid"] = {r.name for r in rows if "WITHOUT ROWID" in str(r.sql)}
+    for name in look.get_table_names():
+        connection.execute(text(f"DROP TABLE {name}"))
+    connection.commit()
+    return found
+
+
+def make_first(connection: Connection) -> None:
+    """Make a database as the first version made it, with a portal in it."""
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    with connection.begin():
+        command.upgrade(config, "0001")
+        connection.execute(
+            text(
+                "INSERT INTO portal VALUES (7, 'hosted', '!room:hs', '#room#hs@bridge',"
+                " '@bot:hs', '', '', '', '', false)"
+            )
+        )
+
+
+async def test_a_database_of_the_first_version_becomes_like_a_new_one(
+    url: str,
+) -> None:
+    with admin_of(url).connect() as connection:
+        migrate(connection)
+        new = shape_of(connection)
+        make_first(connection)
+
+        migrate(connection)
+
+        exposed = connection.scalar(text("SELECT exposed FROM portal WHERE id = 7"))
+        connection.rollback()
+        assert exposed in (0, False)
+        assert shape_of(connection) == new
 
 
 async def test_a_database_from_the_future_is_left_alone(url: str) -> None:

@@ -11,6 +11,7 @@ from bridge.model.places import Network, PortalId, Room
 from bridge.model.records import (
     Alias,
     Cursor,
+    DeadLetter,
     Ghost,
     Kind,
     Occupant,
@@ -19,6 +20,7 @@ from bridge.model.records import (
     Puppet,
     Record,
     Secret,
+    Wish,
 )
 from tests.contracts.conftest import AnyStore, Place
 
@@ -34,6 +36,10 @@ RECORDS: list[Record] = [
     Cursor("archive", "garden@muc.lit", "28482-98726-73623"),
     Alias(Network.XMPP, "garden@muc.lit#1", PortalId(7), 3, "@alice:hs"),
     Secret("olm @bot:hs", "account", b"pickle"),
+    DeadLetter(
+        9, Network.MATRIX, "7", PortalId(7), "!room:hs", "REJECTED", 1, 3, b"r", b"413"
+    ),
+    Wish(9, "retry"),
 ]
 
 
@@ -312,6 +318,18 @@ async def test_what_is_late_is_written_as_it_is_when_handed_in(store: AnyStore) 
     found = await store.find(Cursor, "ratchet", "a")
 
     assert found == Cursor("ratchet", "a", "2")
+
+
+async def test_dead_letters_are_read_by_lane_page_by_page(store: AnyStore) -> None:
+    letters = [
+        DeadLetter(n, Network.XMPP, lane, PortalId(7), "a@b", "REJECTED", 1, n)
+        for n, lane in enumerate(("7", "8", "7", "7"), 1)
+    ]
+    await store.commit(Unit(put=list(letters)))
+
+    assert await store.letters("7", 0, 2) == [letters[0], letters[2]]
+    assert await store.letters("7", 3, 2) == [letters[3]]
+    assert await store.letters("", 0, 9) == letters
 
 
 async def test_a_parcel_gets_its_final_bytes_and_keeps_its_place(

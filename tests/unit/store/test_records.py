@@ -3,7 +3,16 @@ from typing import get_args
 import pytest
 
 from bridge.model.places import Network, PortalId
-from bridge.model.records import Alias, Ghost, Kind, Portal, Record, Secret
+from bridge.model.records import (
+    Alias,
+    DeadLetter,
+    Ghost,
+    Kind,
+    Portal,
+    Record,
+    Secret,
+    Wish,
+)
 from bridge.store.errors import SealError
 from bridge.store.records import SHELVES, shelf
 from bridge.store.seal import Seal
@@ -51,4 +60,4 @@ def test_only_a_table_numbered_by_us_is_kept_by_number() -> None:
         one.kind for one in SHELVES.values() if one.table.kwargs["sqlite_with_rowid"]
     }
 
-    assert kept_by_number == {Portal}
+    assert kept_by_number == {Portal, DeadLetter, Wish}
