@@ -19,7 +19,7 @@ from bridge.model.delivery import (
     Unreadable,
     Wire,
 )
-from bridge.model.events import AnyEvent, Invite, Message
+from bridge.model.events import AnyEvent, Invite, Message, Protection
 from bridge.model.places import Network, Person, PortalId, Ref, Room
 from bridge.model.records import Kind, Portal
 
@@ -47,6 +47,7 @@ class FakeNetwork:
     broken: bool = False
     mute: bool = False
     poison: str = ""
+    protects: Protection = Protection.TRANSPORT
     failures: list[Exception] = field(default_factory=list)
     unread: list[Exception] = field(default_factory=list)
     gates: dict[str, asyncio.Event] = field(default_factory=dict)
@@ -99,6 +100,9 @@ class FakeNetwork:
     def notice(self, room: Room, words: str) -> Sequence[Wire]:
         return [Wire(f"notice {words}", words.encode())]
 
+    def protection(self, portal: Portal) -> Protection:
+        return self.protects
+
     def said(self) -> list[str]:
         """Return the texts that were sent here, in order."""
         return [parcel.wire.data.decode() for parcel in self.sent]
@@ -114,6 +118,7 @@ class FakeMatrixRooms:
     fault: Exception | None = None
     departed: list[Portal] = field(default_factory=list)
     declined: list[Invite] = field(default_factory=list)
+    protected: list[Portal] = field(default_factory=list)
     gate: asyncio.Event | None = None
 
     async def enter(self, address: str, guest: Person, name: str) -> Portal | Refusal:
@@ -129,6 +134,13 @@ class FakeMatrixRooms:
             raise self.fault
         made = self.made.get(guest.id, Refusal.NO_SUCH_PERSON)
         return replace(made, xmpp=chat.address) if isinstance(made, Portal) else made
+
+    async def protect(self, portal: Portal) -> bool:
+        self.protected.append(portal)
+        return True
+
+    async def devices(self, room: str) -> str:
+        return f"devices in {room}"
 
     async def accept(
         self, invite: Invite

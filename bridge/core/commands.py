@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping
 
+from bridge.core.consent import Consent
 from bridge.core.directory import Directory
 from bridge.core.dispatch import Dispatch
 from bridge.core.ports import Adapter, MatrixRooms, Store, Unit, XmppRooms
@@ -22,12 +23,17 @@ HELP = {
         "!xmpp bridge room@muc.example.org: link this room with that MUC"
         " (room admins; an owner or admin of the MUC has to agree)\n"
         "!xmpp unbridge: undo the link\n"
-        "!xmpp status: say what this room is linked with"
+        "!xmpp status: say what this room is linked with\n"
+        "!xmpp devices: say what is encrypted, and how to check the bridge's devices\n"
+        "!xmpp plaintext allow, !xmpp plaintext forbid: say whether encrypted messages"
+        " may go on in the clear (room admins)"
     ),
     Network.XMPP: (
         "!matrix accept: agree to link this room with the Matrix room that asked\n"
         "!matrix unbridge: undo the link (owners and admins)\n"
-        "!matrix status: say what this room is linked with"
+        "!matrix status: say what this room is linked with\n"
+        "!matrix plaintext allow, !matrix plaintext forbid: say whether encrypted"
+        " messages may go on in the clear (owners and admins)"
     ),
 }
 
@@ -53,6 +59,7 @@ class Commands:
         self._provisioning = provisioning
         self._matrix = matrix
         self._xmpp = xmpp
+        self._consent = Consent(adapters, directory, dispatch, matrix, xmpp)
 
     async def obey(self, event: Command, unit: Unit) -> None:
         """Do what *event* asks for, and answer in its room."""
@@ -67,6 +74,10 @@ class Commands:
                 answer = await self._accept(event, unit)
             case ["unbridge"]:
                 answer = await self._unbridge(event, unit)
+            case ["plaintext", *said]:
+                answer = await self._consent.decide(event, "".join(said), unit)
+            case ["devices"]:
+                answer = await self._consent.devices(event)
             case ["status"]:
                 answer = self._status(event)
             case _:

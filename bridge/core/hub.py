@@ -11,6 +11,7 @@ import logging
 from asyncio import sleep
 from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from bridge.core.commands import Commands
 from bridge.core.directory import Directory
@@ -29,7 +30,14 @@ from bridge.model.delivery import (
     Unreadable,
     Wire,
 )
-from bridge.model.events import AnyEvent, Command, Invite, Leave, Message
+from bridge.model.events import (
+    AnyEvent,
+    Command,
+    Invite,
+    Leave,
+    Message,
+    Protection,
+)
 from bridge.model.places import Network, Ref, Room
 from bridge.model.records import Alias, Portal
 
@@ -192,7 +200,7 @@ class Hub:
             near = self._adapters[item.arrival.room.network]
             event = await near.read(item, unit)
             if isinstance(event, Unreadable):
-                wires = near.settle(event.receipt, Refused(event.why))
+                wires = near.settle(event.receipt, Refused(event.why, event.detail))
                 self._dispatch.add(unit, item.arrival.room, wires)
                 return
             await self._cross(event, item.seq, unit)
@@ -223,7 +231,9 @@ class Hub:
         if isinstance(made, Refusal):
             self._refuse(event, receipt, made, unit)
             return
-        route = Route(made, self._directory.far(made, event.room))
+        made = await self._guarded(event, made, unit)
+        way = self._directory.far(made, event.room)
+        route = Route(made, way, far.protection(made))
         wires = (
             self._guard.message(event, made)
             or verdict(event, route)
@@ -238,6 +248,22 @@ class Hub:
             logger.warning("portal %d: words go in circles: paused", made.id)
             self._dispatch.add(unit, event.room, near.notice(event.room, PAUSED))
             self._dispatch.add(unit, route.room, far.notice(route.room, PAUSED))
+
+    async def _guarded(self, event: Message, portal: Portal, unit: Unit) -> Portal:
+        """Encrypt the Matrix room of a chat in which XMPP has begun to encrypt.
+
+        That a room is encrypted is written down for ever, whoever did it.
+        """
+        matrix = self._adapters[Network.MATRIX]
+        if portal.encrypted:
+            return portal
+        sealed = matrix.protection(portal) is Protection.END_TO_END
+        if not sealed and event.room.network is Network.XMPP and event.protection:
+            sealed = await self._provisioning.protect(portal)
+        if sealed:
+            portal = replace(portal, encrypted=True)
+            self._directory.put(portal, unit)
+        return portal
 
     async def _command(self, event: Command, unit: Unit) -> None:
         why = self._guard.request(event.sender)

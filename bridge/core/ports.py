@@ -18,7 +18,16 @@ from bridge.model.delivery import (
     Unreadable,
     Wire,
 )
-from bridge.model.events import AnyEvent, Invite, Join, Leave, Message, Rename, Subject
+from bridge.model.events import (
+    AnyEvent,
+    Invite,
+    Join,
+    Leave,
+    Message,
+    Protection,
+    Rename,
+    Subject,
+)
 from bridge.model.places import Network, Person, Room
 from bridge.model.records import DeadLetter, Portal, Record, Secret
 
@@ -95,7 +104,6 @@ class Store(Protocol):
     ) -> Sequence[Parcel]:
         """Read the newest *limit* archived parcels of a lane, oldest first."""
 
-
     async def letters(self, lane: str, after: int, limit: int) -> Sequence[DeadLetter]:
         """Read the dead letters of a lane, of all lanes if it is empty, by id."""
 
@@ -149,6 +157,12 @@ class Adapter(Protocol):
     def notice(self, room: Room, words: str) -> Sequence[Wire]:
         """Write words of the bridge's own to *room*, which is here."""
 
+    def protection(self, portal: Portal) -> Protection:
+        """Tell how well what is sent now to this side of *portal* is guarded.
+
+        A promise: what was prepared under END_TO_END never leaves in the clear.
+        """
+
 
 class MatrixRooms(Protocol):
     """What provisioning asks of the Matrix side beyond carrying."""
@@ -167,6 +181,12 @@ class MatrixRooms(Protocol):
         Asked again after a crash, it finds the room that it made. The portal comes
         without an id.
         """
+
+    async def protect(self, portal: Portal) -> bool:
+        """Encrypt the room of a direct chat, if it is ours; tell whether it is."""
+
+    async def devices(self, room: str) -> str:
+        """Tell in words which devices of ours are in *room*, as people compare them."""
 
     async def accept(
         self, invite: Invite

@@ -24,7 +24,7 @@ RETRY_S = 1.0
 class Provisioning:
     """Which portals there are, and how they come and go."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a portal is made of all of them
         self,
         store: Store,
         directory: Directory,
@@ -33,7 +33,9 @@ class Provisioning:
         xmpp: XmppRooms,
         *,
         guard: Guard | None = None,
+        exposes: bool = False,
     ) -> None:
+        self._exposes = exposes
         self._guard = guard or Guard(Limits())
         self._store = store
         self._directory = directory
@@ -62,6 +64,10 @@ class Provisioning:
                 event.room, event.sender, guest, event.name
             )
             return made if isinstance(made, Refusal) else self._enter(made, unit)
+
+    async def protect(self, portal: Portal) -> bool:
+        """Encrypt the room of a direct chat, if it is ours; tell whether it is."""
+        return portal.kind is Kind.DIRECT and await self._matrix.protect(portal)
 
     async def invited(self, event: Invite) -> Sequence[Arrival]:
         """Let somebody of XMPP into a Matrix room; return what they have missed."""
@@ -209,7 +215,8 @@ class Provisioning:
     def _enter(self, made: Portal, unit: Unit) -> Portal:
         known = self._directory.portal(Room(Network.MATRIX, made.matrix))
         number = PortalId(self._store.number()) if known is None else known.id
-        portal = replace(made, id=number)
+        exposed = made.exposed or self._exposes if known is None else known.exposed
+        portal = replace(made, id=number, exposed=exposed)
         self._directory.put(portal, unit)
         logger.info("portal %d: %s opened", portal.id, portal.kind.value)
         return portal

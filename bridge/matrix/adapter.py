@@ -36,7 +36,7 @@ from bridge.model.delivery import (
     Unreadable,
     Wire,
 )
-from bridge.model.events import AnyEvent, Invite, Message
+from bridge.model.events import AnyEvent, Invite, Message, Protection
 from bridge.model.places import Network, Person, Room
 from bridge.model.records import Portal
 
@@ -61,12 +61,15 @@ class MatrixAdapter(Adapter, MatrixRooms):
         self._server = server
         self._host: Host | None = None
         self._prefix, self._suffix = f"@{names.PREFIX}", f":{server}"
+        homeserver.ours = self.is_ours
         self._ghosts = Ghosts(homeserver, store)
-        self._presences = Presences(homeserver, store, self._ghosts, self.agent)
+        self._members = Members(homeserver, self.agent, self.is_ours, bot)
+        self._presences = Presences(
+            homeserver, store, self._ghosts, self.agent, self._members.has_like
+        )
         self._guests = Guests(homeserver, store, self._presences)
         self._sealed = Sealed(store)
         self._views = Views(homeserver)
-        self._members = Members(homeserver, self.agent, self.is_ours, bot)
         self._bot = Bot(
             mxid=bot,
             homeserver=homeserver,
@@ -213,6 +216,19 @@ class MatrixAdapter(Adapter, MatrixRooms):
     @override
     def notice(self, room: Room, words: str) -> Sequence[Wire]:
         return self._bot.notice(room.address, words)
+
+    @override
+    def protection(self, portal: Portal) -> Protection:
+        sealed = portal.encrypted or portal.matrix in self._sealed
+        return Protection.END_TO_END if sealed else Protection.TRANSPORT
+
+    @override
+    async def protect(self, portal: Portal) -> bool:
+        return portal.matrix in self._sealed
+
+    @override
+    async def devices(self, room: str) -> str:
+        return ""
 
     @override
     async def enter(self, address: str, guest: Person, name: str) -> Portal | Refusal:

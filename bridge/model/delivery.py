@@ -103,12 +103,14 @@ class Refusal(enum.Enum):
     NO_SUCH_ROOM = "there is no such room"
     DECLINED = "they do not want to talk to you"
     WOULD_EXPOSE = (
-        "this conversation is encrypted on one side only;"
-        " start another one, without encryption"
+        "it is encrypted and would go on in the clear; those who may allow that write"
+        " !xmpp plaintext allow (from XMPP: !matrix plaintext allow)"
     )
     ENCRYPTED = (
         "the bridge cannot read encrypted messages yet; write without encryption"
     )
+    UNDECIPHERABLE = "the bridge cannot decrypt it"
+    UNENCRYPTABLE = "it cannot be encrypted for the other side"
     UNSUPPORTED = "the bridge cannot carry this kind of message yet"
     MALFORMED = "the message is malformed"
     TOO_LARGE = "the message is too large for the other network"
@@ -152,6 +154,7 @@ class Unreadable:
 
     why: Refusal
     receipt: bytes
+    detail: str = ""
 
 
 Outcome = Delivered | Refused

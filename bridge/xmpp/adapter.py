@@ -27,7 +27,7 @@ from bridge.model.delivery import (
     Unreadable,
     Wire,
 )
-from bridge.model.events import AnyEvent, Invite, Message
+from bridge.model.events import AnyEvent, Invite, Message, Protection
 from bridge.model.places import Network, Person, Room
 from bridge.model.records import Cursor, Kind, Portal
 from bridge.xmpp.chats import Chats
@@ -257,6 +257,10 @@ class XmppAdapter:
     def notice(self, room: Room, words: str) -> Sequence[Wire]:
         """Write words of the bridge's own to *room*; see ``Adapter``."""
         return self._venue(room.address).notice(room, words)
+
+    def protection(self, portal: Portal) -> Protection:  # noqa: ARG002 - the port's
+        """Tell how well what is sent to *portal* is guarded; see ``Adapter``."""
+        return Protection.TRANSPORT
 
     def addressee(self, chat: Room) -> Person | Refusal | None:
         """Name the Matrix person of a direct chat; see ``XmppRooms``."""

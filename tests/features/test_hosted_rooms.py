@@ -12,7 +12,7 @@ from bridge.core.dispatch import Dispatch
 from bridge.core.hub import Hub
 from bridge.core.ports import Adapter
 from bridge.model.delivery import Arrival, Description, Member, Refusal, Refused
-from bridge.model.events import Join, Leave, Message, Rename
+from bridge.model.events import Join, Leave, Message, Protection, Rename
 from bridge.model.places import Network, Person, PortalId, Room
 from bridge.model.records import Kind, Portal
 from bridge.xmpp.codec.names import parse, room_of
@@ -46,6 +46,9 @@ class Service(Hosted):
     """The MUC service as the whole of an adapter."""
 
     network = Network.XMPP
+
+    def protection(self, portal: Portal) -> Protection:
+        return Protection.TRANSPORT
 
 
 @dataclass

@@ -1,0 +1,110 @@
+"""Lets people allow, or forbid, that encrypted words go on in the clear.
+
+The bridge reads and encrypts anew: what is encrypted on one side only would reach the
+other in the clear. That is refused until somebody who may has said that it is well.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+
+from bridge.core.directory import Directory
+from bridge.core.dispatch import Dispatch
+from bridge.core.ports import Adapter, MatrixRooms, Unit, XmppRooms
+from bridge.model.events import Command, Protection, Rank
+from bridge.model.places import Network, Room
+from bridge.model.records import Kind, Portal
+
+logger = logging.getLogger(__name__)
+
+ALLOWED = (
+    "From now on encrypted messages of this room go on in the clear to the other side"
+    " of the bridge, wherever that is not encrypted itself. To undo that: {prefix}"
+    " plaintext forbid"
+)
+FORBIDDEN = (
+    "From now on encrypted messages of this room are not delivered to the other side"
+    " of the bridge, unless that is encrypted, too."
+)
+NAMES = {Network.MATRIX: "Matrix", Network.XMPP: "XMPP"}
+STATES = {
+    Protection.END_TO_END: "end-to-end encrypted, as far as the bridge",
+    Protection.TRANSPORT: "not end-to-end encrypted",
+}
+
+
+class Consent:
+    """What the people of each portal have agreed to."""
+
+    def __init__(
+        self,
+        adapters: Mapping[Network, Adapter],
+        directory: Directory,
+        dispatch: Dispatch,
+        matrix: MatrixRooms,
+        xmpp: XmppRooms,
+    ) -> None:
+        self._adapters = adapters
+        self._directory = directory
+        self._dispatch = dispatch
+        self._matrix = matrix
+        self._xmpp = xmpp
+
+    async def decide(self, event: Command, word: str, unit: Unit) -> str:
+        """Do as *event* says, if its sender may; return the answer."""
+        portal = self._directory.portal(event.room)
+        prefix = "!xmpp" if event.room.network is Network.MATRIX else "!matrix"
+        if portal is None:
+            return "This room is not linked with any."
+        if word not in ("allow", "forbid"):
+            return self._state(portal, prefix)
+        if event.rank < Rank.ADMIN and not self._is_theirs(event, portal):
+            return "Only admins of this room may decide that."
+        exposed = word == "allow"
+        changed = replace(portal, exposed=exposed)
+        self._directory.put(changed, unit)
+        logger.info("portal %d: plaintext: %s", portal.id, word)
+        words = ALLOWED.format(prefix=prefix) if exposed else FORBIDDEN
+        # Both sides are told: it is the words of both that become less, or more, safe.
+        far = self._directory.far(portal, event.room)
+        notice = self._adapters[far.network].notice(far, f"By {_name(event)}: {words}")
+        self._dispatch.add(unit, far, notice)
+        return words
+
+    async def devices(self, event: Command) -> str:
+        """Tell how safe each side is, and how people check our devices."""
+        portal = self._directory.portal(event.room)
+        lines = [await self._matrix.devices(event.room.address)]
+        if event.room.network is Network.XMPP:
+            lines = []
+        if portal is not None:
+            lines += [
+                f"{name}: {STATES[self._adapters[network].protection(portal)]}."
+                for network, name in NAMES.items()
+            ]
+            lines.append(self._state(portal, "!xmpp"))
+        lines.append(
+            "The bridge decrypts and encrypts anew (end-to-bridge): whoever runs it"
+            " can read along."
+        )
+        return "\n".join(filter(None, lines))
+
+    def _state(self, portal: Portal, prefix: str) -> str:
+        if portal.exposed:
+            return f"Encrypted messages may go on in the clear ({prefix} plaintext)."
+        return (
+            "Encrypted messages do not go on in the clear;"
+            f" {prefix} plaintext allow permits it."
+        )
+
+    def _is_theirs(self, event: Command, portal: Portal) -> bool:
+        """Tell whether *event* is of one of the two people of a direct chat."""
+        if portal.kind is not Kind.DIRECT:
+            return False
+        chat = Room(Network.XMPP, portal.xmpp)
+        guest = self._xmpp.addressee(chat)
+        return event.room.network is Network.XMPP or event.sender == guest
+
+
+def _name(event: Command) -> str:
+    return event.name or event.sender.id

@@ -1,0 +1,143 @@
+from dataclasses import replace
+
+from bridge.core.ports import Unit
+from bridge.model.delivery import Refusal, Refused
+from bridge.model.events import Message, Protection, Rank
+from bridge.model.places import Network, Person
+from bridge.model.records import Kind, Portal
+from tests.conftest import World, said
+from tests.fakes import TEA_MATRIX, TEA_XMPP
+from tests.unit.core.test_commands import LIBRARY, command
+
+
+def secret(number: int = 1) -> Message:
+    """Make a message that came end-to-end encrypted."""
+    plain = said(TEA_MATRIX, "secret", number=number)
+    return replace(plain, protection=Protection.END_TO_END)
+
+
+def enter(world: World, portal: Portal) -> None:
+    """Let *portal* be known as it now is."""
+    world.directory.put(portal, Unit())
+
+
+async def test_what_is_encrypted_does_not_go_on_in_the_clear(world: World) -> None:
+    await world.happens(secret())
+
+    assert world.xmpp.sent == []
+    assert world.matrix.settled[-1][1] == Refused(Refusal.WOULD_EXPOSE)
+    assert "!xmpp plaintext allow" in Refusal.WOULD_EXPOSE.value
+
+
+async def test_an_admin_can_allow_it_and_forbid_it_again(world: World) -> None:
+    await world.happens(command(TEA_MATRIX, "plaintext allow"))
+    await world.happens(secret(1))
+    await world.happens(command(TEA_MATRIX, "plaintext forbid"))
+    await world.happens(secret(2))
+
+    assert world.xmpp.said()[1] == "secret"
+    assert "go on in the clear" in world.xmpp.said()[0]
+    assert "are not delivered" in world.xmpp.said()[2]
+    assert len(world.xmpp.sent) == 3
+    portal = world.directory.portal(TEA_MATRIX)
+    assert portal is not None
+    assert await world.store.find(type(portal), portal.id) == portal
+
+
+async def test_nobody_else_can(world: World) -> None:
+    await world.happens(command(TEA_MATRIX, "plaintext allow", Rank.MODERATOR))
+    await world.happens(secret())
+
+    assert world.matrix.said()[0] == "Only admins of this room may decide that."
+    assert world.xmpp.sent == []
+
+
+async def test_of_a_direct_chat_its_two_people_decide(world: World) -> None:
+    portal = world.directory.portal(TEA_MATRIX)
+    assert portal is not None
+    direct = replace(portal, kind=Kind.DIRECT, xmpp="juliet@x @alice:hs")
+    enter(world, direct)
+
+    asked = command(TEA_MATRIX, "plaintext allow", Rank.MEMBER)
+    await world.happens(asked, "a stranger's")
+    between = world.directory.portal(TEA_MATRIX)
+    assert between == direct
+    alice = Person(Network.MATRIX, "@alice:hs")
+    await world.happens(replace(asked, sender=alice), "Alice's")
+
+    changed = world.directory.portal(TEA_MATRIX)
+    assert changed is not None
+    assert changed.exposed
+
+
+async def test_what_the_other_side_encrypts_goes_on(world: World) -> None:
+    world.xmpp.protects = Protection.END_TO_END
+
+    await world.happens(secret())
+
+    assert world.xmpp.said() == ["secret"]
+
+
+async def test_a_plain_message_may_always_be_encrypted(world: World) -> None:
+    world.matrix.protects = Protection.END_TO_END
+
+    await world.happens(said(TEA_XMPP, "hello"))
+
+    assert world.matrix.said() == ["hello"]
+    portal = world.directory.portal(TEA_MATRIX)
+    assert portal is not None
+    assert portal.encrypted
+
+
+async def test_nothing_plain_reaches_a_room_that_was_ever_encrypted(
+    world: World,
+) -> None:
+    world.matrix.protects = Protection.END_TO_END
+    await world.happens(said(TEA_XMPP, "hello"))
+    world.matrix.protects = Protection.TRANSPORT
+
+    await world.happens(said(TEA_XMPP, "again", number=2))
+
+    assert world.matrix.said() == ["hello"]
+
+
+async def test_a_chat_in_which_xmpp_encrypts_is_encrypted_on_matrix(
+    world: World,
+) -> None:
+    portal = world.directory.portal(TEA_MATRIX)
+    assert portal is not None
+    enter(world, replace(portal, kind=Kind.DIRECT))
+    hidden = replace(said(TEA_XMPP, "hidden"), protection=Protection.END_TO_END)
+
+    await world.happens(hidden)
+
+    assert [one.id for one in world.matrix_rooms.protected] == [portal.id]
+    changed = world.directory.portal(TEA_MATRIX)
+    assert changed is not None
+    assert changed.encrypted
+
+
+async def test_everybody_may_ask_what_is_encrypted(world: World) -> None:
+    world.matrix.protects = Protection.END_TO_END
+
+    await world.happens(command(TEA_MATRIX, "devices", Rank.GUEST))
+    await world.happens(command(TEA_XMPP, "devices", Rank.GUEST))
+    await world.happens(command(LIBRARY, "devices", Rank.GUEST))
+    await world.happens(command(LIBRARY, "plaintext allow", Rank.ADMIN))
+
+    answer = world.matrix.said()[0]
+    assert f"devices in {TEA_MATRIX.address}" in answer
+    assert "Matrix: end-to-end encrypted, as far as the bridge." in answer
+    assert "XMPP: not end-to-end encrypted." in answer
+    assert "end-to-bridge" in answer
+    assert "devices in" not in world.xmpp.said()[0]
+    assert world.matrix.said()[-1] == "This room is not linked with any."
+
+
+async def test_without_a_word_the_state_is_told(world: World) -> None:
+    await world.happens(command(TEA_MATRIX, "plaintext"))
+    await world.happens(command(TEA_MATRIX, "plaintext allow"))
+    await world.happens(command(TEA_MATRIX, "plaintext maybe"))
+
+    assert "do not go on in the clear" in world.matrix.said()[0]
+    assert "may go on in the clear" in world.matrix.said()[-1]
