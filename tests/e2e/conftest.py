@@ -58,7 +58,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def world(request: pytest.FixtureRequest) -> Iterator[World]:
     """Synapse, an XMPP server and the bridge, from nothing."""
     kind: str = request.param
-    _need(kind, asked=bool(request.config.getoption("servers")))
+    need(kind, asked=bool(request.config.getoption("servers")))
     # Asked to end, we end what we have started, as after Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with place_for(kind) as folder:
@@ -70,7 +70,7 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
             world.stop()
 
 
-def _need(kind: str, *, asked: bool) -> None:
+def need(kind: str, *, asked: bool) -> None:
     """Skip, and say why, what needs servers that are not there."""
     required = os.environ.get(REQUIRED)
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
