@@ -6,7 +6,7 @@ nothing lost, nothing double, in order.
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from xml.etree.ElementTree import Element
 
 from deploy.lab.heard import Heard
@@ -23,16 +23,22 @@ def lines(word: str, start: int, end: int) -> list[str]:
     return [f"{word} {number:04}" for number in range(start, end)]
 
 
-def verdict(said: Sequence[str], seen: Iterable[str], spare: int = 0) -> str:
+def verdict(
+    said: Sequence[str],
+    seen: Iterable[str],
+    spare: int = 0,
+    loose: Container[str] = (),
+) -> str:
     """Say what is lost, double or out of order; empty if nothing is.
 
-    *spare* is how many may come twice.
+    *spare* is how many may come twice. What is *loose* has no order: it was said
+    again, after other words, as it had been refused.
     """
     seen = [text for text in seen if text in set(said)]
     counts = Counter(seen)
     lost = [text for text in said if text not in counts]
     double = [text for text in counts if counts[text] > 1]
-    once = list(dict.fromkeys(seen))
+    once = [text for text in dict.fromkeys(seen) if text not in loose]
     known = set(once)
     in_order = [text for text in said if text in known]
     words = []
@@ -72,6 +78,7 @@ class Seat:
         self._nick = nick
         self._sessions: list[list[Heard]] = []
         self._said: dict[str, str] = {}
+        self.again: set[str] = set()
 
     async def take(self) -> None:
         """Enter the room, reading what was said meanwhile."""
@@ -95,6 +102,7 @@ class Seat:
         if archived:
             shown |= {heard.id for heard in await self.person.archive(self.room)}
         missing = [number for number in self._said if number not in shown]
+        self.again |= {self._said[number] for number in missing}
         for number in missing:
             await self.person.says_in(self.room, self._said[number], number)
         return len(missing)

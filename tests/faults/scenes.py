@@ -78,11 +78,12 @@ class Scene:
         await self.observer.has_seen(END)
         shown = await self._shown()
         matrix, xmpp = lines("matrix", 0, self.said), lines("xmpp", 0, self.said)
+        again = self.speaker.again
         found = {
-            "Matrix, from XMPP": verdict(xmpp, heard),
+            "Matrix, from XMPP": verdict(xmpp, heard, loose=again),
             "Matrix, its own": verdict(matrix, heard),
             "XMPP, from Matrix": verdict(matrix, shown),
-            "XMPP, its own": verdict(xmpp, shown),
+            "XMPP, its own": verdict(xmpp, shown, loose=again),
         }
         return [f"{where}: {wrong}" for where, wrong in found.items() if wrong]
 
