@@ -17,7 +17,12 @@ from bridge.model.events import Rank, Subject
 from bridge.model.places import Network, Person, Room
 from bridge.xmpp.archive import Archived
 from bridge.xmpp.codec.about import About
-from bridge.xmpp.codec.message import occupant_id, origin_ref, stanza_id as named
+from bridge.xmpp.codec.message import (
+    archive_ref,
+    occupant_id,
+    origin_ref,
+    stanza_id as named,
+)
 from bridge.xmpp.codec.peek import BODY, sent_at, speaks
 from bridge.xmpp.confirm import Confirmations
 from bridge.xmpp.means import Means
@@ -135,7 +140,7 @@ class Hearing:
             return
         at_ms = int(at.timestamp() * 1000)
         heard = Heard(muc, nick, person, standing, at_ms, stanza_id, tree)
-        key = f"{muc}#{stanza_id}" if stanza_id else _key(heard, stanza)
+        key = archive_ref(muc, stanza_id).id if stanza_id else _key(heard, stanza)
         self._means.inbound.add(Arrival(self._room, key, pack(MUC, heard)))
         self._spoke(person)
 

@@ -11,6 +11,7 @@ from bridge.model.events import HOPS_MAX, Content, Manner, Text
 from bridge.model.places import Network, Person, Ref
 from bridge.model.text import RichText, cut, prefixed, split, utf8_bytes
 from bridge.xmpp.codec import text
+from bridge.xmpp.codec.names import short_id
 from bridge.xmpp.codec.xhtml import decode_xhtml
 from bridge.xmpp.codec.xml import Node
 
@@ -159,12 +160,12 @@ def origin_ref(sender: Person, stanza_id: str) -> Ref:
 
     Clients reuse ids, so an id means something only next to its sender.
     """
-    return Ref(Network.XMPP, f"{sender.id}#{stanza_id}")
+    return Ref(Network.XMPP, f"{sender.id}#{short_id(stanza_id)}")
 
 
 def archive_ref(room: str, stanza_id: str) -> Ref:
     """Name a message as the archive of the MUC *room* names it (XEP-0359)."""
-    return Ref(Network.XMPP, f"{room}#{stanza_id}")
+    return Ref(Network.XMPP, f"{room}#{short_id(stanza_id)}")
 
 
 def stanza_id(stanza: Element, by: str) -> str | None:

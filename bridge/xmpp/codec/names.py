@@ -4,6 +4,7 @@ Rules: an address is made canonical before it is compared or kept; what stands f
 Matrix name can be read back, and no two Matrix names share it.
 """
 
+import hashlib
 import re
 from functools import lru_cache
 from typing import NamedTuple
@@ -24,10 +25,13 @@ __all__ = (
     "room_of",
     "safe_nick",
     "same_nick_key",
+    "short_id",
     "unique_nick",
 )
 
 PART_BYTES_MAX = 1023
+ID_BYTES_MAX = 200
+"""Of an id that others chose: with two addresses beside it, a database can index it."""
 
 _ASCII_PASSES = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789.=~+_-")
 _CODES = [chr(b) if b in _ASCII_PASSES else f"\\{b:02x}" for b in range(256)]
@@ -138,9 +142,17 @@ def chat_parts(address: str) -> tuple[str, str] | None:
 def occupant_person(muc: str, nick: str, occupant_id: str = "") -> str:
     """Name an occupant whose real address is hidden (XEP-0421 if *muc* has it)."""
     if occupant_id:
-        return f"{muc}//{occupant_id}"
+        return f"{muc}//{short_id(occupant_id)}"
     # No nick contains U+007F: this one cannot pass for somebody's occupant-id.
     return f"{muc}/\x7f{nick}" if nick.startswith("/") else f"{muc}/{nick}"
+
+
+def short_id(given: str) -> str:
+    """Return an id that others chose, or what stands for it if it is too long."""
+    if 4 * len(given) <= ID_BYTES_MAX:
+        return given
+    raw = given.encode(errors="replace")
+    return given if len(raw) <= ID_BYTES_MAX else hashlib.sha256(raw).hexdigest()
 
 
 def _encode(text: str) -> str:

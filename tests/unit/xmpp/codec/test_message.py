@@ -18,6 +18,7 @@ from bridge.xmpp.codec.message import (
     origin_ref,
     stanza_id,
 )
+from bridge.xmpp.codec.names import occupant_person
 from bridge.xmpp.codec.xml import Node
 
 LANG = "{http://www.w3.org/XML/1998/namespace}lang"
@@ -208,11 +209,25 @@ def test_a_part_is_small_enough_with_its_marks() -> None:
     assert len(parts) > 1
 
 
+INDEX_BYTES_MAX = 2_600
+
+
 def test_names_of_messages() -> None:
     juliet = Person(Network.XMPP, "juliet@capulet.lit")
 
     assert origin_ref(juliet, "1") == Ref(Network.XMPP, "juliet@capulet.lit#1")
     assert archive_ref("room@muc", "1") == Ref(Network.XMPP, "room@muc#1")
+
+
+def test_names_of_messages_are_short_enough_to_be_found_by() -> None:
+    """PostgreSQL: an entry of an index has at most 2,704 bytes."""
+    juliet = Person(Network.XMPP, occupant_person("m" * 1277, "n" * 1023))
+    long = "\N{SNOWMAN}" * 100_000
+
+    assert len(origin_ref(juliet, long).id.encode()) < INDEX_BYTES_MAX
+    assert origin_ref(juliet, long) == origin_ref(juliet, long)
+    assert origin_ref(juliet, long) != origin_ref(juliet, long + "!")
+    assert len(archive_ref("m" * 1277, "\ud800" * 500).id) < INDEX_BYTES_MAX
 
 
 def test_only_the_room_gives_archive_ids() -> None:

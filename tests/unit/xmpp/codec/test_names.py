@@ -142,4 +142,5 @@ def test_a_direct_chat_is_two_addresses() -> None:
 def test_an_occupant_is_known_by_occupant_id_else_by_nick() -> None:
     assert occupant_person("r@muc", "Al") == "r@muc/Al"
     assert occupant_person("r@muc", "Al", "x1") == "r@muc//x1"
+    assert len(occupant_person("r@muc", "Al", "x" * 3000)) < len("r@muc//") + 200
     assert occupant_person("r@muc", "/x1") != occupant_person("r@muc", "Al", "x1")
