@@ -8,7 +8,7 @@ one order. An arrival is done in the same commit that keeps what it becomes.
 
 import asyncio
 import logging
-from asyncio import sleep
+from asyncio import shield, sleep
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -44,6 +44,7 @@ from bridge.model.records import Alias, Portal
 logger = logging.getLogger(__name__)
 
 HOMES_MAX = 10_000
+WAITING_MAX = 1000
 
 Item = Taken | State
 Step = tuple[Item, Unit, "asyncio.Future[frozenset[int]]"]
@@ -75,6 +76,7 @@ class Hub:
             tasks, work=self._work, refill=self._refill, order=_order, held=True
         )
         self._homes: dict[Room, str] = {}
+        self._ahead: set[int] = set()
         self.portal = directory.portal
         self.bars = self._guard.bars
         self.request = self._guard.request
@@ -102,14 +104,23 @@ class Hub:
     async def keep(self, arrivals: Sequence[Arrival]) -> None:
         """Take charge of *arrivals*; see ``Host``."""
         taken = [Taken(self._store.number(), arrival) for arrival in arrivals]
-        known = await self._store.commit(Unit(take=taken))
-        for item in taken:
-            if item.seq not in known:
-                self._put(item.arrival.room, item)
+        commit = self._store.commit(Unit(take=taken))
+        # What is on disk is carried, in its order, whoever still waits for it here.
+        commit.add_done_callback(lambda done: self._took(taken, done))
+        await shield(commit)
 
     def tell(self, event: State) -> None:
         """Take note of how things stand; see ``Host``."""
         self._put(event.room, event)
+
+    def _took(
+        self, taken: Sequence[Taken], done: "asyncio.Future[frozenset[int]]"
+    ) -> None:
+        if done.cancelled() or done.exception() is not None:
+            return
+        for item in taken:
+            if item.seq not in done.result():
+                self._put(item.arrival.room, item)
 
     def _put(self, room: Room, item: Item) -> None:
         # Portals come and go while a room's lane is busy: what comes meanwhile must
@@ -134,6 +145,9 @@ class Hub:
         """Carry *items*; their commits are awaited together, to share an fsync."""
         steps: deque[Step] = deque()
         for item in items:
+            if _order(item) in self._ahead:
+                self._ahead.discard(_order(item))
+                continue
             unit = await self._carry(item)
             # What cannot be written at present must not be overtaken by this.
             while steps and steps[0][2].done():
@@ -284,13 +298,24 @@ class Hub:
         self._dispatch.add(unit, event.room, near.settle(receipt, Refused(why)))
 
     async def _catch_up(self, missed: Sequence[Arrival]) -> None:
-        """Carry what was said before we were let in, ahead of all that waits."""
+        """Carry what was said before we were let in, ahead of all that waits.
+
+        Some of it may wait itself: pushed since, or left by an earlier run.
+        """
         taken = [Taken(self._store.number(), arrival) for arrival in missed]
         known = await self._store.commit(Unit(take=taken))
+        waiting: dict[str, Taken] = {}
+        if known:
+            rooms = list({item.arrival.room for item in taken})
+            waits = await self._store.waiting(rooms, 0, WAITING_MAX)
+            waiting = {item.arrival.key: item for item in waits}
         for item in taken:
-            if item.seq not in known:
-                unit = await self._carry(item)
-                await self._settled(item, unit, self._dispatch.commit(unit))
+            first = waiting.get(item.arrival.key) if item.seq in known else item
+            if first is not None:
+                unit = await self._carry(first)
+                await self._settled(first, unit, self._dispatch.commit(unit))
+                if first is not item:
+                    self._ahead.add(first.seq)
 
     async def _state(self, event: State, unit: Unit) -> None:
         portal = self._directory.portal(event.room)

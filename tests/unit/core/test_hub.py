@@ -215,6 +215,46 @@ async def test_what_was_said_to_somebody_only_invited_crosses_first(
     ]
 
 
+async def test_what_was_pushed_since_an_invitation_keeps_its_place(
+    world: World,
+) -> None:
+    room = Room(Network.MATRIX, "!new:hs.example")
+    for number, key in enumerate(("$early", "$pushed", "$late"), 1):
+        world.matrix.script[key] = said(room, key, number=number)
+        world.matrix_rooms.missed.append(Arrival(room, key, b"raw"))
+    world.matrix_rooms.gate = asyncio.Event()
+    invite = Invite(
+        ref=Ref(Network.MATRIX, "$invite"),
+        room=room,
+        sender=Person(Network.MATRIX, "@alice:hs.example"),
+        sent_at=datetime.now(UTC),
+        person=Person(Network.XMPP, "juliet@capulet.example"),
+        direct=True,
+    )
+
+    await world.comes(invite)
+    await world.hub.keep([Arrival(room, "$pushed", b"raw")])
+    world.matrix_rooms.gate.set()
+    await world.settles()
+
+    assert world.xmpp.said() == ["$early", "$pushed", "$late"]
+
+
+async def test_what_is_on_disk_is_carried_though_nobody_waits_for_it(
+    world: World,
+) -> None:
+    """A homeserver hangs up while we write; it will not say it again."""
+    world.matrix.script["$1"] = said(TEA_MATRIX, "hello")
+    arrival = Arrival(TEA_MATRIX, "$1", b"raw")
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0):
+            await world.hub.keep([arrival])
+    await world.settles()
+
+    assert world.xmpp.said() == ["hello"]
+
+
 async def test_a_step_waits_until_it_can_be_written(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
