@@ -1,11 +1,12 @@
 """What people may ask of the bridge itself, in a room or in a chat with it."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from bridge.core.consent import Consent
 from bridge.core.directory import Directory
 from bridge.core.dispatch import Dispatch
+from bridge.core.office import Office
 from bridge.core.ports import Adapter, MatrixRooms, Store, Unit, XmppRooms
 from bridge.core.provisioning import Provisioning
 from bridge.model.delivery import Refusal
@@ -24,6 +25,8 @@ HELP = {
         " (room admins; an owner or admin of the MUC has to agree)\n"
         "!xmpp unbridge: undo the link\n"
         "!xmpp status: say what this room is linked with\n"
+        "!xmpp dead list: say what did not arrive; dead retry, dead drop NUMBER or all:"
+        " send it again, or not (room admins)\n"
         "!xmpp devices: say what is encrypted, and how to check the bridge's devices\n"
         "!xmpp plaintext allow, !xmpp plaintext forbid: say whether encrypted messages"
         " may go on in the clear (room admins)"
@@ -32,6 +35,8 @@ HELP = {
         "!matrix accept: agree to link this room with the Matrix room that asked\n"
         "!matrix unbridge: undo the link (owners and admins)\n"
         "!matrix status: say what this room is linked with\n"
+        "!matrix dead list: say what did not arrive; dead retry, dead drop NUMBER or"
+        " all: send it again, or not (owners and admins)\n"
         "!matrix plaintext allow, !matrix plaintext forbid: say whether encrypted"
         " messages may go on in the clear (owners and admins)"
     ),
@@ -59,6 +64,7 @@ class Commands:
         self._provisioning = provisioning
         self._matrix = matrix
         self._xmpp = xmpp
+        self._office = Office(store, directory, dispatch)
         self._consent = Consent(adapters, directory, dispatch, matrix, xmpp)
 
     async def obey(self, event: Command, unit: Unit) -> None:
@@ -74,16 +80,24 @@ class Commands:
                 answer = await self._accept(event, unit)
             case ["unbridge"]:
                 answer = await self._unbridge(event, unit)
-            case ["plaintext", *said]:
-                answer = await self._consent.decide(event, "".join(said), unit)
-            case ["devices"]:
-                answer = await self._consent.devices(event)
             case ["status"]:
                 answer = self._status(event)
             case _:
-                answer = HELP[event.room.network]
+                answer = await self._others(event, words, unit)
         if answer:
             self._answer(unit, event.room, answer)
+
+    async def _others(self, event: Command, words: Sequence[str], unit: Unit) -> str:
+        """Obey what other parts see to."""
+        match words:
+            case ["plaintext", *said]:
+                return await self._consent.decide(event, "".join(said), unit)
+            case ["devices"]:
+                return await self._consent.devices(event)
+            case ["dead", *said]:
+                return await self._office.obey(event, said, unit)
+            case _:
+                return HELP[event.room.network]
 
     async def _bridge(self, event: Command, address: str, unit: Unit) -> str:
         if event.rank < Rank.ADMIN:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from bridge.core.directory import Directory
 from bridge.core.dispatch import Dispatch
 from bridge.core.ports import Adapter, MatrixRooms, Unit, XmppRooms
+from bridge.model.delivery import Refusal
 from bridge.model.events import Command, Protection, Rank
 from bridge.model.places import Network, Room
 from bridge.model.records import Kind, Portal
@@ -69,6 +70,8 @@ class Consent:
         far = self._directory.far(portal, event.room)
         notice = self._adapters[far.network].notice(far, f"By {_name(event)}: {words}")
         self._dispatch.add(unit, far, notice)
+        if exposed:
+            await self._dispatch.retry(portal, Refusal.WOULD_EXPOSE, unit)
         return words
 
     async def devices(self, event: Command) -> str:

@@ -42,6 +42,17 @@ class Directory:
             return Room(parcel.network.other, parcel.lane)
         return side(portal, parcel.network.other)
 
+    def far_of(self, parcel: Parcel) -> Room:
+        """Name the room for which *parcel* is bound."""
+        portal = self._by_id.get(parcel.portal)
+        if portal is None:
+            return Room(parcel.network, parcel.lane)
+        return side(portal, parcel.network)
+
+    def by_id(self, number: PortalId) -> Portal | None:
+        """Find the portal of that *number*."""
+        return self._by_id.get(number)
+
     def put(self, portal: Portal, unit: Unit) -> None:
         """Remember *portal*, now and in *unit*."""
         self._enter(portal)

@@ -12,8 +12,11 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from bridge.core.counters import Counters
 from bridge.core.directory import Directory
 from bridge.core.lanes import Lanes
+from bridge.core.letters import Letters
+from bridge.core.outages import Outages
 from bridge.core.parts import is_followed, read_rest, through_part
 from bridge.core.ports import Adapter, Store, StoreUnavailableError, Unit
 from bridge.model.delivery import (
@@ -46,7 +49,12 @@ class Dispatch:
         store: Store,
         directory: Directory,
         tasks: asyncio.TaskGroup,
+        counters: Counters | None = None,
     ) -> None:
+        self.counters = counters or Counters()
+        self.letters = Letters(store, directory, self.counters)
+        self.retry = self.letters.retry
+        self._outages = Outages(self._tell)
         self._adapters = adapters
         self._store = store
         self._directory = directory
@@ -76,6 +84,7 @@ class Dispatch:
     def close(self) -> None:
         """Send nothing more: what is left stays on disk."""
         self._closed = True
+        self._outages.close()
         self._lanes.close()
 
     async def wait_empty(self) -> None:
@@ -86,6 +95,14 @@ class Dispatch:
     def depth(self) -> int:
         """Count the parcels that wait in memory."""
         return self._lanes.depth()
+
+    def away(self) -> dict[str, float]:
+        """Tell which remotes are away, and for how many seconds."""
+        return self._outages.away()
+
+    def hasten(self, network: Network) -> None:
+        """Try at once what waits for *network*: there are signs that it is back."""
+        self._outages.hasten(network)
 
     def add(
         self,
@@ -130,9 +147,20 @@ class Dispatch:
     def regret(self, parcel: Parcel, refused: Refused) -> None:
         """Tell the sender of *parcel* that it did not arrive after all."""
         unit = Unit()
+        self.counters.add("refused", refused.why.name)
+        self.letters.bury(unit, (parcel,), refused)
         if parcel.receipt:
             self._settle(unit, parcel, refused)
         self._write(unit)
+
+    def _tell(self, parcel: Parcel, words: str) -> None:
+        """Tell whoever waits for *parcel*, in the room where they wrote it."""
+        room = self._directory.near_of(parcel)
+        try:
+            self.later(room, self._adapters[room.network].notice(room, words))
+        except Exception:
+            # What its sender cannot be told must not stop the conversation.
+            logger.exception("the sender of parcel %d is not told", parcel.id)
 
     def _write(self, unit: Unit) -> None:
         """Make *unit* durable, after those before it, however long that takes."""
@@ -186,7 +214,13 @@ class Dispatch:
         await self._written.wait()
         if given_up := self._leave_out(key, parcels):
             return given_up
+        if self._outages and not await self._turn(key, parcels):
+            return 0
         outcomes = await self._send(key, through_part(parcels))
+        if isinstance(outcomes[0], Later):
+            outcomes = await self._put_off(key, parcels[0], outcomes[0])
+        elif self._outages:
+            self._outages.passed(key)
         unit = Unit()
         through = 0
         for parcel, outcome in zip(parcels, outcomes, strict=False):
@@ -197,9 +231,24 @@ class Dispatch:
         if through:
             self._pauses.pop(key, None)
             self._write(unit)
-        elif outcomes and isinstance(outcomes[0], Later):
-            await self._pause(key, outcomes[0].after_s)
         return through
+
+    async def _turn(self, key: Key, parcels: Sequence[Parcel]) -> bool:
+        """Wait while a remote is away; tell whether anything is to be sent then."""
+        awaited = next((parcel for parcel in parcels if parcel.seq), None)
+        await self._outages.turn(key, awaited)
+        return not self._closed
+
+    async def _put_off(
+        self, key: Key, parcel: Parcel, later: Later
+    ) -> Sequence[Outcome | Later]:
+        """Wait before *parcel* is tried again, or give it up."""
+        refused = self._outages.failed(key, parcel, later)
+        if refused is not None:
+            return await self._with_rest(key, parcel, [refused])
+        if not later.away:
+            await self._pause(key, later.after_s)
+        return [later]
 
     async def _send(
         self, key: Key, parcels: Sequence[Parcel]
@@ -248,7 +297,7 @@ class Dispatch:
         return given_up
 
     async def _pause(self, key: Key, after_s: float) -> None:
-        pause = min(max(after_s, self._pauses.get(key, 0.0) * 2), PAUSE_S_MAX)
+        pause = max(after_s, min(self._pauses.get(key, 0.0) * 2, PAUSE_S_MAX))
         self._pauses[key] = pause
         await sleep(pause)
 
@@ -263,9 +312,12 @@ class Dispatch:
             if not parcel.last:
                 return
         else:
+            parts = (parcel, *self._rests.pop(parcel.id, ()))
             # What was refused is no part of the room's history.
-            for part in (parcel, *self._rests.pop(parcel.id, ())):
+            for part in parts:
                 unit.sent.append(replace(part, wire=replace(part.wire, archived=False)))
+            self.counters.add("refused", outcome.why.name)
+            self.letters.bury(unit, parts, outcome)
             logger.info("lane %s: refused: %s", parcel.lane, outcome.why.name)
         if parcel.receipt:
             self._settle(unit, parcel, outcome)

@@ -255,6 +255,8 @@ class Hub:
         )
         if isinstance(wires, Refusal):
             self._refuse(event, receipt, wires, unit)
+            if wires is Refusal.WOULD_EXPOSE:
+                self._bury(event, route, receipt, seq, unit)
             return
         _name(unit, made, event, seq)
         self._dispatch.add(unit, route.room, wires, receipt=receipt, seq=seq)
@@ -292,10 +294,24 @@ class Hub:
 
     def _refuse(self, event: Message, receipt: bytes, why: Refusal, unit: Unit) -> None:
         logger.info("room %s: refused: %s", event.room.address, why.name)
+        self._dispatch.counters.add("refused", why.name)
         if not self._guard.answers(event, why):
             return
         near = self._adapters[event.room.network]
         self._dispatch.add(unit, event.room, near.settle(receipt, Refused(why)))
+
+    def _bury(
+        self, event: Message, route: Route, receipt: bytes, seq: int, unit: Unit
+    ) -> None:
+        """Keep what may not leave in the clear, until somebody allows it."""
+        wires = _prepared(self._adapters[route.room.network], event, route)
+        if isinstance(wires, Refusal):
+            return
+        _name(unit, route.portal, event, seq)
+        kept = Unit()
+        self._dispatch.add(kept, route.room, wires, receipt=receipt, seq=seq)
+        why = Refused(Refusal.WOULD_EXPOSE)
+        self._dispatch.letters.bury(unit, kept.parcels, why)
 
     async def _catch_up(self, missed: Sequence[Arrival]) -> None:
         """Carry what was said before we were let in, ahead of all that waits.

@@ -9,6 +9,10 @@ from bridge.model.records import Portal
 
 NO_PORTAL = PortalId(0)
 
+HOMESERVER = "the homeserver"
+XMPP_SERVER = "the XMPP server"
+"""The remotes, by the words for them, through which everything of a network goes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
@@ -143,9 +147,14 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """The far network cannot take it now; try the same bytes again."""
+    """The far network cannot take it now; try the same bytes again.
+
+    *away* names the remote that is away, if that is why: for as long as it is, nothing
+    for it is tried or given up. Else the message itself was put off.
+    """
 
     after_s: float = 0.5
+    away: str = ""
 
 
 @dataclass(frozen=True, slots=True)
