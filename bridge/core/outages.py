@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 PAUSE_S_MIN = 0.5
 PAUSE_S_MAX = 30.0
-FAR_PAUSE_S_MAX = 300.0
+FAR_PAUSE_S_MAX = 60.0
 NOTICE_S = 300.0
 BLOCKED_S_MAX = 600.0
 

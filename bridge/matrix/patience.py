@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from bridge.matrix.client import Homeserver, HomeserverDownError, MatrixError
 from bridge.matrix.recent import Recent
-from bridge.model.delivery import Later, Refusal, Refused
+from bridge.model.delivery import HOMESERVER, Later, Refusal, Refused
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ class Trials:
         # Others got through meanwhile, or it blocks its room for very long already.
         alone = self._sent > sent
         if not alone and (now - since < BLOCKED_S_MAX or not await self._runs()):
-            return Later(LATER_S)
+            return Later(LATER_S, HOMESERVER)
         self._failed.drop(key)
         logger.warning("a message makes the homeserver fail, and is given up")
         return Refused(Refusal.REJECTED, "the homeserver fails at it")

@@ -28,6 +28,7 @@ from bridge.matrix.presences import Presences
 from bridge.matrix.sealed import Sealed
 from bridge.matrix.wires import Order, Says, Stands, Titles, order
 from bridge.model.delivery import (
+    HOMESERVER,
     Delivered,
     Later,
     Outcome,
@@ -44,6 +45,7 @@ ROOMS_AT_ONCE_MAX = 8
 
 DETAIL_MAX = 200
 TOKEN_PAUSE_S = 30.0
+LIMITED = "the homeserver, which limits us,"
 
 _PASSING = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.UNAUTHORIZED)
 
@@ -83,7 +85,7 @@ class Sending:
         except HomeserverDownError as error:
             if error.status == HTTPStatus.INTERNAL_SERVER_ERROR:
                 return await self._trials.failed(key)
-            return Later(LATER_S)
+            return Later(LATER_S, HOMESERVER)
         except MatrixError as error:
             if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
                 return await self._trials.failed(key)
@@ -183,10 +185,10 @@ def _refused(error: MatrixError) -> Refused | Later:
     detail = error.message[:DETAIL_MAX]
     match error.status:
         case HTTPStatus.TOO_MANY_REQUESTS:
-            return Later(error.retry_after_s)
+            return Later(error.retry_after_s, LIMITED)
         case HTTPStatus.UNAUTHORIZED:
             logger.error("the homeserver does not accept our token: %s", error)
-            return Later(TOKEN_PAUSE_S)
+            return Later(TOKEN_PAUSE_S, HOMESERVER)
         case HTTPStatus.FORBIDDEN:
             return Refused(Refusal.NOT_ALLOWED, detail)
         case HTTPStatus.REQUEST_ENTITY_TOO_LARGE:

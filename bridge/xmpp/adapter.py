@@ -9,7 +9,7 @@ venue itself had written.
 import asyncio
 import logging
 import secrets
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 from xml.etree.ElementTree import Element
@@ -17,6 +17,7 @@ from xml.etree.ElementTree import Element
 from bridge import __version__
 from bridge.core.ports import Host, State, Store, Unit
 from bridge.model.delivery import (
+    XMPP_SERVER,
     Description,
     Later,
     Outcome,
@@ -73,7 +74,8 @@ class XmppAdapter:
     """One network, seen from the core; see the ports ``Adapter`` and ``XmppRooms``.
 
     *written* is the file that tells the next run what this one had handed over.
-    *ignored* counts the stanzas that were for nobody or from nobody.
+    *ignored* counts the stanzas that were for nobody or from nobody; *on_up* is called
+    whenever the stream is open.
     """
 
     _stream: Stream
@@ -94,6 +96,7 @@ class XmppAdapter:
         written: Path,
     ) -> None:
         self.ignored = 0
+        self.on_up: Callable[[], None] = lambda: None
         self._domain = domain
         self._secret = secret
         self._address = host, port
@@ -193,6 +196,7 @@ class XmppAdapter:
         for venue in self._venues.values():
             await venue.up()
         self._is_up.set()
+        self.on_up()
 
     def down(self) -> None:
         """Take note that the stream is lost."""
@@ -247,6 +251,8 @@ class XmppAdapter:
             alike = [portion[0]]
         outcomes = await self._venues[tag].send(alike)
         self._poison.cleared(alike, outcomes)
+        if isinstance(outcomes[-1], Later) and not self._stream.connected:
+            return [*outcomes[:-1], Later(outcomes[-1].after_s, XMPP_SERVER)]
         return outcomes
 
     def settle(self, receipt: bytes, outcome: Outcome) -> Sequence[Wire]:

@@ -38,7 +38,8 @@ NICKS = ("Matrix bridge", *(f"Matrix bridge {n}" for n in range(2, 6)))
 ASK_S = 15.0
 JOIN_S = 30.0
 READY_S = 10.0
-GIVE_UP_S = 600.0
+GIVE_UP_S = 24 * 3600.0
+"""For so long what is for a MUC that is away waits, as mail would."""
 HELD_MAX = 10_000
 ARCHIVE_TRIES_MAX = 5
 
@@ -148,7 +149,7 @@ class Stay:
             out_s = asyncio.get_running_loop().time() - self._out_since
             if self.refusal not in (None, Refusal.UNREACHABLE) or out_s > GIVE_UP_S:
                 return Refused(self.refusal or Refusal.UNREACHABLE)
-            return Later(2.0)
+            return Later(2.0, self.address)
         return None
 
     def lost(self) -> None:
@@ -305,6 +306,8 @@ class Stay:
         mark = self.hearing.mark
         if not mark.stamp:
             self.hearing.mark = Mark.now(await self._newest(about))
+            # Without it nobody could tell, after a fall, what we have missed.
+            self._means.host.note(self.cursor(self.hearing.mark))
             return
         if not about.archive:
             return

@@ -1,5 +1,6 @@
 import json
 
+from bridge.matrix.sending import LIMITED
 from bridge.matrix.wires import Says, Stands, Titles, content, wire
 from bridge.model.delivery import Delivered, Later, Refusal, Refused, Wire
 from bridge.model.places import Network, Ref
@@ -70,7 +71,7 @@ async def test_a_limit_says_how_long_to_wait(matrix: MatrixWorld) -> None:
     limit = {"errcode": "M_LIMIT_EXCEEDED", "retry_after_ms": 4000}
     matrix.server.faults.append(Fault("/send/", 429, limit))
 
-    assert await matrix.sends(says("hi")) == [Later(4.0)]
+    assert await matrix.sends(says("hi")) == [Later(4.0, LIMITED)]
 
 
 async def test_a_ghost_that_was_put_out_comes_back_if_it_may(

@@ -7,9 +7,11 @@ import pytest
 
 from bridge.core.ports import Unit
 from bridge.model.delivery import (
+    XMPP_SERVER,
     Arrival,
     Delivered,
     Description,
+    Later,
     Parcel,
     Refusal,
     Refused,
@@ -231,6 +233,21 @@ async def test_what_closes_the_stream_each_time_is_given_up(
 
     assert isinstance(outcome, Refused)
     assert world.server.written == []
+
+
+async def test_what_waits_for_the_stream_waits_for_the_xmpp_server(
+    world: AdapterWorld,
+) -> None:
+    ups: list[bool] = []
+    world.adapter.on_up = lambda: ups.append(True)
+    waiting = parcels(world.adapter.notice(CHAT, "hello"))
+    world.server.connected = False
+
+    (outcome,) = await world.adapter.send(waiting)
+    await world.adapter.up()
+
+    assert outcome == Later(1.0, XMPP_SERVER)
+    assert ups == [True]
 
 
 async def test_addresses_are_read_both_ways(world: AdapterWorld) -> None:

@@ -10,6 +10,7 @@ from bridge.xmpp import mucs
 from bridge.xmpp.codec.names import Jid
 from bridge.xmpp.codec.xml import Node
 from bridge.xmpp.component import IqError
+from bridge.xmpp.stay import GIVE_UP_S
 from tests.unit.xmpp.elsewhere import (
     LISTENER,
     MUC,
@@ -235,11 +236,11 @@ async def test_what_can_never_be_said_is_refused_and_not_kept_for_ever(
     await world.mucs.visit(MUC)
     world.stay._fall_out()
 
-    assert await world.stay.ready() == Later(2.0)
+    assert await world.stay.ready() == Later(2.0, MUC)
     world.stay.refusal = Refusal.NOT_ALLOWED
     assert await world.stay.ready() == Refused(Refusal.NOT_ALLOWED)
     world.stay.refusal = None
-    world.stay._out_since -= 601
+    world.stay._out_since -= GIVE_UP_S + 1
     assert await world.stay.ready() == Refused(Refusal.UNREACHABLE)
     world.server.connected = False
     assert await world.stay.ready() == Later(1.0)
