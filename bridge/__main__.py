@@ -1,7 +1,7 @@
 """The command line."""
 
 import argparse
-import logging
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from bridge import __version__
-from bridge.config import Config, ConfigError, load
+from bridge.config import ConfigError, load
+from bridge.logs import write_to
 from bridge.setup import QUESTIONS, answers, read_secret, see_unused, write
 
 EPILOG = """\
@@ -87,7 +88,8 @@ def _check(parsed: argparse.Namespace) -> int:
     from bridge.doctor import examine  # noqa: PLC0415 - `init` needs no library
 
     config = load(parsed.config)
-    _log(config)
+    os.umask(0o077)  # nobody else reads what we write: the database, say
+    write_to(sys.stderr, config.log.level)
     return examine(config)
 
 
@@ -99,26 +101,13 @@ def _run(parsed: argparse.Namespace) -> int:
     from bridge.run import run  # noqa: PLC0415 - `init` needs no library
 
     config = load(parsed.config)
-    _log(config)
+    os.umask(0o077)  # nobody else reads what we write: the database, say
+    write_to(sys.stderr, config.log.level)
     return run(config)
 
 
 def _leave(_number: int, _frame: object) -> NoReturn:
     sys.exit(0)
-
-
-def _log(config: Config) -> None:
-    """Log to standard error; libraries only from warnings on.
-
-    Some of them print whole messages, keys included, at DEBUG.
-    """
-    logging.basicConfig(
-        stream=sys.stderr,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        level=logging.WARNING,
-    )
-    logging.getLogger("bridge").setLevel(config.log.level.upper())
-    logging.getLogger("slixmpp").setLevel(logging.ERROR)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import aiohttp
 import uvloop
 from aiohttp import web
 
+from bridge import exposure
 from bridge.config import Config
 from bridge.core.ports import StoreUnavailableError
 from bridge.ends import SECOND, StartError, check_name, open_store
@@ -273,6 +274,13 @@ class Doctor:
     async def _note_answer(self, _: web.Request, answer: web.StreamResponse) -> None:
         self._answered.append(answer.status)
 
+    async def secrets(self) -> str:
+        """See who else could read our secrets, or guess one."""
+        config = self._config
+        if risks := exposure.risks(config):
+            raise Note("; ".join(risks))
+        return "only their owner can read them, and nobody can guess them"
+
     async def component(self) -> str:
         """Shake hands with the XMPP server."""
         self._leave_alone()
@@ -335,6 +343,7 @@ class _Nobody:
 
 
 STEPS = (
+    Step("secrets", Doctor.secrets),
     Step("database", Doctor.database),
     Step("homeserver", Doctor.homeserver),
     Step("clock", Doctor.clock, "homeserver"),

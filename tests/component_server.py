@@ -15,7 +15,7 @@ HEADER = (
 )
 STREAMS = "urn:ietf:params:xml:ns:xmpp-streams"
 DOMAIN = "bridge.example"
-SECRET = "open sesame"
+SECRET = "open sesame 0123456789"
 
 
 class ComponentServer:

@@ -12,7 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
-AS_TOKEN = "as-token"
+AS_TOKEN = "as-token-0123456789abcdef"
 Event = dict[str, Any]
 Answering = Callable[[web.Request], Awaitable[web.Response]]
 

@@ -19,7 +19,7 @@ from tests.component_server import DOMAIN, SECRET, ComponentServer
 from tests.homeserver import AS_TOKEN, FakeHomeserver
 
 KEY = "A" * 43 + "="
-HS_TOKEN = "hs-token"
+HS_TOKEN = "hs-token-0123456789abcdef"
 PATIENCE_S = 30
 
 _LOG_LINE = re.compile(r"\d{4}-\d\d-\d\d [\d:,]+ (DEBUG|INFO|WARNING|ERROR) ")
@@ -151,6 +151,7 @@ key = "{KEY}"
             assert old in text
             text = text.replace(old, new)
         file = folder / "config.toml"
+        file.touch(0o600)
         file.write_text(text)
         return file
 

@@ -60,6 +60,8 @@ class Homeserver:
     """One homeserver, to which we are an appservice.
 
     *on_trouble* is called, often, when there is reason to doubt that it still runs.
+    *ours* tells whether somebody is a user of ours: we act for nobody else, whatever
+    the registration at the homeserver allows.
     """
 
     def __init__(self, url: str, as_token: str, server_name: str) -> None:
@@ -68,6 +70,7 @@ class Homeserver:
             raise ValueError(f"not the address of a homeserver: {url}")
         self.server_name = server_name
         self.on_trouble: Callable[[], None] = lambda: None
+        self.ours: Callable[[str], bool] = lambda _: True
         self._base = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
         self._prefix = parts.path.rstrip("/")
         self._token = as_token
@@ -125,6 +128,8 @@ class Homeserver:
         *path* comes from ``join``. *user* is who of ours asks, *device* their device;
         without one it is the appservice's own sender.
         """
+        if user and not self.ours(user):
+            raise MatrixError(403, "M_EXCLUSIVE", "that is no user of ours")
         parameters = urlencode(query)
         target = "&".join(filter(None, (parameters, masquerade(user, device))))
         url = f"{self._base}{self._prefix}{path}{'?' if target else ''}{target}"

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from bridge.matrix.client import Homeserver, HomeserverDownError, MatrixError, join
 from bridge.matrix.codec.member import clean_name
 from bridge.matrix.patience import patiently
+from bridge.model.likeness import skeleton
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +57,11 @@ class Roster:
         self._holders[name] -= 1
         if not self._holders[name]:
             del self._holders[name]
+
+    def has_like(self, name: str) -> bool:
+        """Tell whether somebody's name looks like *name*."""
+        wanted = skeleton(name)
+        return any(skeleton(known) == wanted for known in self._holders)
 
     def shown(self, mxid: str) -> str:
         """Return the name that tells *mxid* from all others in the room.
@@ -118,6 +124,13 @@ class Members:
             self.joined(room, mxid, name if isinstance(name, str) else "")
             return roster.shown(mxid)
         return plain_name(mxid, name)
+
+    async def has_like(self, room: str, name: str) -> bool:
+        """Tell whether somebody in *room* has a name that looks like *name*.
+
+        A ghost must not pass for somebody who is there (UTS 39).
+        """
+        return (await self.of(room)).has_like(name)
 
     def known(self, room: str) -> Roster | None:
         """Return the roster of *room* if it has been asked for."""

@@ -1,6 +1,6 @@
 """Which of our Matrix users are in which room, and under what name."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from bridge.core.ports import Store
 from bridge.matrix.client import Homeserver, MatrixError, join
@@ -14,7 +14,8 @@ PRESENCES_MAX = 100_000
 class Presences:
     """Who of ours is in which room, and under what name.
 
-    *agent* tells who of ours is in a room for sure, and can invite.
+    *agent* tells who of ours is in a room for sure, and can invite. *taken* tells
+    whether somebody of Matrix has a name there that people would mix up with another.
     """
 
     def __init__(
@@ -23,11 +24,13 @@ class Presences:
         store: Store,
         ghosts: Ghosts,
         agent: Callable[[str], str],
+        taken: Callable[[str, str], Awaitable[bool]],
     ) -> None:
         self._homeserver = homeserver
         self._store = store
         self._ghosts = ghosts
         self._agent = agent
+        self._taken = taken
         self._names: Recent[tuple[str, str], str] = Recent(PRESENCES_MAX)
         self._locks: Locks[tuple[str, str]] = Locks()
 
@@ -62,7 +65,8 @@ class Presences:
             # Whoever bears a nick of one MUC only is called by it nowhere else.
             own_name = "" if "/" in person else name
             await self._ghosts.ensure(mxid, person, own_name)
-            await self._join(room, mxid, name)
+            shown = await self._told_apart(room, person, name)
+            await self._join(room, mxid, shown)
             await self.note(room, mxid, name)
 
     async def note(self, room: str, mxid: str, name: str) -> None:
@@ -78,6 +82,12 @@ class Presences:
     async def all_in(self, room: str) -> Sequence[Presence]:
         """List who of ours is in *room*. Slow: it reads every presence there is."""
         return [p for p in await self._store.load(Presence) if p.room == room]
+
+    async def _told_apart(self, room: str, person: str, name: str) -> str:
+        """Return *name*, with who it truly is if it looks like somebody else's."""
+        if not name or not await self._taken(room, name):
+            return name
+        return f"{name} ({person.partition('/')[0]})"
 
     async def _join(self, room: str, mxid: str, name: str) -> None:
         """Join and name the ghost by one request.

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from bridge.model.events import Join, Leave, Rename
 from bridge.model.places import Network, Person, Room
+from bridge.xmpp.calm import Calm
 from bridge.xmpp.codec.message import origin_ref
 from bridge.xmpp.codec.presence import BANNED, PUT_OUT, Seen
 from bridge.xmpp.means import Means
@@ -35,6 +36,7 @@ class Watching:
         self._spoken: set[str] = set()
         self._known: dict[str, Seen] | None = None
         self._entering = False
+        self._calm = Calm(means.host.tell)
 
     def entering(self) -> None:
         """Take note that all presences will come anew."""
@@ -63,9 +65,10 @@ class Watching:
         self._known = here
 
     def announce_late(self) -> None:
-        """Tell who is there if nobody wanted to know before."""
+        """Tell who is there if nobody wanted to know before, and what had to wait."""
         if self._known is None:
             self.announce()
+        self._calm.flush()
 
     def spoke(self, person: str) -> None:
         """Take note that somebody has said something."""
@@ -130,7 +133,8 @@ class Watching:
     def _tell_joined(self, person: str, seen: Seen) -> None:
         if self._counts(person, seen):
             sender = Person(Network.XMPP, person)
-            self._means.host.tell(
+            self._calm.tell(
+                person,
                 Join(
                     ref=origin_ref(sender, _EVENT),
                     room=self._room,
@@ -138,20 +142,21 @@ class Watching:
                     sent_at=datetime.now(UTC),
                     name=seen.nick,
                     rank=seen.rank,
-                )
+                ),
             )
 
     def _tell_renamed(self, person: str, seen: Seen) -> None:
         if self._counts(person, seen):
             sender = Person(Network.XMPP, person)
-            self._means.host.tell(
+            self._calm.tell(
+                person,
                 Rename(
                     ref=origin_ref(sender, _EVENT),
                     room=self._room,
                     sender=sender,
                     sent_at=datetime.now(UTC),
                     name=seen.nick,
-                )
+                ),
             )
 
     def _tell_left(self, person: str, seen: Seen) -> None:
@@ -160,14 +165,16 @@ class Watching:
             self._leave(somebody, somebody, seen)
 
     def _leave(self, sender: Person, person: Person, seen: Seen) -> None:
-        self._means.host.tell(
-            Leave(
-                ref=origin_ref(sender, _EVENT),
-                room=self._room,
-                sender=sender,
-                sent_at=datetime.now(UTC),
-                person=person,
-                banned=BANNED in seen.statuses,
-                reason=seen.reason,
-            )
+        event = Leave(
+            ref=origin_ref(sender, _EVENT),
+            room=self._room,
+            sender=sender,
+            sent_at=datetime.now(UTC),
+            person=person,
+            banned=BANNED in seen.statuses,
+            reason=seen.reason,
         )
+        if person.network is Network.XMPP:
+            self._calm.tell(person.id, event)
+        else:
+            self._means.host.tell(event)  # who was put out is told so at once

@@ -11,7 +11,7 @@ from bridge.store.store import SqlStore
 from bridge.xmpp import trial
 from tests.component_server import SECRET
 from tests.homeserver import AS_TOKEN, Fault
-from tests.site import KEY, Site, free_port
+from tests.site import HS_TOKEN, KEY, Site, free_port
 
 Printed = pytest.CaptureFixture[str]
 NAMES = [step.name for step in STEPS]
@@ -94,6 +94,22 @@ async def test_a_server_that_loses_messages_is_named(
         report = await check(site, capsys)
 
     assert "update to 24.12" in report.remedy(AWAY)
+
+
+async def test_secrets_that_others_know_are_no_failure_but_named(
+    site: Site, capsys: Printed
+) -> None:
+    """S40: check warns."""
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(serve(site))
+        site.homeserver.hs_token = "h"
+        report = await check(
+            site, capsys, (f'hs_token = "{HS_TOKEN}"', 'hs_token = "h"')
+        )
+
+    assert report.marked("•") == ["secrets"]
+    assert "appservice.hs_token can be guessed" in report.steps["secrets"]
+    assert report.code == 0
 
 
 async def test_a_missing_upload_service_is_no_failure(

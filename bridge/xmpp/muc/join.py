@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from xml.etree.ElementTree import Element
 
 from bridge.model.delivery import Arrival
+from bridge.model.pace import Pace
 from bridge.model.places import Network, Person, Room
 from bridge.xmpp.codec.fault import fault
 from bridge.xmpp.codec.names import Jid
@@ -32,6 +33,8 @@ from bridge.xmpp.muc.stanza import child
 
 DEVICES_MAX = 32
 REMINDED_OF_MAX = 500
+MOVES_PER_MINUTE = 20
+"""So often somebody may come in or change the nick; twice that after a rest."""
 
 KICKABLE = frozenset(
     (
@@ -52,6 +55,7 @@ class Door:
     def __init__(self, means: Means, rooms: Rooms) -> None:
         self._means = means
         self._rooms = rooms
+        self._moves = Pace(MOVES_PER_MINUTE)
 
     def presence(self, room: HostedRoom, stanza: Element, sender: Jid, to: Jid) -> None:
         """Take the presence of a device, which is in *room* or wants to be."""
@@ -122,8 +126,12 @@ class Door:
             return refusals.OUTCAST
         if not room.public and standing != MEMBER:
             return refusals.MEMBERS_ONLY
+        if self._means.host.bars(Person(Network.XMPP, bare)):
+            return refusals.OUTCAST
         seat = room.people.get(bare)
         if seat is None:
+            if not self._moves.allows((room.address, bare)):
+                return refusals.TOO_FAST
             return refusals.NICK_TAKEN if room.holder(nick) else None
         return refusals.TOO_BUSY if len(seat.devices) >= DEVICES_MAX else None
 
@@ -146,6 +154,9 @@ class Door:
         """Give *seat* another nick (XEP-0045 §7.6), and tell if that was possible."""
         if room.holder(nick) not in (None, seat):
             self._refuse(stanza, refusals.NICK_TAKEN)
+            return False
+        if not self._moves.allows((room.address, seat.person.id)):
+            self._refuse(stanza, refusals.TOO_FAST)
             return False
         card = room.card(seat)
         everybody = list(room.devices)

@@ -23,6 +23,7 @@ OUTCAST = Fault("auth", "forbidden", "you are banned from this room")
 MEMBERS_ONLY = Fault("auth", "registration-required", "only members may come in")
 LOST_TOUCH = Fault("cancel", "item-not-found", "you are not in this room; join it")
 TOO_BUSY = Fault("wait", "resource-constraint", "too many are waiting")
+TOO_FAST = Fault("wait", "policy-violation", Refusal.TOO_FAST.value)
 TO_OCCUPANT = Fault("modify", "bad-request", "say it to the room")
 NO_SUBJECT = Fault("auth", "forbidden", "the topic is set from Matrix")
 NO_WHISPER = Fault(

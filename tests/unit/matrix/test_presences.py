@@ -88,3 +88,25 @@ async def test_who_left_is_forgotten_for_good(matrix: MatrixWorld) -> None:
     await matrix.restarts()
 
     assert await matrix.adapter._presences.find(HALL, GHOST) is None
+
+
+@pytest.mark.parametrize(
+    "name", ["Alice", "\u0430lice", "A1ice", "alice\u200b", "\uff21lice", "a l i c e"]
+)
+async def test_a_ghost_does_not_pass_for_somebody_who_is_there(
+    matrix: MatrixWorld, name: str
+) -> None:
+    """S7, S15, E21: UTS 39."""
+    matrix.room(HALL, ALICE)
+
+    await matrix.adapter._presences.enter(HALL, GHOST, JULIET.id, name)
+
+    assert matrix.server.name_of(HALL, GHOST) == f"{name} ({JULIET.id})"
+
+
+async def test_a_name_of_ones_own_needs_nothing_beside_it(matrix: MatrixWorld) -> None:
+    matrix.room(HALL, ALICE)
+
+    await matrix.adapter._presences.enter(HALL, GHOST, JULIET.id, "Juliet")
+
+    assert matrix.server.name_of(HALL, GHOST) == "Juliet"

@@ -1,0 +1,73 @@
+import io
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from bridge.logs import safe, write_to
+
+logger = logging.getLogger("bridge.test")
+
+
+@pytest.fixture
+def out() -> Iterator[io.StringIO]:
+    root, ours = logging.getLogger(), logging.getLogger("bridge")
+    handlers, level, own = root.handlers[:], root.level, ours.level
+    stream = io.StringIO()
+    write_to(stream, "debug")
+    yield stream
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    ours.setLevel(own)
+    logging.getLogger("slixmpp").setLevel(logging.NOTSET)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain", "plain"),
+        ("größe 日本 \U0001f600", "größe 日本 \U0001f600"),
+        ("a\nERROR bridge: b", r"a\nERROR bridge: b"),
+        ("\x1b[2J\x07\x9b31m", r"\x1b[2J\x07\x9b31m"),
+        ("a\u202eb\u2066c\u200e", r"a\u202eb\u2066c\u200e"),
+        ("\u2028\u2029\x85", r"\u2028\u2029\x85"),
+        ("\ud800", r"\ud800"),
+    ],
+)
+def test_whatever_is_written_is_one_line(text: str, shown: str) -> None:
+    """S6."""
+    assert safe(text) == shown
+
+
+def test_a_nick_begins_no_line_of_the_log(out: io.StringIO) -> None:
+    """S6."""
+    logger.info("%s came in", "Eve\n2026-01-01 ERROR bridge.core: all is lost\x1b[2J")
+
+    (line,) = out.getvalue().splitlines()
+    assert line.endswith(
+        r"Eve\n2026-01-01 ERROR bridge.core: all is lost\x1b[2J came in"
+    )
+
+
+def test_nor_does_what_a_fault_says(out: io.StringIO) -> None:
+    """S6."""
+    try:
+        {}["x\n2026-01-01 ERROR bridge: forged\u202e"]
+    except KeyError as error:
+        logger.exception("a fault: %s", error.args[0])
+
+    first, *rest = out.getvalue().splitlines()
+    assert first.endswith(r"a fault: x\n2026-01-01 ERROR bridge: forged\u202e")
+    assert all(line.startswith("    ") for line in rest)
+    assert "\u202e" not in out.getvalue()
+
+
+@pytest.mark.parametrize(
+    "name", ["omemo", "twomemo", "slixmpp", "aiohttp", "sqlalchemy"]
+)
+def test_libraries_tell_nothing_in_detail(out: io.StringIO, name: str) -> None:
+    """S25: some print keys and plaintext at DEBUG."""
+    logging.getLogger(f"{name}.core").debug("Plain key material: canary")
+    logging.getLogger(f"{name}.core").info("canary")
+
+    assert "canary" not in out.getvalue()
