@@ -78,10 +78,15 @@ class XmppConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreConfig:
-    """Where the bridge keeps its memory, and the key that seals it."""
+    """Where the bridge keeps its memory, and the key that seals it.
+
+    When less than both minima is free on its disk, nothing more is taken in.
+    """
 
     key: Secret
     database: str = "sqlite:///bridge.db"
+    free_percent_min: int = 5
+    free_megabytes_min: int = 500
 
     def seal_key(self) -> bytes:
         """Decode the key: 32 bytes in base64."""

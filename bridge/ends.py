@@ -12,6 +12,7 @@ from bridge.config import Config
 from bridge.core.ports import StoreUnavailableError
 from bridge.matrix.client import Homeserver, HomeserverDownError, MatrixError, join
 from bridge.store.errors import AlreadyRunningError, StoreError
+from bridge.store.space import Floor
 from bridge.store.store import SqlStore
 
 logger = logging.getLogger(__name__)
@@ -62,7 +63,11 @@ def _end(cause: BaseException) -> StartError:
 async def open_store(config: Config) -> SqlStore:
     """Open the database; raises ``StartError``."""
     try:
-        return await SqlStore.open(config.database_url(), config.store.seal_key())
+        return await SqlStore.open(
+            config.database_url(),
+            config.store.seal_key(),
+            Floor(config.store.free_percent_min, config.store.free_megabytes_min),
+        )
     except AlreadyRunningError as error:
         raise StartError(SECOND, str(error)) from None
     except (StoreError, StoreUnavailableError) as error:

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, bindparam, or_, select
+from sqlalchemy import BindParameter, Connection, bindparam, or_, select
 
 from bridge.model.records import DeadLetter
 from bridge.store.records import shelf
 from bridge.store.seal import Seal
 
 _table = shelf(DeadLetter).table
-_lane = bindparam("lane")
+_lane: BindParameter[str] = bindparam("lane")
 _PAGE = (
     select(_table)
     .where(_table.c.id > bindparam("after"), or_(_lane == "", _table.c.lane == _lane))

@@ -5,28 +5,34 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeVar, cast
 
-from bridge.core.ports import Unit
+from bridge.core.ports import StoreUnavailableError, Unit
 from bridge.model.delivery import Parcel, Taken
 from bridge.model.places import Network, Room
 from bridge.model.records import Alias, DeadLetter, Record, Secret
 from bridge.store import inbox, letters, outbox
 from bridge.store.commits import Commits
 from bridge.store.database import Database
-from bridge.store.engine import parse
+from bridge.store.engine import file_of, parse
 from bridge.store.reader import Reader
 from bridge.store.recent import Recent
 from bridge.store.records import shelf
 from bridge.store.seal import Seal
+from bridge.store.space import Floor, Space
 from bridge.store.writer import Answer, Writer
 
 R = TypeVar("R", bound=Record)
+
+FLOOR = Floor()
 
 
 class SqlStore:
     """The port ``Store`` on SQLite or PostgreSQL."""
 
-    def __init__(self, database: Database, reader: Reader, seal: Seal) -> None:
+    def __init__(
+        self, database: Database, reader: Reader, seal: Seal, space: Space
+    ) -> None:
         """Use ``open``; *database* is open already."""
+        self._space = space
         self._database = database
         self._reader = reader
         self._seal = seal
@@ -36,16 +42,19 @@ class SqlStore:
         self.number = commits.numbers.take
 
     @classmethod
-    async def open(cls, url: str, key: bytes) -> "SqlStore":
+    async def open(cls, url: str, key: bytes, floor: Floor = FLOOR) -> "SqlStore":
         """Open the database at *url*, sealed with *key*, and make it if need be.
 
+        When less than *floor* is free on its disk, it takes no more arrivals.
         Raises ``StoreError`` if it cannot be used until somebody sees to it, and
         ``StoreUnavailableError`` if it cannot be reached.
         """
         where, seal = parse(url), Seal(key)
         database = Database(where, seal)
         await asyncio.to_thread(database.open)
-        return cls(database, Reader(where), seal)
+        file = file_of(where)
+        space = Space(None if file is None else file.resolve().parent, floor)
+        return cls(database, Reader(where), seal, space)
 
     async def close(self) -> None:
         """Commit what was handed in, and let go of the database."""
@@ -59,6 +68,10 @@ class SqlStore:
             answer: Answer = asyncio.get_running_loop().create_future()
             answer.set_result(frozenset())
             return answer
+        if unit.take and self._space.low():
+            full: Answer = asyncio.get_running_loop().create_future()
+            full.set_exception(StoreUnavailableError("the disk is nearly full"))
+            return full
         if unit.late:
             late = (record for make in unit.late for record in make())
             unit = replace(unit, put=[*unit.put, *late])
