@@ -200,7 +200,7 @@ class XmppAdapter:
 
     def down(self) -> None:
         """Take note that the stream is lost."""
-        self._poison.suspect(self._stream.suspects)
+        self._poison.suspect(self._stream.suspects, blamed=self._stream.blames)
         for venue in self._venues.values():
             venue.down()
 

@@ -43,6 +43,29 @@ While it restarts it may not know us yet, or still hold our own lost connection.
 
 _SUSPECTS_SHOWN = 20
 
+# RFC 6120 §4.9.3: what a server can dislike about that which it was sent. The others
+# tell of the server itself, of the network, or of who we are.
+_BLAMING = frozenset(
+    {
+        "bad-format",
+        "bad-namespace-prefix",
+        "improper-addressing",
+        "internal-server-error",
+        "invalid-from",
+        "invalid-id",
+        "invalid-namespace",
+        "invalid-xml",
+        "not-well-formed",
+        "policy-violation",
+        "restricted-xml",
+        "undefined-condition",
+        "unsupported-encoding",
+        "unsupported-feature",
+        "unsupported-stanza-type",
+        "xml-not-well-formed",
+    }
+)
+
 
 class Stream:
     """Our side of the XMPP server.
@@ -71,6 +94,7 @@ class Stream:
     ) -> None:
         self.domain = domain
         self.suspects: Sequence[int] = ()
+        self.blames = False
         self._secret = secret
         self._address = host, port
         self._tasks = tasks
@@ -258,6 +282,7 @@ class Stream:
         self._session = None
         self._written.forget()
         self.suspects = session.outlet.suspects()
+        self.blames = session.condition in _BLAMING
         why = session.condition or "no reason given"
         logger.warning("the stream to the XMPP server was lost: %s", why)
         if self.suspects:

@@ -2,7 +2,8 @@
 
 The gate lets nothing pass that a server is known to dislike; for what it does not
 know, a parcel that was written just before the stream was lost is sent alone the
-next time. If the stream is lost again and again, it is never sent again.
+next time. If the server closes the stream again and again, and says that this is for
+what it was sent, it is never sent again. A server that just falls condemns nothing.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,16 +18,19 @@ REJECTED = Refused(Refusal.REJECTED, "the XMPP server cannot bear the message")
 
 
 class Poison:
-    """Which parcels were there when the stream was lost, and how often."""
+    """Which parcels were there when the stream was lost, and how often for them."""
 
     def __init__(self) -> None:
         self._losses: dict[int, int] = {}
 
-    def suspect(self, parcels: Iterable[int]) -> None:
-        """Take note that the stream was lost just after *parcels* were written."""
+    def suspect(self, parcels: Iterable[int], *, blamed: bool = True) -> None:
+        """Take note that the stream was lost just after *parcels* were written.
+
+        *blamed* tells that the server closed it for what it had been sent.
+        """
         losses = self._losses
         for parcel in parcels:
-            losses[parcel] = losses.pop(parcel, 0) + 1
+            losses[parcel] = losses.pop(parcel, 0) + blamed
         while len(losses) > SUSPECTS_MAX:
             del losses[next(iter(losses))]
 
@@ -34,8 +38,8 @@ class Poison:
         """Return what of *parcels* may go together; nothing if the first is bad."""
         if not self._losses:
             return parcels
-        losses = self._losses.get(parcels[0].id, 0)
-        if losses:
+        losses = self._losses.get(parcels[0].id)
+        if losses is not None:
             return parcels[:1] if losses < CHANCES else ()
         for place, parcel in enumerate(parcels):
             if parcel.id in self._losses:

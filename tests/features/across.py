@@ -30,6 +30,7 @@ class Line(Server):
     """What the adapter itself asks of its stream."""
 
     suspects: tuple[int, ...] = ()
+    blames: bool = False
 
     async def drained(self) -> None:
         await asyncio.sleep(0)

@@ -58,6 +58,7 @@ class Line(Server):
     """What the adapter itself asks of its stream."""
 
     suspects: tuple[int, ...] = ()
+    blames: bool = True
 
     async def drained(self) -> None:
         await asyncio.sleep(0)

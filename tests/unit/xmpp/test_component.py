@@ -259,6 +259,28 @@ async def test_parcels_written_just_before_the_end_are_named_but_not_shown(
     assert "private words" not in caplog.text
 
 
+BLAMING = {"not-well-formed", "policy-violation", "invalid-from"}
+
+
+@pytest.mark.parametrize(
+    "condition", [*sorted(BLAMING), "system-shutdown", "reset", ""]
+)
+async def test_only_some_ends_are_the_fault_of_what_was_written(
+    bridge: Bridge, server: ComponentServer, condition: str
+) -> None:
+    async with bridge.running() as stream:
+        stream.write(message(), [1])
+        await server.next()
+        if condition:
+            server.fail(condition)
+        else:
+            server.cut()
+        assert await bridge.next_up()
+
+        assert list(stream.suspects) == [1]
+        assert stream.blames is (condition in BLAMING)
+
+
 async def test_what_a_server_took_before_it_fell_does_not_count_as_delivered(
     bridge: Bridge, server: ComponentServer
 ) -> None:

@@ -26,6 +26,16 @@ def test_what_loses_the_stream_again_and_again_goes_no_more() -> None:
     assert poison.portion(THREE) == ()
 
 
+def test_who_falls_by_themselves_condemn_nothing() -> None:
+    """A server that flaps says nothing about what was written to it last."""
+    poison = Poison()
+    for _ in range(3 * CHANCES):
+        poison.suspect([2], blamed=False)
+
+    assert poison.portion(THREE) == THREE[:1]
+    assert poison.portion(THREE[1:]) == THREE[1:2]
+
+
 def test_what_has_arrived_was_innocent() -> None:
     poison = Poison()
     poison.suspect([1, 2])
