@@ -5,9 +5,10 @@ nothing lost, nothing double, in order.
 """
 
 import asyncio
+import secrets
 from collections import Counter
 from collections.abc import Container, Iterable, Sequence
-from xml.etree.ElementTree import Element
+from xml.etree.ElementTree import Element, SubElement
 
 from deploy.lab.heard import Heard
 from deploy.lab.matrix_people import MatrixPerson
@@ -15,6 +16,7 @@ from deploy.lab.stanzas import stanza_id, tag
 from deploy.lab.xmpp_people import XmppPerson
 
 LONG_S = 180.0
+RECEIPTS = "urn:xmpp:receipts"
 SHOWN = 10
 
 
@@ -142,6 +144,64 @@ class Seat:
     def _name(self, heard: Heard) -> str:
         assert isinstance(heard.raw, Element)
         return stanza_id(heard.raw, self.room) or heard.id
+
+
+class Writer:
+    """Somebody who writes to a puppet, and holds on to what was not received."""
+
+    def __init__(self, person: XmppPerson, puppet: str) -> None:
+        self.person = person
+        self.again: list[str] = []
+        self._puppet = puppet
+        self._said: dict[str, str] = {}
+
+    async def write(self, texts: Iterable[str]) -> None:
+        """Write *texts*, asking for a receipt of each (XEP-0184)."""
+        for text in texts:
+            number = secrets.token_hex(6)
+            self._said[number] = text
+            await self._send(number)
+
+    async def write_again(self, mark: str) -> None:
+        """Write again, under the same ids, what came back or was never received.
+
+        As clients do. Receipts come in order: what has none when that of *mark* is
+        here, gets none.
+        """
+        await self.write([mark])
+        await self._is_received(next(reversed(self._said)))
+        received = self._received()
+        missing = [number for number in self._said if number not in received]
+        self.again = [self._said[number] for number in missing]
+        for number in missing:
+            await self._send(number)
+
+    def verdict(self, texts: Sequence[str], seen: Sequence[str]) -> str:
+        """Say what of *texts* was lost, or double, or out of order.
+
+        What was written again came when it was written again.
+        """
+        again, once = set(self.again), [t for t in texts if t not in self.again]
+        late = [text for text in seen if text in again]
+        return "; ".join(
+            words for words in (verdict(once, seen), verdict(self.again, late)) if words
+        )
+
+    async def _send(self, number: str) -> None:
+        about = {"type": "chat", "to": self._puppet, "id": number}
+        message = Element("message", about)
+        SubElement(message, "body").text = self._said[number]
+        SubElement(message, "request", {"xmlns": RECEIPTS})
+        await self.person.send(message)
+
+    async def _is_received(self, number: str) -> None:
+        await self.person.until(
+            lambda: number in self._received() or None, "a receipt", LONG_S
+        )
+
+    def _received(self) -> set[str]:
+        found = (stanza.find(tag("received", RECEIPTS)) for stanza in self.person.all)
+        return {receipt.get("id", "") for receipt in found if receipt is not None}
 
 
 def _from_history(heard: Heard) -> bool:

@@ -14,7 +14,7 @@ from deploy.lab.matrix_people import MatrixPerson
 from deploy.lab.world import World
 from deploy.lab.xmpp_people import XmppPerson
 from tests.e2e.conftest import Company
-from tests.e2e.ledger import LONG_S, Seat, lines, speak_on_matrix, verdict
+from tests.e2e.ledger import LONG_S, Seat, Writer, lines, speak_on_matrix, verdict
 from tests.e2e.rooms import reachable
 
 BEFORE, DURING, ALL = 75, 125, 200
@@ -181,6 +181,42 @@ async def test_a_direct_chat_loses_nothing_towards_matrix(
     seen = await _until_end(alice, room)
 
     assert verdict(lines("xmpp", 0, ALL), seen) == ""
+
+
+async def test_a_direct_chat_loses_nothing_when_the_bridge_is_killed(
+    world: World, company: Company
+) -> None:
+    """Nobody archives what is written to a component.
+
+    What the XMPP server has taken while there was no bridge comes back as an error;
+    what it had handed to a bridge that died at once gets no receipt. Whoever wrote it
+    writes it again, and it arrives once.
+    """
+    alice, juliet = await company.on_matrix("Alice"), await company.on_xmpp("juliet")
+    ghost, puppet = world.ghost(juliet), world.puppet(alice)
+    room = await alice.starts_chat(ghost)
+    await alice.sees_member(room, ghost)
+    await alice.says(room, "hello")
+    await juliet.hears("hello", puppet, puppet)
+    writer = Writer(juliet, puppet)
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(speak_on_matrix(alice, room, lines("matrix", 0, BEFORE)))
+        await writer.write(lines("xmpp", 0, BEFORE))
+        breaking = tasks.create_task(crash_bridge(world))
+        texts = lines("matrix", BEFORE, DURING)
+        tasks.create_task(speak_on_matrix(alice, room, texts))
+        await writer.write(lines("xmpp", BEFORE, DURING))
+        await breaking
+    await reachable(juliet, puppet)
+    await writer.write_again("the bridge is back")
+    await speak_on_matrix(alice, room, [*lines("matrix", DURING, ALL), END])
+    await writer.write([*lines("xmpp", DURING, ALL), END])
+    seen_on_xmpp = await _until_end(juliet, puppet)
+    heard = await _until_two_ends(alice, room)
+
+    assert verdict(lines("matrix", 0, ALL), seen_on_xmpp, spare=1) == ""
+    assert writer.verdict(lines("xmpp", 0, ALL), heard) == ""
 
 
 async def _until_end(person: MatrixPerson | XmppPerson, where: str) -> list[str]:
