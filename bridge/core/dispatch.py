@@ -29,7 +29,7 @@ from bridge.model.delivery import (
     Wire,
 )
 from bridge.model.places import Network, PortalId, Room
-from bridge.model.records import Alias
+from bridge.model.records import Alias, Record
 
 logger = logging.getLogger(__name__)
 
@@ -143,6 +143,10 @@ class Dispatch:
         unit = Unit()
         self.add(unit, room, wires)
         self._write(unit)
+
+    def note(self, *records: Record) -> None:
+        """Remember *records*, after all that was sent: it may rely on that."""
+        self._write(Unit(put=list(records)))
 
     def regret(self, parcel: Parcel, refused: Refused) -> None:
         """Tell the sender of *parcel* that it did not arrive after all."""

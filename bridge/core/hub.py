@@ -85,6 +85,7 @@ class Hub:
         self.describe = provisioning.describe
         self.look = provisioning.look
         self.later = dispatch.later
+        self.note = dispatch.note
         self.regret = dispatch.regret
 
     async def start(self) -> None:

@@ -281,6 +281,9 @@ class Host(Protocol):
     def later(self, room: Room, wires: Sequence[Wire]) -> None:
         """Send *wires* to *room* on its own network, in order, safe on disk."""
 
+    def note(self, *records: Record) -> None:
+        """Remember *records* for sure, though not before what was sent by now."""
+
     def regret(self, parcel: Parcel, refused: Refused) -> None:
         """Tell the sender of *parcel*, which had seemed delivered, that it was not."""
 

@@ -297,8 +297,10 @@ class Mucs:
         mark = self._mouths[stay.address].floor or stay.hearing.mark
         if mark is not stay.saved and mark.stamp:
             stay.saved = mark
-            put = functools.partial(self._means.put, stay.cursor(mark))
-            self._means.inbound.after(put)
+            # A cursor that outran what is written of our own words would make us,
+            # after a fall, say them again.
+            note = functools.partial(self._means.host.note, stay.cursor(mark))
+            self._means.inbound.after(note)
 
     def _look_after_silent(self) -> None:
         since = asyncio.get_running_loop().time() - SILENCE_S

@@ -17,6 +17,7 @@ from bridge.model.delivery import (
     Wire,
 )
 from bridge.model.places import Network, Ref
+from bridge.model.records import Cursor
 from tests.conftest import World, said
 from tests.fakes import TEA_MATRIX, TEA_XMPP
 
@@ -29,6 +30,32 @@ async def test_what_cannot_be_sent_yet_is_sent_again_in_order(world: World) -> N
     await world.settles()
 
     assert world.matrix.said() == ["one", "two"]
+
+
+async def test_what_is_noted_does_not_overtake_what_could_not_be_written(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again = asyncio.Event()
+
+    async def wait(_: float) -> None:
+        await again.wait()
+
+    monkeypatch.setattr(dispatch, "sleep", wait)
+    cursor = Cursor("muc", "tea", "2")
+    world.store.broken = True
+    world.dispatch.later(TEA_XMPP, [Wire("key", b"words")])
+    await asyncio.sleep(0.001)
+    world.store.broken = False
+
+    world.dispatch.note(cursor)
+    await asyncio.sleep(0.001)
+    before = await world.store.load(Cursor)
+    again.set()
+    await world.settles()
+
+    assert before == []
+    assert await world.store.load(Cursor) == [cursor]
+    assert world.xmpp.said() == ["words"]
 
 
 async def test_one_message_that_is_refused_does_not_stop_the_next(

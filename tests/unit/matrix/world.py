@@ -28,7 +28,7 @@ from bridge.model.delivery import (
 )
 from bridge.model.events import AnyEvent, Message, Text
 from bridge.model.places import Network, Person, PortalId, Ref, Room
-from bridge.model.records import Kind, Portal
+from bridge.model.records import Kind, Portal, Record
 from bridge.model.text import RichText
 from tests.fakes_store import FakeStore
 from tests.homeserver import AS_TOKEN, Event, FakeHomeserver
@@ -159,6 +159,9 @@ class FakeHost:
 
     def later(self, room: Room, wires: Sequence[Wire]) -> None:
         self.later_wires += [(room, wire) for wire in wires]
+
+    def note(self, *records: Record) -> None:
+        raise NotImplementedError
 
     def regret(self, parcel: Parcel, refused: Refused) -> None:
         raise NotImplementedError

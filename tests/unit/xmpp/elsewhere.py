@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from xml.etree.ElementTree import XML, Element, tostring
 from xml.sax.saxutils import quoteattr
 
-from bridge.core.ports import State
+from bridge.core.ports import State, Unit
 from bridge.model.delivery import (
     Arrival,
     Description,
@@ -20,7 +20,7 @@ from bridge.model.delivery import (
 )
 from bridge.model.events import Message, Text
 from bridge.model.places import Network, Person, PortalId, Ref, Room
-from bridge.model.records import Kind, Portal
+from bridge.model.records import Kind, Portal, Record
 from bridge.model.text import RichText
 from bridge.xmpp.codec.names import Jid, parse
 from bridge.xmpp.codec.xml import Node
@@ -98,9 +98,13 @@ class Host:
     told: list[State] = field(default_factory=list)
     regretted: list[tuple[Parcel, Refused]] = field(default_factory=list)
     barred: set[str] = field(default_factory=set)
+    store: FakeStore = field(default_factory=FakeStore)
 
     def portal(self, room: Room) -> Portal | None:
         return self.portals.get(room)
+
+    def note(self, *records: Record) -> None:
+        self.store.commit(Unit(put=list(records)))
 
     async def keep(self, arrivals: Sequence[Arrival]) -> None:
         raise NotImplementedError
@@ -394,6 +398,7 @@ class World:
 
 def build(tasks: asyncio.TaskGroup) -> World:
     """Make a world in which the MUC has a portal and nobody is connected to it yet."""
-    server, host, intake, store = Server(), Host({ROOM: TEA}), Intake(), FakeStore()
+    server, intake, store = Server(), Intake(), FakeStore()
+    host = Host({ROOM: TEA}, store=store)
     means = Means(DOMAIN, server, host, store, intake, tasks)
     return World(means, server, host, intake, store)

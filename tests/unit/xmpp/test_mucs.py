@@ -203,6 +203,12 @@ async def test_the_cursor_does_not_pass_what_is_still_being_said(
     assert during == before
 
 
+async def test_where_we_began_to_listen_is_noted_at_once(world: MucsWorld) -> None:
+    cursor = await world.store.find(Cursor, "muc", MUC)
+
+    assert cursor is not None
+
+
 async def test_a_first_visit_carries_no_history(world: MucsWorld) -> None:
     async with asyncio.TaskGroup() as tasks:
         world.server.says("Hatter", "old news")

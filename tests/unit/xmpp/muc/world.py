@@ -167,6 +167,9 @@ class FakeHost:
     def later(self, room: Room, wires: Sequence[Wire]) -> None:
         self.sent_later.extend((room, wire) for wire in wires)
 
+    def note(self, *records: Record) -> None:
+        raise NotImplementedError
+
     def regret(self, parcel: Parcel, refused: Refused) -> None:
         raise NotImplementedError
 
