@@ -61,7 +61,29 @@ def _parser() -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=words, description=words)
         sub.add_argument("--config", metavar="FILE", type=Path, required=True)
         sub.set_defaults(command=command)
+    _add_dead(commands.add_parser("dead", help="list what did not arrive, or retry it"))
     return parser
+
+
+def _add_dead(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "List the messages that did not arrive and are kept for 30 days, send one of"
+        " them (or all) again, or drop it. The bridge may run meanwhile."
+    )
+    parser.add_argument("--config", metavar="FILE", type=Path, required=True)
+    verbs = ("list", "retry", "drop")
+    parser.add_argument("verb", nargs="?", choices=verbs, default="list")
+    parser.add_argument("which", nargs="?", metavar="NUMBER", default="", help="or all")
+    parser.set_defaults(command=_dead)
+
+
+def _dead(parsed: argparse.Namespace) -> int:
+    from bridge.dead import dead  # noqa: PLC0415 - `init` needs no library
+
+    config = load(parsed.config)
+    os.umask(0o077)  # SQLite may make files beside the database
+    write_to(sys.stderr, config.log.level)
+    return dead(config, parsed.verb, parsed.which)
 
 
 def _init(parsed: argparse.Namespace) -> int:

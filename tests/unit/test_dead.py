@@ -1,0 +1,110 @@
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bridge import dead as command
+from bridge.__main__ import main
+from bridge.config import Config, load
+from bridge.core.ports import Unit
+from bridge.model.records import DeadLetter, Wish
+from bridge.store.store import SqlStore
+from tests.unit.core.test_letters import letter
+
+Printed = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
+    monkeypatch.setattr(command, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(command, "LOOK_EVERY_S", 0.01)
+    options = ("--server-name=hs.example", "--homeserver=http://127.0.0.1:8008")
+    component = ("--component=bridge.example", "--component-address=127.0.0.1:5347")
+    with pytest.raises(SystemExit):
+        main(["init", str(tmp_path), *options, *component, "--component-secret=s"])
+    return load(tmp_path / "config.toml")
+
+
+async def store_of(config: Config) -> SqlStore:
+    return await SqlStore.open(config.database_url(), config.store.seal_key())
+
+
+async def keep(config: Config, *letters: DeadLetter) -> None:
+    store = await store_of(config)
+    await store.commit(Unit(put=list(letters)))
+    await store.close()
+
+
+async def grant(store: SqlStore, wishes: int, *gone: DeadLetter) -> None:
+    """Do as the bridge does with so many *wishes*: drop those that are *gone*."""
+    async with asyncio.timeout(5):
+        while len(found := await store.load(Wish)) < wishes:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.01)
+    await store.commit(Unit(drop=[*gone, *found]))
+
+
+def test_without_a_database_there_is_nothing_to_list(
+    config: Config, capsys: Printed
+) -> None:
+    assert command.dead(config, "list", "") == 7
+
+    assert "there is no database" in capsys.readouterr().err
+
+
+def test_it_lists_what_did_not_arrive(config: Config, capsys: Printed) -> None:
+    asyncio.run(keep(config, letter(5), replace(letter(7), why="WOULD_EXPOSE")))
+
+    path = str(config.directory / "config.toml")
+    with pytest.raises(SystemExit) as ended:
+        main(["dead", "--config", path])
+
+    first, second, last = capsys.readouterr().out.splitlines()[-3:]
+    assert ended.value.code == 0
+    assert first.startswith("5: to !tea:hs.example, ")
+    assert second.startswith("7: ")
+    assert last == "2 undelivered"
+
+
+def test_what_is_not_there_is_said(config: Config, capsys: Printed) -> None:
+    asyncio.run(keep(config, letter(5)))
+
+    assert command.dead(config, "retry", "6") == 1
+
+    assert "no undelivered message 6" in capsys.readouterr().err
+
+
+def test_a_bridge_that_does_not_run_does_it_later(
+    config: Config, capsys: Printed
+) -> None:
+    asyncio.run(keep(config, letter(5)))
+
+    assert command.dead(config, "drop", "5") == 0
+
+    assert "1 noted: it will be done when the bridge runs" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+async def test_a_bridge_that_runs_does_it_at_once(
+    config: Config,
+    capsys: Printed,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    allowed: bool,
+) -> None:
+    monkeypatch.setattr(command, "PATIENCE_S", 5.0)
+    await keep(config, letter(5), letter(6))
+    store = await store_of(config)
+    async with asyncio.TaskGroup() as tasks:
+        gone = [letter(5), letter(6)] if allowed else []
+        tasks.create_task(grant(store, 2 if allowed else 1, *gone))
+        which = "all" if allowed else "5"
+        code = await asyncio.to_thread(command.dead, config, "retry", which)
+    await store.close()
+
+    printed = capsys.readouterr()
+    if allowed:
+        assert (code, printed.out.splitlines()[-1]) == (0, "2 will be sent again")
+    else:
+        assert code == 1
+        assert "plaintext allow" in printed.err
