@@ -17,6 +17,7 @@ from bridge.model.delivery import (
     Wire,
 )
 from bridge.model.events import Message
+from bridge.model.pace import Pace
 from bridge.model.places import Network, Person, Room
 from bridge.xmpp import replies
 from bridge.xmpp.codec.message import decode, hops, origin_ref
@@ -44,8 +45,12 @@ from bridge.xmpp.muc.stencil import OCCUPANT_ID, STANZA_IDS
 
 logger = logging.getLogger(__name__)
 
+CHAT_STATES = "http://jabber.org/protocol/chatstates"
+HINTS = "urn:xmpp:hints"
 HOUR_MS = 3_600_000
 MARK_CHARS_MAX = 200
+FLEETING_PER_MINUTE = 60
+"""So many chat states of a device are shown, and twice that at once."""
 SURELY_SMALL_BYTES = 30_000
 """Escaping makes nothing more than six times as large."""
 
@@ -63,6 +68,7 @@ class Messages:
     def __init__(self, means: Means, rooms: Rooms) -> None:
         self._means = means
         self._rooms = rooms
+        self._fleeting = Pace(FLEETING_PER_MINUTE)
 
     def message(self, room: HostedRoom, stanza: Element, sender: Jid, to: Jid) -> None:
         """Take a message that is no error."""
@@ -144,6 +150,8 @@ class Messages:
         if isinstance(found, Refusal):
             self._refuse(stanza, refusals.of_refusal(found))
             return
+        if _is_fleeting(stanza) and not self._fleeting.allows(said.device):
+            return  # nobody misses one of so many
         reflection = self._reflection(said, "", said.nick)
         self._means.stream.write(reflection.fan_out(list(room.devices)))
 
@@ -205,6 +213,11 @@ def _said(room: HostedRoom, seat: Seat, stanza: Element) -> Said:
         now_ms(),
         inside,
     )
+
+
+def _is_fleeting(stanza: Element) -> bool:
+    """Tell whether *stanza* only says that somebody is typing, or not (XEP-0085)."""
+    return all(split(part.tag)[0] in (CHAT_STATES, HINTS) for part in stanza)
 
 
 def _forged(part: Element, room: str) -> bool:
