@@ -10,22 +10,50 @@ All that asks the homeserver may raise ``MatrixError`` or ``HomeserverDownError`
 can then simply be asked again.
 """
 
+import hashlib
+import logging
 from collections.abc import Callable, Sequence
 
 from bridge.core.ports import Store, Unit
+from bridge.matrix.megolm import payload, withheld
+from bridge.matrix.megolm.account import Accounts
+from bridge.matrix.megolm.devices import Devices
+from bridge.matrix.megolm.healing import Healing
+from bridge.matrix.megolm.inbound import Inbound, Key, Read
+from bridge.matrix.megolm.olm import Broken, open_letter
+from bridge.matrix.megolm.outbound import Outbound
+from bridge.matrix.megolm.own import Own
 from bridge.matrix.megolm.ports import (
     Encrypted,
+    Fault,
     Feed,
     Fingerprint,
     Json,
     KeyServer,
     News,
     Opened,
+    Plain,
+    Rejected,
     Role,
     SealedRoom,
     Stopped,
     Strictness,
+    Unknown,
+    Withheld,
 )
+from bridge.matrix.megolm.signing import MEGOLM, Seed, canonical
+from bridge.matrix.megolm.sources import Sources
+from bridge.matrix.megolm.vault import Vault
+from bridge.matrix.megolm.waiting import Waiting
+from bridge.matrix.recent import Recent
+from bridge.model.records import Secret
+
+logger = logging.getLogger(__name__)
+
+FEED_MAX = 5000
+"""How many of the last to-device messages are known again when they come twice."""
+
+_OWNER, _EPOCH = "olm", "epoch"
 
 
 class Machine:
@@ -41,11 +69,22 @@ class Machine:
         ours: Callable[[str], bool],
         strictness: Strictness = Strictness.PINNED,
     ) -> None:
-        raise NotImplementedError
+        vault = Vault(store)
+        self._vault = vault
+        self._accounts = Accounts(server, vault)
+        self._devices = Devices(server, vault)
+        self._inbound = Inbound(vault)
+        self._outbound = Outbound(server, vault, self._devices, ours, strictness)
+        self._sources = Sources(self._devices, strictness)
+        self._healing = Healing(server, vault, self._devices)
+        self._refusals = withheld.Refusals()
+        self._waiting = Waiting()
+        self._fed: Recent[bytes, tuple[Unit, Key | None]] = Recent(FEED_MAX)
 
     async def start(self) -> None:
         """Remember what an earlier run knew; asks nothing of the homeserver."""
-        raise NotImplementedError
+        epoch = await self._vault.find(_OWNER, _EPOCH)
+        self._accounts.epoch = int(epoch or b"0")
 
     async def ensure(self, user: str, role: Role) -> str:
         """Return the device of *user*, set up and signed; make it if need be.
@@ -53,59 +92,101 @@ class Machine:
         The user is registered already. A device is never made twice, however many
         ask at once; asking for a role that can do more adds what it needs.
         """
-        raise NotImplementedError
+        return (await self._accounts.ensure(user, role)).device
+
+    async def replace(self, user: str) -> None:
+        """Give *user* another device when next ensured: somebody has removed it."""
+        await self._accounts.replace(user)
 
     async def device(self, user: str) -> str | None:
         """Return the id of the device of *user*, if it is set up."""
-        raise NotImplementedError
+        own = await self._accounts.get(user)
+        return own.device if own.ready else None
 
     async def received(self, unit: Unit, user: str, feed: Feed) -> News:
         """Take in what the feed of *user*'s device brought; asks no homeserver.
 
         The caller commits *unit* with the feed's token. The same feed may come again.
         """
-        raise NotImplementedError
+        own = await self._accounts.get(user)
+        keys = [await self._take(own, unit, event) for event in feed.to_device]
+        await self._devices.announce(unit, (*feed.changed, *feed.left))
+        if feed.gap:
+            self._devices.doubt()
+        own.one_time_left = feed.one_time
+        own.wants_fallback = feed.fallback is False
+        news = frozenset(key for key in keys if key is not None)
+        self._waiting.wake(news)
+        return News(news)
 
     async def catch_up(self, user: str) -> None:
         """Do what feeds asked for: upload one-time keys, mend broken Olm sessions.
 
         To be called after the commit of what ``received`` staged, and at start.
         """
-        raise NotImplementedError
+        await self._accounts.restock(user)
+        await self._healing.mend(await self._accounts.get(user))
 
     async def decrypt(self, unit: Unit, event: Json) -> Opened:
         """Read an ``m.room.encrypted`` *event*; the same again gives the same.
 
         It may ask the homeserver for the sender's devices.
         """
-        raise NotImplementedError
+        sealed = payload.sealed(event)
+        if sealed is None:
+            return Rejected(Fault.MALFORMED)
+        if sealed.algorithm != MEGOLM:
+            return Rejected(Fault.ALGORITHM)
+        read = await self._inbound.read(unit, event, sealed)
+        if read is None:
+            code = self._refusals.why(event, sealed.session_id)
+            if code is None:
+                return Unknown(sealed.session_id)
+            return Withheld(sealed.session_id, code, withheld.words(code))
+        trust = read if isinstance(read, Fault) else await self._weigh(read)
+        if isinstance(trust, Fault):
+            logger.warning("%s is refused: %s", event["event_id"], trust.name)
+            return Rejected(trust)
+        return trust
+
+    async def _weigh(self, read: Read) -> Plain | Fault:
+        trust = await self._sources.weigh(read.source)
+        if isinstance(trust, Fault):
+            return trust
+        return Plain(read.inner.type, read.inner.content, trust)
 
     async def key(self, room: str, session: str) -> None:
         """Wait until the key of a session has come; the caller sets the time limit."""
-        raise NotImplementedError
+        if not await self._inbound.knows((room, session)):
+            await self._waiting.wait((room, session))
 
     async def encrypt(
         self, unit: Unit, sender: str, room: SealedRoom, kind: str, content: Json
     ) -> Encrypted | Stopped:
         """Write *content*, of an event of type *kind*, for who is in *room* now.
 
-        *sender* has been ensured. Devices that lack the key are sent it first. The
+        *sender* is registered. Devices that lack the key are sent it first. The
         ratchet's advance is staged: commit *unit* before anything leaves, and never
         encrypt the same again.
         """
-        raise NotImplementedError
+        own = await self._accounts.ensure(sender, Role.OCCUPANT)
+        return await self._outbound.encrypt(own, unit, room, (kind, content))
 
     async def confirm(self, user: str) -> bool:
         """Accept the new identity of *user*; False if it had not changed."""
-        raise NotImplementedError
+        return await self._devices.confirm(user)
 
     async def changed(self, users: Sequence[str]) -> Sequence[str]:
         """Return those of *users* whose changed identity nobody confirmed yet."""
-        raise NotImplementedError
+        persons = [await self._devices.person(user) for user in users]
+        return [one.user for one in persons if one.changed]
 
     async def fingerprint(self, user: str) -> Fingerprint | None:
         """Return what people compare to check the device of *user*."""
-        raise NotImplementedError
+        own = await self._accounts.get(user)
+        if own.keys is None or not own.ready:
+            return None
+        return Fingerprint(user, own.device, own.ed25519, Seed(own.keys.master).public)
 
     async def recover(self) -> None:
         """Begin anew after a restored backup, under the same identities.
@@ -113,4 +194,39 @@ class Machine:
         No outbound or Olm session from before is used again, and every device is
         replaced when it is next ensured; to be called after ``start``.
         """
-        raise NotImplementedError
+        self._accounts.epoch += 1
+        epoch = str(self._accounts.epoch).encode()
+        await self._vault.commit(Unit(put=[Secret(_OWNER, _EPOCH, epoch)]))
+        self._accounts.clear()
+
+    async def _take(self, own: Own, unit: Unit, event: Json) -> Key | None:
+        """Take in one to-device message; what came before is only staged again."""
+        try:
+            mark = hashlib.sha256(own.user.encode() + canonical(event)).digest()
+        except ValueError:
+            return None  # no JSON that anybody could have signed
+        known = self._fed.get(mark)
+        if known is None:
+            part = Unit()
+            known = part, await self._learn(own, part, event)
+            self._fed.put(mark, known)
+        unit.late += known[0].late
+        return known[1]
+
+    async def _learn(self, own: Own, unit: Unit, event: Json) -> Key | None:
+        sender, kind = event.get("sender"), event.get("type")
+        if not isinstance(sender, str):
+            return None
+        if kind == withheld.TYPE:
+            self._refusals.note(sender, event.get("content"))
+        if kind != "m.room.encrypted" or own.account is None:
+            return None
+        person = await self._devices.person(sender)
+        letter = open_letter(own, unit, person, event.get("content"))
+        if isinstance(letter, Broken):
+            logger.warning("an Olm message from %s cannot be read", sender)
+            own.broken[letter.curve] = letter.sender
+        elif letter is not None and letter.type == "m.room_key":
+            # Nothing else is taken: no forwarded key, no request, no secret.
+            return await self._inbound.give(unit, letter)
+        return None

@@ -162,7 +162,8 @@ class Feed:
     """What the key feed of one of our devices brought (to-device and e2ee).
 
     *one_time* is how many one-time keys are left and *fallback* whether the fallback
-    key is unused; None if the homeserver did not say.
+    key is unused; None if the homeserver did not say. *gap* tells that *changed* does
+    not go back to the last feed: every device list may be old.
     """
 
     to_device: Sequence[Json] = ()
@@ -170,6 +171,7 @@ class Feed:
     left: Sequence[str] = ()
     one_time: int | None = None
     fallback: bool | None = None
+    gap: bool = False
 
 
 @dataclass(frozen=True, slots=True)
