@@ -39,6 +39,7 @@ ASK_S = 15.0
 JOIN_S = 30.0
 READY_S = 10.0
 GIVE_UP_S = 24 * 3600.0
+MISSING_S = 120.0
 """For so long what is for a MUC that is away waits, as mail would."""
 HELD_MAX = 10_000
 ARCHIVE_TRIES_MAX = 5
@@ -89,6 +90,7 @@ class Stay:
         self._out_since = asyncio.get_running_loop().time()
         self._archive = Archive(address, means)
         self._archive_faults = 0
+        self._destroyed = False
         self.watching = Watching(self.room, means, self.occupancy)
         self.puppets = Puppets(
             address, means, self.occupancy, self.watching.puppet_put_out
@@ -147,10 +149,19 @@ class Stay:
                 await self._live.wait()
         except TimeoutError:
             out_s = asyncio.get_running_loop().time() - self._out_since
-            if self.refusal not in (None, Refusal.UNREACHABLE) or out_s > GIVE_UP_S:
+            if out_s > self._patience_s():
                 return Refused(self.refusal or Refusal.UNREACHABLE)
             return Later(2.0, self.address)
         return None
+
+    def _patience_s(self) -> float:
+        """Tell how long what we have to say may wait for us to come in."""
+        if self.refusal in (None, Refusal.UNREACHABLE):
+            return GIVE_UP_S
+        if self.refusal is Refusal.NO_SUCH_ROOM and not self._destroyed:
+            # A server that was killed may have forgotten it until people come back.
+            return MISSING_S
+        return 0.0
 
     def lost(self) -> None:
         """Take note that the stream is lost."""
@@ -219,7 +230,7 @@ class Stay:
             logger.warning("%s: we were put out (%s)", self.address, codes)
             self._fall_out()
             if us.destroyed:
-                self.refusal = Refusal.NO_SUCH_ROOM
+                self.refusal, self._destroyed = Refusal.NO_SUCH_ROOM, True
             self._thrown_out(self)
 
     def _bear(self, nick: str) -> None:
@@ -342,7 +353,7 @@ class Stay:
             self.hearing.hear(one.message, sender.resource, one)
 
     def _release(self) -> None:
-        self._phase = Phase.LIVE
+        self._phase, self._destroyed = Phase.LIVE, False
         held, self._held = self._held, []
         for stanza, nick in held:
             self.hearing.hear(stanza, nick)

@@ -62,6 +62,7 @@ async def synapse_killed(world: FaultyWorld, scene: Scene) -> None:
 
 async def xmpp_killed(world: FaultyWorld, scene: Scene) -> None:
     """Kill the XMPP server with SIGKILL while Matrix speaks (row 14)."""
+    scene.doubted = True
     start, scene.said = scene.said, scene.said + 30
     async with asyncio.TaskGroup() as tasks:
         speaking = tasks.create_task(scene.on_matrix(start, 30))
