@@ -18,6 +18,7 @@ class Disk:
     """What was committed."""
 
     number: int = 0
+    epoch: int = 0
     known: set[tuple[Network, str]] = field(default_factory=set)
     inbox: dict[int, Taken] = field(default_factory=dict)
     outbox: dict[int, Parcel] = field(default_factory=dict)
@@ -30,6 +31,8 @@ class FakeStore:
 
     def __init__(self, disk: Disk | None = None) -> None:
         self.disk = disk or Disk()
+        self.disk.epoch += 1
+        self.epoch = self.disk.epoch
         self.broken = False
         self.unfit = ""
         self.units: list[Unit] = []
@@ -105,6 +108,9 @@ class FakeStore:
     def _commit(self, unit: Unit, answer: "asyncio.Future[frozenset[int]]") -> None:
         if self.broken:
             answer.set_exception(StoreUnavailableError("the disk is full"))
+            return
+        if self.epoch != self.disk.epoch:
+            answer.set_exception(StoreUnavailableError("another bridge has started"))
             return
         if self.unfit and any(
             parcel.wire.data.decode(errors="replace") == self.unfit

@@ -22,7 +22,11 @@ Result = frozenset[int] | Exception
 
 
 class Commits:
-    """The only way to change an open database; used by one thread at a time."""
+    """The only way to change an open database; used by one thread at a time.
+
+    *unsure* are the numbers of what lies in the database though it was not said, or
+    not yet, that it was written: nobody may read it until that is said.
+    """
 
     def __init__(self, database: Database, seal: Seal) -> None:
         self._database = database
@@ -32,6 +36,7 @@ class Commits:
         self._reserved = database.reserved
         self._doubtful: set[int] = set()
         self._available = True
+        self.unsure: set[int] = set()
         self.numbers = Numbers(database.reserved)
 
     def write(self, units: Sequence[Unit]) -> Sequence[Result]:
@@ -54,7 +59,7 @@ class Commits:
     def _attempt(self, units: Sequence[Unit]) -> Sequence[Result]:
         try:
             group = Group(units, self._seal)
-            with self._transaction(group.seqs) as cursor:
+            with self._transaction(units) as cursor:
                 known = self._writes.run(cursor, group)
         except Exception as error:
             if not self._faults.is_of_unit(error):
@@ -66,8 +71,7 @@ class Commits:
 
     def _write_apart(self, units: Sequence[Unit]) -> Sequence[Result]:
         """Write what can be written, in the order in which it was handed in."""
-        seqs = [taken.seq for unit in units for taken in unit.take]
-        with self._transaction(seqs) as cursor:
+        with self._transaction(units) as cursor:
             return [self._write_one(cursor, unit) for unit in units]
 
     def _write_one(self, cursor: Cursor, unit: Unit) -> Result:
@@ -86,7 +90,7 @@ class Commits:
         return known
 
     @contextmanager
-    def _transaction(self, seqs: Sequence[int]) -> Iterator[Cursor]:
+    def _transaction(self, units: Sequence[Unit]) -> Iterator[Cursor]:
         connection = self._database.connected()
         try:
             cursor = connection.cursor()
@@ -98,12 +102,20 @@ class Commits:
             raise
         # If the connection breaks now, nobody knows whether this was written. We will
         # say that it was not, so the arrivals must not lie there as known later on.
+        seqs = [taken.seq for unit in units for taken in unit.take]
+        ids = [parcel.id for unit in units for parcel in unit.parcels]
         self._doubtful.update(seqs)
+        self.unsure.update(seqs, ids)
         connection.commit()
+        self.unsure.difference_update(seqs, ids)
         self._doubtful.clear()
         self._reserved = reserved
 
     def _prepare(self, cursor: Cursor) -> int:
+        if self._writes.epoch(cursor) != self._database.epoch:
+            raise StoreUnavailableError(
+                "another bridge has used the database meanwhile: stop one of the two"
+            )
         if self._doubtful:
             self._writes.forget(cursor, list(self._doubtful))
         reserved = self.numbers.to_reserve(self._reserved)

@@ -26,6 +26,7 @@ class Database:
 
     In PostgreSQL the connection that writes holds the lock, so that a bridge which
     has lost it writes nothing more; in SQLite a locked file lasts as long as we do.
+    Should a lock fail, *epoch* still tells: a later start has begun another.
     """
 
     def __init__(self, url: URL, seal: Seal) -> None:
@@ -35,8 +36,8 @@ class Database:
         self._file_lock = None if self._path is None else FileLock(self._path)
         self._connection: Connection | None = None
         self._raw: driver.Connection | None = None
-        self._epoch = 0
         self.dialect = self._engine.dialect
+        self.epoch = 0
         self.reserved = 0
 
     def open(self) -> None:
@@ -88,9 +89,9 @@ class Database:
             self._check_seal(connection)
             connection.execute(update(instance).values(epoch=instance.c.epoch + 1))
             row = connection.execute(select(instance)).one()
-        self._epoch = row.epoch
+        self.epoch = row.epoch
         self.reserved = row.reserved
-        logger.info("database open, epoch %d", self._epoch)
+        logger.info("database open, epoch %d", self.epoch)
 
     def _check_seal(self, connection: Connection) -> None:
         box = connection.scalar(select(meta.c.value).where(meta.c.name == _SEAL))
@@ -112,11 +113,11 @@ class Database:
         return self._connection
 
     def _take_lock(self, connection: Connection) -> None:
-        again = self._epoch > 0
+        again = self.epoch > 0
         with connection.begin():
             locked = try_lock(connection)
             epoch = connection.scalar(select(instance.c.epoch)) if again else 0
-        if epoch != self._epoch:
+        if epoch != self.epoch:
             raise StoreUnavailableError(
                 "another bridge has used the database meanwhile: stop one of the two"
             )

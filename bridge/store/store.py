@@ -40,6 +40,7 @@ class SqlStore:
         commits = Commits(database, seal)
         self._writer = Writer(commits.write, self._recent.note)
         self.number = commits.numbers.take
+        self._unsure = commits.unsure
 
     @classmethod
     async def open(cls, url: str, key: bytes, floor: Floor = FLOOR) -> "SqlStore":
@@ -101,9 +102,10 @@ class SqlStore:
         self, rooms: Sequence[Room], after: int, limit: int
     ) -> Sequence[Taken]:
         """Read arrivals of *rooms* that are not done, in order of seq."""
-        return await self._reader.read(
+        found = await self._reader.read(
             lambda c: inbox.waiting(c, self._seal, rooms, after, limit)
         )
+        return [taken for taken in found if taken.seq not in self._unsure]
 
     async def lanes_pending(self) -> Sequence[tuple[Network, str]]:
         """List the lanes that have parcels which are not sent."""
@@ -113,9 +115,10 @@ class SqlStore:
         self, network: Network, lane: str, after: int, limit: int
     ) -> Sequence[Parcel]:
         """Read the parcels of a lane that are not sent, in order of id."""
-        return await self._reader.read(
+        found = await self._reader.read(
             lambda c: outbox.pending(c, self._seal, (network, lane), after, limit)
         )
+        return [parcel for parcel in found if parcel.id not in self._unsure]
 
     async def archive(
         self, network: Network, lane: str, limit: int

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import Dialect, and_, bindparam, delete, or_, update
+from sqlalchemy import Dialect, and_, bindparam, delete, or_, select, update
 from sqlalchemy.sql.expression import ClauseElement, ColumnElement
 
 from bridge.model.records import Record
@@ -21,6 +21,8 @@ class Writes:
     def __init__(self, dialect: Dialect) -> None:
         self._inbox = InboxWrites(dialect)
         self._outbox = OutboxWrites(dialect)
+        mine = select(instance.c.epoch).with_for_update(read=True)
+        self._epoch = str(mine.compile(dialect=dialect))
         self._reserve = Bulk(
             dialect,
             1,
@@ -36,6 +38,11 @@ class Writes:
         for kind in group.records:
             self._run_records(cursor, group, kind)
         return known
+
+    def epoch(self, cursor: Cursor) -> object:
+        """Return the epoch, which nobody can begin anew until this is committed."""
+        cursor.execute(self._epoch, ())
+        return cursor.fetchall()[0][0]
 
     def forget(self, cursor: Cursor, seqs: Sequence[int]) -> None:
         """Delete arrivals whose senders were told that they are not taken."""

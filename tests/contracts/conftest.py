@@ -5,7 +5,10 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import NullPool, create_engine, update
 
+from bridge.store.engine import parse
+from bridge.store.schema import instance
 from bridge.store.store import SqlStore
 from tests import postgres
 from tests.fakes_store import Disk, FakeStore
@@ -33,6 +36,15 @@ class Place:
     async def reopen(self) -> AnyStore:
         await self.close()
         return await self.open()
+
+    def succeed(self) -> None:
+        """Begin a new epoch, as another bridge does if no lock keeps it out."""
+        if not self.url:
+            self._disk.epoch += 1
+            return
+        engine = create_engine(parse(self.url), poolclass=NullPool)
+        with engine.begin() as admin:
+            admin.execute(update(instance).values(epoch=instance.c.epoch + 1))
 
     async def close(self) -> None:
         while self._opened:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from bridge.core.ports import Unit
+from bridge.core.ports import StoreUnavailableError, Unit
 from bridge.model.delivery import Arrival, Parcel, Taken, Wire
 from bridge.model.places import Network, PortalId, Room
 from bridge.model.records import (
@@ -77,6 +77,21 @@ async def test_numbers_only_grow(place: Place) -> None:
 
     assert numbers == sorted(set(numbers))
     assert again.number() > last.id
+
+
+async def test_who_was_succeeded_by_another_writes_nothing_more(place: Place) -> None:
+    """It may have slept, and not know: what it still does must not count."""
+    zombie = await place.open()
+    first = arrival(zombie, "$1")
+    await take(zombie, first)
+
+    place.succeed()
+    with pytest.raises(StoreUnavailableError):
+        await zombie.commit(Unit(done=[first.seq], parcels=[parcel(zombie)]))
+
+    store = await place.reopen()
+    assert await store.waiting([ROOM], 0, 9) == [first]
+    assert await store.lanes_pending() == []
 
 
 async def test_an_arrival_is_known_for_ever(place: Place) -> None:

@@ -84,6 +84,23 @@ def test_a_commit_whose_answer_is_lost_is_not_mistaken_for_known(
     assert seqs(shaky) == [1]
 
 
+def test_what_may_or_may_not_be_written_is_not_for_reading(
+    commits: Commits, shaky: Shaky
+) -> None:
+    """Who read it would carry it, and it would come again."""
+    unit = Unit(take=[taken(1)], parcels=[parcel(2)])
+    shaky.ends = ["lost", "lost", "lost"]
+
+    commits.write([unit])
+    assert commits.unsure == {1, 2}
+
+    commits.write([Unit(take=[taken(3)])])
+    assert commits.unsure == {1, 2}
+
+    commits.write([unit])
+    assert commits.unsure == set()
+
+
 def test_what_was_refused_is_taken_when_it_comes_again(
     commits: Commits, shaky: Shaky
 ) -> None:
