@@ -40,6 +40,7 @@ class SqlStore:
         commits = Commits(database, seal)
         self._writer = Writer(commits.write, self._recent.note)
         self.number = commits.numbers.take
+        self.skip = commits.numbers.skip
         self._unsure = commits.unsure
 
     @classmethod
@@ -76,6 +77,9 @@ class SqlStore:
         if unit.late:
             late = (record for make in unit.late for record in make())
             unit = replace(unit, put=[*unit.put, *late])
+        if _only_sent(unit):
+            # If that is lost in a crash, the same bytes are sent once more.
+            return self._writer.commit_along(unit)
         return self._writer.commit(unit)
 
     async def load(self, kind: type[R]) -> Sequence[R]:
@@ -151,4 +155,10 @@ def _is_empty(unit: Unit) -> bool:
         or unit.drop
         or unit.final
         or unit.late
+    )
+
+
+def _only_sent(unit: Unit) -> bool:
+    return not (
+        unit.take or unit.done or unit.parcels or unit.put or unit.drop or unit.final
     )

@@ -2,7 +2,8 @@
 
 The first unit is committed at once; what is handed in meanwhile goes together into
 the next commit. Commits that follow each other without a rest are spaced out, so a
-quiet bridge is quick, and a busy one shares its fsyncs among many.
+quiet bridge is quick, and a busy one shares its fsyncs among many. What nobody waits
+for goes along with what comes after it.
 """
 
 import asyncio
@@ -19,10 +20,16 @@ logger = logging.getLogger(__name__)
 
 GROUP_MAX = 500
 
-PACE_S = 0.0015
+PACE_S = 0.003
 """How far apart commits are, on average, when there is always something to commit."""
 BURST = 4.0
 """How many may follow each other at once after a rest: what a message or two need."""
+
+ENOUGH_ROWS = 16
+"""What holds so much goes at once: those who make many rows wait for all of them."""
+
+ALONG_S = 0.02
+"""How long what nobody waits for may wait for something to go along with."""
 
 Answer = asyncio.Future[frozenset[int]]
 Batch = list[tuple[Unit, Answer]]
@@ -35,13 +42,13 @@ class Pace:
         self._credit = BURST
         self._then = time.monotonic()
 
-    def wait_s(self) -> float:
-        """Return how long the next commit has to wait for others to join it."""
+    def wait_s(self, rows: int) -> float:
+        """Return how long a commit of *rows* has to wait for others to join it."""
         now = time.monotonic()
-        self._credit = min(BURST, self._credit + (now - self._then) / PACE_S)
+        earned = min(BURST, self._credit + (now - self._then) / PACE_S)
         self._then = now
-        self._credit -= 1
-        return max(0.0, -self._credit * PACE_S)
+        self._credit = max(-1.0, earned - 1)
+        return 0.0 if rows >= ENOUGH_ROWS else max(0.0, -self._credit * PACE_S)
 
 
 class Writer:
@@ -59,6 +66,8 @@ class Writer:
         self._note = note
         self._loop = asyncio.get_running_loop()
         self._batch: Batch = []
+        self._leaving = False
+        self._timer: asyncio.TimerHandle | None = None
         self._queue: SimpleQueue[Batch | None] = SimpleQueue()
         self._closed = False
         self._away = False
@@ -67,14 +76,18 @@ class Writer:
 
     def commit(self, unit: Unit) -> Answer:
         """Queue *unit*."""
-        answer: Answer = self._loop.create_future()
-        if self._closed:
-            answer.set_exception(StoreUnavailableError("the store is closed"))
-            return answer
-        if not self._batch:
+        answer = self._add(unit)
+        if not self._leaving:
             # What this turn of the loop hands in goes over in one piece.
+            self._leaving = True
             self._loop.call_soon(self._hand_over)
-        self._batch.append((unit, answer))
+        return answer
+
+    def commit_along(self, unit: Unit) -> Answer:
+        """Queue *unit* to go with what follows, or alone if nothing does."""
+        answer = self._add(unit)
+        if self._timer is None and not self._leaving:
+            self._timer = self._loop.call_later(ALONG_S, self._hand_over)
         return answer
 
     async def close(self) -> None:
@@ -84,7 +97,19 @@ class Writer:
         self._queue.put(None)
         await asyncio.to_thread(self._thread.join)
 
+    def _add(self, unit: Unit) -> Answer:
+        answer: Answer = self._loop.create_future()
+        if self._closed:
+            answer.set_exception(StoreUnavailableError("the store is closed"))
+        else:
+            self._batch.append((unit, answer))
+        return answer
+
     def _hand_over(self) -> None:
+        self._leaving = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if self._batch:
             self._queue.put(self._batch)
             self._batch = []
@@ -94,7 +119,7 @@ class Writer:
         pace = Pace()
         while going:
             batch = self._queue.get()
-            wait_s = pace.wait_s() if batch else 0.0
+            wait_s = pace.wait_s(_rows(batch)) if batch else 0.0
             if wait_s:
                 time.sleep(wait_s)
             group, going = self._join(batch)
@@ -152,3 +177,7 @@ class Writer:
                 answer.set_exception(result)
             else:
                 answer.set_result(result)
+
+
+def _rows(batch: Batch) -> int:
+    return sum(max(1, len(unit.take)) for unit, _ in batch)

@@ -6,7 +6,7 @@ import pytest
 
 from bridge.core.ports import StoreUnavailableError, Unit
 from bridge.store.commits import Result
-from bridge.store.writer import GROUP_MAX, Writer
+from bridge.store.writer import BURST, ENOUGH_ROWS, GROUP_MAX, PACE_S, Pace, Writer
 
 
 class Slow:
@@ -128,3 +128,58 @@ async def test_nothing_overtakes_what_could_not_be_written() -> None:
         assert await writer.commit(Unit(done=[number])) == frozenset()
     assert slow.noted == [Unit(done=[1]), Unit(done=[2])]
     await writer.close()
+
+
+async def test_what_nobody_waits_for_goes_along_with_what_follows() -> None:
+    slow = Slow()
+    slow.go.release(9)
+    writer = Writer(slow, slow.noted.append)
+
+    alone = writer.commit_along(Unit(done=[1]))
+    await asyncio.sleep(0)
+    await writer.commit(Unit(done=[2]))
+
+    assert alone.done()
+    assert slow.groups == [[Unit(done=[1]), Unit(done=[2])]]
+    await writer.close()
+
+
+async def test_what_nobody_waits_for_goes_alone_if_nothing_follows() -> None:
+    slow = Slow()
+    slow.go.release(9)
+    writer = Writer(slow, slow.noted.append)
+
+    assert await writer.commit_along(Unit(done=[1])) == frozenset()
+    await writer.close()
+
+
+async def test_a_closing_writer_writes_what_nobody_waits_for() -> None:
+    slow = Slow()
+    slow.go.release(9)
+    writer = Writer(slow, slow.noted.append)
+    alone = writer.commit_along(Unit(done=[1]))
+
+    await writer.close()
+
+    assert alone.result() == frozenset()
+
+
+def test_a_quiet_store_commits_at_once() -> None:
+    pace = Pace()
+
+    assert [pace.wait_s(1) for _ in range(int(BURST))] == [0.0] * int(BURST)
+
+
+def test_commits_without_a_rest_are_spaced_out() -> None:
+    pace = Pace()
+    waits = [pace.wait_s(1) for _ in range(50)]
+
+    assert 0 < waits[-1] <= PACE_S
+
+
+def test_what_holds_enough_waits_for_nothing_more() -> None:
+    pace = Pace()
+    for _ in range(50):
+        pace.wait_s(1)
+
+    assert pace.wait_s(ENOUGH_ROWS) == 0.0
