@@ -1,5 +1,7 @@
 """The newest aliases: what people answer to is mostly what was just said."""
 
+from collections import OrderedDict
+
 from bridge.core.ports import Unit
 from bridge.model.records import Alias
 
@@ -15,7 +17,8 @@ class Recent:
     """
 
     def __init__(self) -> None:
-        self._aliases: dict[Key, Alias] = {}
+        # A plain dict gets slow where its first item is taken out again and again.
+        self._aliases: OrderedDict[Key, Alias] = OrderedDict()
 
     def find(self, key: Key) -> Alias | None:
         """Return the alias of *key* if it is among the newest."""
@@ -30,4 +33,4 @@ class Recent:
             if isinstance(record, Alias):
                 self._aliases.pop((record.network, record.ref), None)
         while len(self._aliases) > RECENT_MAX:
-            del self._aliases[next(iter(self._aliases))]
+            self._aliases.popitem(last=False)
