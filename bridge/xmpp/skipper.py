@@ -18,6 +18,9 @@ _TO = b" to='"
 _LEARNT_BYTES_MAX = 64 * 1024
 _JID_BYTES_MAX = 3071
 _SMALL_BYTES = 2048
+_ONCE_BYTES_MAX = 16 * 1024
+_OURS = ("#", "!")
+"""What the addresses of the rooms that we host begin with."""
 
 
 class Skipper:
@@ -35,6 +38,7 @@ class Skipper:
         self._after = b""
         self._at_boundary = False
         self._blind = False
+        self._once = False
         self._last = b""
 
     def feed(self, chunk: bytes) -> list[Element]:
@@ -44,11 +48,18 @@ class Skipper:
         """
         held, self._held = self._held, b""
         chunk = held + chunk
-        if not self._blind and (
-            held or self._open or len(chunk) < _SMALL_BYTES or _GROUPCHAT in chunk
-        ):
-            return self._cut(chunk)
-        return self._parse(chunk)
+        if self._blind or not (held or self._open or self._may_repeat(chunk)):
+            return self._parse(chunk)
+        return self._cut(chunk)
+
+    def _may_repeat(self, chunk: bytes) -> bool:
+        """Tell whether *chunk* may hold what copies follow, or many of them.
+
+        What rooms of ours are told comes once.
+        """
+        if self._once and len(chunk) < _ONCE_BYTES_MAX:
+            return False
+        return len(chunk) < _SMALL_BYTES or _GROUPCHAT in chunk
 
     def _cut(self, chunk: bytes) -> list[Element]:
         """Parse *chunk* in pieces, each up to where a copy may begin."""
@@ -193,10 +204,12 @@ class Skipper:
         return stanzas
 
     def _sift(self, stanzas: list[Element]) -> list[Element]:
-        return [
-            stanza
-            for stanza in stanzas
-            if stanza.get("type") != "groupchat"
-            or not stanza.tag.endswith("}message")
-            or self._wanted(stanza.get("to", "").encode())
-        ]
+        kept: list[Element] = []
+        for stanza in stanzas:
+            if stanza.get("type") == "groupchat" and stanza.tag.endswith("}message"):
+                to = stanza.get("to", "")
+                self._once = to.startswith(_OURS)
+                if not self._wanted(to.encode()):
+                    continue
+            kept.append(stanza)
+        return kept
