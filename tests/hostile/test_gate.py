@@ -35,6 +35,14 @@ def test_what_leaves_says_the_same(body: str, to: str, name: str) -> None:
     assert (child.text or "") == clean(body)
 
 
+def test_what_is_printable_is_what_xml_allows() -> None:
+    every = (chr(code) for code in range(0x110000))
+
+    printable = "".join(filter(str.isprintable, every))
+
+    assert clean(printable) == printable
+
+
 @given(TEXT, st.lists(TEXT.filter(bool), max_size=4))
 def test_a_fan_out_reaches_each_and_nobody_else(body: str, jids: list[str]) -> None:
     stanza = Node("message", {"from": DOMAIN}, (Node("body", {}, (body,)),))

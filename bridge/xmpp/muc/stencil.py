@@ -10,7 +10,13 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from bridge.xmpp.codec.xml import Node, node
-from bridge.xmpp.gate import SIZE_BYTES_MAX, Addressed, StanzaError, addressed
+from bridge.xmpp.gate import (
+    SIZE_BYTES_MAX,
+    Addressed,
+    StanzaError,
+    addressed,
+    content,
+)
 
 OCCUPANT_ID = "urn:xmpp:occupant-id:0"
 STANZA_IDS = "urn:xmpp:sid:0"
@@ -21,7 +27,6 @@ BLANK = secrets.token_hex(16)
 _STORE = node("store", {"xmlns": "urn:xmpp:hints"})
 _QUOTE = Addressed(b"", b"")
 _PLAIN = re.compile(r"[A-Za-z0-9 !#$()*+,./:;=?@_~-]+").fullmatch
-_OPEN, _CLOSE = b"'>", b"</message>"
 
 
 def quoted(value: str) -> bytes:
@@ -52,11 +57,9 @@ def said(
     """
     given, name = names
     before, after = _frame(room, *sender, bool(given), domain)
-    words = addressed(node("message", {"from": domain}, *inside), domain).after
-    content = words[len(_OPEN) : -len(_CLOSE)] if inside else b""
     whole = Addressed(
         before % ((quoted(given),) if given else ()),
-        after % (content, quoted(name)),
+        after % (content(inside), quoted(name)),
     )
     if len(whole.before) + len(whole.after) > SIZE_BYTES_MAX:
         raise StanzaError("the stanza is too large")
