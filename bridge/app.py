@@ -33,6 +33,7 @@ from bridge.matrix.watch import Watch
 from bridge.model.places import Network
 from bridge.model.records import Portal
 from bridge.store.store import SqlStore
+from bridge.upkeep import Upkeep
 from bridge.xmpp.adapter import XmppAdapter
 from bridge.xmpp.component import ComponentRefusedError
 
@@ -80,6 +81,15 @@ class App:
             written=config.directory.resolve() / "written.ring",
         )
         self._hub = self._core()
+        self._upkeep = Upkeep(
+            store,
+            self._directory,
+            self._dispatch,
+            self._homeserver,
+            bot=f"@{config.appservice.bot}:{name}",
+            folder=config.directory.resolve(),
+            depth=lambda: self._hub.depth() + self._dispatch.depth(),
+        )
         self._audit = Audit(self._homeserver, store, self._keep)
         self._watch = Watch(
             self._homeserver, config.appservice.id, self._homeserver_is_back
@@ -93,6 +103,12 @@ class App:
         )
         self._watching: set[asyncio.Task[None]] = set()
         self._meets_xmpp = False
+        self._count()
+
+    @property
+    def waiting(self) -> int:
+        """How many messages were left by an earlier run, or wait since."""
+        return self._upkeep.progress.waiting
 
     def _core(self) -> Hub:
         adapters: dict[Network, Adapter] = {
@@ -129,17 +145,26 @@ class App:
             guard=self._guard,
         )
 
+    def _count(self) -> None:
+        """Let the parts tell what is worth counting, and what has come back."""
+        count = self._dispatch.counters.add
+        self._audit.on_rescued = lambda events: count("rescued", by=events)
+        self._xmpp.on_poison = lambda: count("poison")
+        self._xmpp.on_up = lambda: self._dispatch.hasten(Network.XMPP)
+
     async def start(self) -> None:
         """Start every part, in the order in which they need each other.
 
         Raises ``StartError`` if a server cannot be reached or refuses us.
         """
         await meet_homeserver(self._homeserver, self._config.homeserver.url)
+        await self._upkeep.begin()
         await self._matrix.start(self._hub)
         try:
             await self._xmpp.start(self._hub)
         except OSError as error:
             raise StartError(DATABASE, of_file(error)) from None
+        await self._upkeep.ready((self._matrix, self._xmpp))
         listen = self._config.appservice.listen
         try:
             await self._appservice.start(listen.host, listen.port)
@@ -156,6 +181,8 @@ class App:
         await self._dispatch.start()
         self._keep_watching("homeserver", self._watch.run())
         self._keep_watching("audit", self._audit.run(self._rooms))
+        for name, work in self._upkeep.works().items():
+            self._keep_watching(name, work)
 
     async def stop(self) -> None:
         """End in good order; what is on its way stays on disk."""
@@ -233,6 +260,7 @@ class App:
             await self._hub.keep(arrivals)
 
     async def _homeserver_is_back(self) -> None:
+        self._dispatch.hasten(Network.MATRIX)
         await self._audit.audit(self._rooms())
         self._keep_watching("audit again", self._audit.look_again(self._rooms))
 

@@ -49,7 +49,9 @@ async def _serve(config: Config) -> None:
                     gc.set_threshold(20_000, 50, 100)
                     gc.freeze()  # what is there now stays: nobody looks at it again
                     took = time.monotonic() - began
-                    print(f"xmpp-matrix-bridge {__version__} is ready ({took:.1f} s)")
+                    left = f", {app.waiting} messages wait" if app.waiting else ""
+                    ready = f"is ready ({took:.1f} s){left}"
+                    print(f"xmpp-matrix-bridge {__version__} {ready}")
                     sys.stdout.flush()
                     await stop.wait()
                 await app.stop()

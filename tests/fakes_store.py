@@ -41,6 +41,9 @@ class FakeStore:
         self.disk.number += 1
         return self.disk.number
 
+    def skip(self, number: int) -> None:
+        self.disk.number = max(self.disk.number, number)
+
     def commit(self, unit: Unit) -> "asyncio.Future[frozenset[int]]":
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[frozenset[int]] = loop.create_future()

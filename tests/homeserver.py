@@ -49,6 +49,7 @@ class FakeHomeserver:
         self.users: set[str] = set()
         self.devices: set[tuple[str, str]] = set()
         self.profiles: dict[str, Event] = {}
+        self.account_data: dict[tuple[str, str], Event] = {}
         self.requests: list[tuple[str, str]] = []
         self.faults: list[Fault] = []
         self.pings = 0
@@ -117,6 +118,8 @@ class FakeHomeserver:
             ("GET", v3 + "/account/whoami", self._whoami),
             ("POST", v3 + "/register", self._register),
             ("PUT", v3 + "/devices/{device}", self._device),
+            ("GET", v3 + "/user/{user}/account_data/{type}", self._account_data),
+            ("PUT", v3 + "/user/{user}/account_data/{type}", self._set_account_data),
             ("GET", v3 + "/profile/{user}", self._profile),
             ("PUT", v3 + "/profile/{user}/{key}", self._set_profile),
             ("POST", v3 + "/createRoom", self._create),
@@ -194,6 +197,17 @@ class FakeHomeserver:
             return _error(400, "M_USER_IN_USE")
         self.users.add(user)
         return web.json_response({"user_id": user})
+
+    async def _account_data(self, request: web.Request) -> web.Response:
+        key = request.match_info["user"], request.match_info["type"]
+        if key not in self.account_data:
+            return _error(404, "M_NOT_FOUND")
+        return web.json_response(self.account_data[key])
+
+    async def _set_account_data(self, request: web.Request) -> web.Response:
+        key = request.match_info["user"], request.match_info["type"]
+        self.account_data[key] = await request.json()
+        return web.json_response({})
 
     async def _device(self, request: web.Request) -> web.Response:
         self.devices.add((self._user(request), request.match_info["device"]))

@@ -102,6 +102,10 @@ class Hub:
         """Wait until everything that came has been carried."""
         await self._lanes.wait_empty()
 
+    def depth(self) -> int:
+        """Count what waits in memory."""
+        return self._lanes.depth()
+
     async def keep(self, arrivals: Sequence[Arrival]) -> None:
         """Take charge of *arrivals*; see ``Host``."""
         taken = [Taken(self._store.number(), arrival) for arrival in arrivals]

@@ -16,7 +16,9 @@ from bridge.model.delivery import Parcel, Refusal, Refused, Wire
 from bridge.model.places import Room
 from bridge.model.records import DeadLetter, Portal
 
-REVIVABLE = frozenset(("WOULD_EXPOSE", "UNENCRYPTABLE", "UNREACHABLE", "REJECTED"))
+REVIVABLE = frozenset(
+    ("WOULD_EXPOSE", "UNENCRYPTABLE", "UNREACHABLE", "REJECTED", "IN_DOUBT")
+)
 """The refusals that may be no longer true some day."""
 
 KEPT_DAYS = 30

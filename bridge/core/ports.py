@@ -3,7 +3,7 @@
 from asyncio import Future
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from bridge.model.delivery import (
     Arrival,
@@ -67,6 +67,9 @@ class Store(Protocol):
     def number(self) -> int:
         """Return a number greater than all before it, also those of earlier runs."""
 
+    def skip(self, number: int) -> None:
+        """Use no number up to *number*: a later run had used them already."""
+
     def commit(self, unit: Unit) -> "Future[frozenset[int]]":
         """Make *unit* durable.
 
@@ -113,6 +116,17 @@ class Store(Protocol):
 
 class StoreUnavailableError(Exception):
     """Nothing can be written at present (disk full, database locked or gone)."""
+
+
+@runtime_checkable
+class Recovering(Protocol):
+    """A part that remembers what a restored backup makes unsafe to use."""
+
+    async def recover(self) -> None:
+        """Begin anew, as nobody knows what was used since the backup was made.
+
+        Called after the start and before anything is read or sent.
+        """
 
 
 class Adapter(Protocol):

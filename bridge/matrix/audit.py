@@ -38,7 +38,10 @@ _Chunk = Sequence[Mapping[str, Any]]
 
 
 class Audit:
-    """Reads bridged rooms again; what is missing goes to *keep* like any push."""
+    """Reads bridged rooms again; what is missing goes to *keep* like any push.
+
+    *on_rescued* is told how many events were missing.
+    """
 
     def __init__(
         self,
@@ -55,6 +58,7 @@ class Audit:
         self._due: set[str] = set()
         self._loaded = False
         self._lock = asyncio.Lock()
+        self.on_rescued: Callable[[int], None] = lambda _: None
 
     def note(self, events: Sequence[RawEvent]) -> None:
         """Learn that *events* were pushed and are safe."""
@@ -200,6 +204,7 @@ class Audit:
             for event in missing:
                 self._seen[event.event_id] = None
             logger.info("room %s: %d events read again", room, len(missing))
+            self.on_rescued(len(missing))
         return len(missing)
 
     async def _messages(self, room: str, agent: str, **query: str) -> dict[str, Any]:

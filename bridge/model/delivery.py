@@ -120,6 +120,7 @@ class Refusal(enum.Enum):
     TOO_LARGE = "the message is too large for the other network"
     TOO_FAST = "you do this too often; wait a minute"
     CIRCLES = "it has crossed bridges too often, as if it went in circles"
+    IN_DOUBT = "it may have arrived already: the bridge runs on a restored backup"
     UNREACHABLE = "the other network cannot be reached"
     UNCONFIRMED = (
         "their device has not confirmed it, though it was sent twice; ask them"

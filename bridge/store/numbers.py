@@ -20,6 +20,10 @@ class Numbers:
         self.last += 1
         return self.last
 
+    def skip(self, number: int) -> None:
+        """Use no number up to *number*."""
+        self.last = max(self.last, number)
+
     def to_reserve(self, reserved: int) -> int:
         """Return how far to reserve; *reserved* itself if that is far enough."""
         last = self.last

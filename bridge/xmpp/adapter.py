@@ -75,7 +75,7 @@ class XmppAdapter:
 
     *written* is the file that tells the next run what this one had handed over.
     *ignored* counts the stanzas that were for nobody or from nobody; *on_up* is called
-    whenever the stream is open.
+    whenever the stream is open, *on_poison* when a parcel is given up that closes it.
     """
 
     _stream: Stream
@@ -96,6 +96,7 @@ class XmppAdapter:
         written: Path,
     ) -> None:
         self.ignored = 0
+        self.on_poison: Callable[[], None] = lambda: None
         self.on_up: Callable[[], None] = lambda: None
         self._domain = domain
         self._secret = secret
@@ -243,6 +244,8 @@ class XmppAdapter:
         """Send the first of *parcels*, as many as go together; see ``Adapter``."""
         tag = parcels[0].wire.data[:1]
         portion = self._poison.portion(parcels)
+        if not portion:
+            self.on_poison()
         if not portion or tag not in self._venues:
             logger.error("parcel %d can never be sent", parcels[0].id)
             return [REJECTED]

@@ -335,6 +335,20 @@ async def test_what_is_late_is_written_as_it_is_when_handed_in(store: AnyStore) 
     assert found == Cursor("ratchet", "a", "2")
 
 
+async def test_numbers_can_be_skipped_but_never_come_again(place: Place) -> None:
+    store = await place.open()
+    before = store.number()
+
+    store.skip(before + 5000)
+    store.skip(1)
+    taken = arrival(store, "$1")
+    await store.commit(Unit(take=[taken]))
+
+    assert taken.seq == before + 5001
+    again = await place.reopen()
+    assert again.number() > taken.seq
+
+
 async def test_dead_letters_are_read_by_lane_page_by_page(store: AnyStore) -> None:
     letters = [
         DeadLetter(n, Network.XMPP, lane, PortalId(7), "a@b", "REJECTED", 1, n)
