@@ -28,7 +28,9 @@ from bridge.matrix.adapter import MatrixAdapter
 from bridge.matrix.appservice import Appservice, RawEvent
 from bridge.matrix.audit import Audit
 from bridge.matrix.client import Homeserver
+from bridge.matrix.megolm.ports import Strictness
 from bridge.matrix.queries import ThirdParty
+from bridge.matrix.secrecy import Encryption
 from bridge.matrix.watch import Watch
 from bridge.model.places import Network
 from bridge.model.records import Portal
@@ -65,21 +67,8 @@ class App:
             config.homeserver.url, config.appservice.as_token, name
         )
         self._guard = _guard(config)
-        self._matrix = MatrixAdapter(
-            self._homeserver,
-            store,
-            f"@{config.appservice.bot}:{name}",
-            members_max=config.limits.room_members_max,
-        )
-        self._xmpp = XmppAdapter(
-            domain=config.xmpp.component,
-            secret=config.xmpp.secret,
-            host=config.xmpp.address.host,
-            port=config.xmpp.address.port,
-            store=store,
-            tasks=tasks,
-            written=config.directory.resolve() / "written.ring",
-        )
+        self._matrix = self._matrix_side()
+        self._xmpp = self._xmpp_side()
         self._hub = self._core()
         self._upkeep = Upkeep(
             store,
@@ -110,6 +99,28 @@ class App:
         """How many messages were left by an earlier run, or wait since."""
         return self._upkeep.progress.waiting
 
+    def _matrix_side(self) -> MatrixAdapter:
+        config = self._config
+        return MatrixAdapter(
+            self._homeserver,
+            self._store,
+            f"@{config.appservice.bot}:{config.homeserver.name}",
+            members_max=config.limits.room_members_max,
+            encryption=_encryption(config),
+        )
+
+    def _xmpp_side(self) -> XmppAdapter:
+        config = self._config
+        return XmppAdapter(
+            domain=config.xmpp.component,
+            secret=config.xmpp.secret,
+            host=config.xmpp.address.host,
+            port=config.xmpp.address.port,
+            store=self._store,
+            tasks=self._tasks,
+            written=config.directory.resolve() / "written.ring",
+        )
+
     def _core(self) -> Hub:
         adapters: dict[Network, Adapter] = {
             Network.MATRIX: self._matrix,
@@ -124,6 +135,7 @@ class App:
             self._matrix,
             self._xmpp,
             guard=self._guard,
+            exposes=self._config.encryption.plaintext == "allow",
         )
         commands = Commands(
             adapters=adapters,
@@ -180,6 +192,7 @@ class App:
         await self._hub.start()
         await self._dispatch.start()
         self._keep_watching("homeserver", self._watch.run())
+        self._keep_watching("keys", self._matrix.run())
         self._keep_watching("audit", self._audit.run(self._rooms))
         for name, work in self._upkeep.works().items():
             self._keep_watching(name, work)
@@ -276,4 +289,13 @@ def _guard(config: Config) -> Guard:
             messages_per_minute=limits.messages_per_minute,
             blocked=frozenset(limits.blocked),
         )
+    )
+
+
+def _encryption(config: Config) -> Encryption:
+    """Put what the admin wishes in the words of the Matrix side."""
+    strict = config.encryption.strict
+    return Encryption(
+        Strictness.SIGNED if strict else Strictness.PINNED,
+        direct=config.encryption.default,
     )

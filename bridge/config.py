@@ -120,6 +120,15 @@ class LimitsConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EncryptionConfig:
+    """What is encrypted, for whom, and what may leave in the clear."""
+
+    default: bool = True
+    strict: bool = False
+    plaintext: str = "ask"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """The whole file; *directory* is where it lies."""
 
@@ -129,6 +138,7 @@ class Config:
     store: StoreConfig
     log: LogConfig = field(default_factory=LogConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
+    encryption: EncryptionConfig = field(default_factory=EncryptionConfig)
     directory: Path = Path()
 
     def database_url(self) -> str:
@@ -161,7 +171,7 @@ def parse(
     """Check what a configuration file says; raises ``ConfigError``."""
     sections = {"homeserver": HomeserverConfig, "appservice": AppserviceConfig}
     sections |= {"xmpp": XmppConfig, "store": StoreConfig, "log": LogConfig}
-    sections |= {"limits": LimitsConfig}
+    sections |= {"limits": LimitsConfig, "encryption": EncryptionConfig}
     for name in document:
         if name not in sections:
             raise ConfigError(f"{name}: there is no such section")
@@ -255,8 +265,15 @@ def _names(key: str, value: object) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _switch(key: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ConfigError(f"{key}: should be true or false, is {value!r}")
+    return value
+
+
 _PLAIN: dict[object, Callable[[str, object], object]] = {
     int: _count,
+    bool: _switch,
     tuple[str, ...]: _names,
 }
 
@@ -304,6 +321,12 @@ def _level(text: str) -> str:
     return text
 
 
+def _plaintext(text: str) -> str:
+    if text not in ("ask", "allow"):
+        raise ValueError("should be ask or allow")
+    return text
+
+
 def _secret(text: str) -> str:
     if not text:
         raise ValueError("should not be empty")
@@ -322,6 +345,7 @@ def _check(config: Config) -> None:
         ("xmpp.secret", _secret, config.xmpp.secret),
         ("store.database", database, config.store.database),
         ("log.level", _level, config.log.level),
+        ("encryption.plaintext", _plaintext, config.encryption.plaintext),
     ):
         try:
             read(value)

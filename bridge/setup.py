@@ -52,6 +52,17 @@ database = {database}
 # Seals what lies in the database: a copy of the one without the other is useless.
 key_file = "seal.key"
 
+[encryption]
+# Encrypt the direct rooms that the bridge makes, for people who can read that.
+default = true
+# Give keys to nobody but devices that their owners have verified (cross-signing). If
+# not, people who have never set that up get them, too.
+strict = false
+# What is encrypted on one side only: "ask" refuses it until an admin of the room (in a
+# direct chat: one of the two) writes `!xmpp plaintext allow`; "allow" lets it go on in
+# the clear in every room that is bridged from now on.
+plaintext = "ask"
+
 [limits]
 # How often a minute somebody may ask for something: open a room or a chat, invite a
 # ghost or the bot, give a command. Twice that at once, after a rest. 0: no limit.

@@ -119,6 +119,7 @@ class FakeMatrixRooms:
     departed: list[Portal] = field(default_factory=list)
     declined: list[Invite] = field(default_factory=list)
     protected: list[Portal] = field(default_factory=list)
+    changed: Sequence[str] | Refusal = ()
     gate: asyncio.Event | None = None
 
     async def enter(self, address: str, guest: Person, name: str) -> Portal | Refusal:
@@ -138,6 +139,9 @@ class FakeMatrixRooms:
     async def protect(self, portal: Portal) -> bool:
         self.protected.append(portal)
         return True
+
+    async def confirm(self, room: str) -> Sequence[str] | Refusal:
+        return self.changed
 
     async def devices(self, room: str) -> str:
         return f"devices in {room}"

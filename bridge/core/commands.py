@@ -28,6 +28,8 @@ HELP = {
         "!xmpp dead list: say what did not arrive; dead retry, dead drop NUMBER or all:"
         " send it again, or not (room admins)\n"
         "!xmpp devices: say what is encrypted, and how to check the bridge's devices\n"
+        "!xmpp confirm: believe that those are still themselves whose encryption"
+        " identity has changed (room admins)\n"
         "!xmpp plaintext allow, !xmpp plaintext forbid: say whether encrypted messages"
         " may go on in the clear (room admins)"
     ),
@@ -90,10 +92,8 @@ class Commands:
     async def _others(self, event: Command, words: Sequence[str], unit: Unit) -> str:
         """Obey what other parts see to."""
         match words:
-            case ["plaintext", *said]:
-                return await self._consent.decide(event, "".join(said), unit)
-            case ["devices"]:
-                return await self._consent.devices(event)
+            case [("plaintext" | "confirm" | "devices") as verb, *said]:
+                return await self._consent.obey(event, verb, said, unit)
             case ["dead", *said]:
                 return await self._office.obey(event, said, unit)
             case _:

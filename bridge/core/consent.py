@@ -5,7 +5,7 @@ other in the clear. That is refused until somebody who may has said that it is w
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from bridge.core.directory import Directory
@@ -51,6 +51,18 @@ class Consent:
         self._matrix = matrix
         self._xmpp = xmpp
 
+    async def obey(
+        self, event: Command, verb: str, said: Sequence[str], unit: Unit
+    ) -> str:
+        """Do what *event*, of *verb* and what is *said* with it, asks; answer it."""
+        match verb:
+            case "plaintext":
+                return await self.decide(event, " ".join(said), unit)
+            case "confirm":
+                return await self.confirm(event, unit)
+            case _:
+                return await self.devices(event)
+
     async def decide(self, event: Command, word: str, unit: Unit) -> str:
         """Do as *event* says, if its sender may; return the answer."""
         portal = self._directory.portal(event.room)
@@ -73,6 +85,21 @@ class Consent:
         if exposed:
             await self._dispatch.retry(portal, Refusal.WOULD_EXPOSE, unit)
         return words
+
+    async def confirm(self, event: Command, unit: Unit) -> str:
+        """Believe that whose encryption identity has changed is still who they were."""
+        portal = self._directory.portal(event.room)
+        if portal is None:
+            return "This room is not linked with any."
+        if event.rank < Rank.ADMIN and not self._is_theirs(event, portal):
+            return "Only admins of this room may decide that."
+        whose = await self._matrix.confirm(portal.matrix)
+        if isinstance(whose, Refusal):
+            return f"Who is in the room cannot be read: {whose.value}."
+        if not whose:
+            return "Nobody's encryption identity has changed."
+        await self._dispatch.retry(portal, Refusal.UNENCRYPTABLE, unit)
+        return f"The new encryption identity is accepted of: {', '.join(whose)}."
 
     async def devices(self, event: Command) -> str:
         """Tell how safe each side is, and how people check our devices."""

@@ -199,6 +199,9 @@ class MatrixRooms(Protocol):
     async def protect(self, portal: Portal) -> bool:
         """Encrypt the room of a direct chat, if it is ours; tell whether it is."""
 
+    async def confirm(self, room: str) -> Sequence[str] | Refusal:
+        """Accept the new encryption identities of people in *room*; return whose."""
+
     async def devices(self, room: str) -> str:
         """Tell in words which devices of ours are in *room*, as people compare them."""
 
@@ -294,6 +297,9 @@ class Host(Protocol):
 
     def later(self, room: Room, wires: Sequence[Wire]) -> None:
         """Send *wires* to *room* on its own network, in order, safe on disk."""
+
+    def warn(self, room: Room, words: str) -> None:
+        """Tell the people on the far side of *room* what will not reach them."""
 
     def note(self, *records: Record) -> None:
         """Remember *records* for sure, though not before what was sent by now."""

@@ -63,7 +63,11 @@ class Provisioning:
             made = await self._matrix.start_direct(
                 event.room, event.sender, guest, event.name
             )
-            return made if isinstance(made, Refusal) else self._enter(made, unit)
+            if isinstance(made, Refusal):
+                return made
+            # Who writes encrypted has not agreed to answers in the clear.
+            exposed = made.exposed and not event.protection
+            return self._enter(replace(made, exposed=exposed), unit)
 
     async def protect(self, portal: Portal) -> bool:
         """Encrypt the room of a direct chat, if it is ours; tell whether it is."""

@@ -21,8 +21,9 @@ from bridge.matrix.patience import Trials
 from bridge.matrix.presences import Presences
 from bridge.matrix.rooms import Rooms
 from bridge.matrix.sealed import Sealed
+from bridge.matrix.secrecy import PINNED, Encryption, Secrecy
 from bridge.matrix.sending import Sending
-from bridge.matrix.views import Views
+from bridge.matrix.views import Views, refusing
 from bridge.model.delivery import (
     Arrival,
     Delivered,
@@ -56,6 +57,7 @@ class MatrixAdapter(Adapter, MatrixRooms):
         store: Store,
         bot: str,
         members_max: int = MEMBERS_MAX,
+        encryption: Encryption = PINNED,
     ) -> None:
         server = homeserver.server_name
         self._server = server
@@ -70,6 +72,17 @@ class MatrixAdapter(Adapter, MatrixRooms):
         self._guests = Guests(homeserver, store, self._presences)
         self._sealed = Sealed(store)
         self._views = Views(homeserver)
+        self._secrecy = Secrecy(
+            homeserver=homeserver,
+            store=store,
+            views=self._views,
+            sealed=self._sealed,
+            agent=self.agent,
+            ours=self.is_ours,
+            bot=bot,
+            strictness=encryption.strictness,
+        )
+        self._encrypts = encryption.direct
         self._bot = Bot(
             mxid=bot,
             homeserver=homeserver,
@@ -82,14 +95,16 @@ class MatrixAdapter(Adapter, MatrixRooms):
         )
         self._rooms, self._direct = self._places(homeserver)
         self._inbound = self._way_in()
-        self._outbound = Outbound(server, self._presences, self._sealed)
+        self._outbound = Outbound(server, self._presences)
         self._sending = Sending(
             homeserver=homeserver,
             ghosts=self._ghosts,
             presences=self._presences,
             guests=self._guests,
-            sealed=self._sealed,
+            audiences=self._secrecy.audiences,
             trials=Trials(homeserver),
+            sealing=self._secrecy.sealing,
+            said=self._secrecy.lates.said,
         )
 
     def _places(self, homeserver: Homeserver) -> tuple[Rooms, Direct]:
@@ -108,6 +123,8 @@ class MatrixAdapter(Adapter, MatrixRooms):
             guests=self._guests,
             views=self._views,
             rooms=rooms,
+            secrecy=self._secrecy,
+            encrypts=self._encrypts,
             too_large=self._bot.too_large,
         )
         return rooms, direct
@@ -130,6 +147,8 @@ class MatrixAdapter(Adapter, MatrixRooms):
             memberships=memberships,
             sealed=self._sealed,
             views=self._views,
+            audiences=self._secrecy.audiences,
+            opening=self._secrecy.opening,
         )
 
     async def start(self, host: Host) -> None:
@@ -137,10 +156,15 @@ class MatrixAdapter(Adapter, MatrixRooms):
         self._host = host
         await self._sealed.start()
         await self._guests.start()
+        await self._secrecy.start(host)
         try:
             await self._bot.ensure()
         except (MatrixError, HomeserverDownError) as error:
             logger.warning("the bot cannot be registered yet: %s", error)
+
+    async def run(self) -> None:
+        """Listen for keys, until cancelled."""
+        await self._secrecy.run()
 
     def arrivals(self, events: Sequence[RawEvent]) -> list[Arrival]:
         """Choose which of *events* the core has to keep."""
@@ -171,6 +195,7 @@ class MatrixAdapter(Adapter, MatrixRooms):
         except (MatrixError, HomeserverDownError) as error:
             logger.warning("%s cannot be registered: %s", ghost, error)
             return False
+        await self._secrecy.welcome(ghost)
         return True
 
     def agent(self, room: str) -> str:
@@ -224,11 +249,15 @@ class MatrixAdapter(Adapter, MatrixRooms):
 
     @override
     async def protect(self, portal: Portal) -> bool:
-        return portal.matrix in self._sealed
+        return await self._direct.protect(portal)
 
     @override
     async def devices(self, room: str) -> str:
-        return ""
+        return await self._secrecy.devices(room)
+
+    @override
+    async def confirm(self, room: str) -> Sequence[str] | Refusal:
+        return await refusing(self._secrecy.confirm(room))
 
     @override
     async def enter(self, address: str, guest: Person, name: str) -> Portal | Refusal:

@@ -17,6 +17,7 @@ from bridge.matrix.guests import DeclinedError, Guests
 from bridge.matrix.patience import patiently
 from bridge.matrix.presences import Presences
 from bridge.matrix.rooms import Rooms
+from bridge.matrix.secrecy import Secrecy, encryption_event
 from bridge.matrix.views import About, Place, Views, refusing
 from bridge.model.delivery import Refusal
 from bridge.model.events import Invite
@@ -31,6 +32,11 @@ PAGE = 50
 TWO = 2
 
 TOPIC = "A conversation with {person} on XMPP, through a bridge that can read it."
+TOPIC_SEALED = (
+    "A conversation with {person} on XMPP. It is encrypted as far as the bridge, which"
+    " can read it and sends it on in the clear unless XMPP is encrypted, too; to keep"
+    " it from that: !xmpp plaintext forbid"
+)
 
 
 class Direct:
@@ -45,8 +51,12 @@ class Direct:
         guests: Guests,
         views: Views,
         rooms: Rooms,
+        secrecy: Secrecy,
+        encrypts: bool,
         too_large: Callable[[About | None], bool],
     ) -> None:
+        self._secrecy = secrecy
+        self._encrypts = encrypts
         self._homeserver = homeserver
         self._server = homeserver.server_name
         self._ghosts = ghosts
@@ -98,16 +108,37 @@ class Direct:
         if not await self._is_somebody(guest, ghost):
             return Refusal.NO_SUCH_PERSON
         alias = dm_alias(chat, self._server)
-        room = await self._made(alias, ghost, host, guest)
+        encrypts = self._encrypts and await self._secrecy.may_encrypt(guest)
+        if encrypts:
+            await self._secrecy.welcome(ghost)
+        state = [encryption_event()] if encrypts else []
+        room = await self._made(alias, ghost, guest, _body(host, state))
         if room is None:
             room = await self._found(alias, ghost, guest)
-            room = room or await self._made(alias, ghost, host, guest)
+            room = room or await self._made(alias, ghost, guest, _body(host, state))
         if room is None:
             return Refusal.REJECTED
         await self._call_by(room, ghost, host, name)
-        return await self._rooms.portal(
+        made = await self._rooms.portal(
             Kind.DIRECT, Place(room, (self._server,)), ghost
         )
+        # It was we who encrypted the room, not the guest: their answers may go on in
+        # the clear, as the words did that they answer. The room's topic says so.
+        return replace(made, exposed=made.encrypted)
+
+    async def protect(self, portal: Portal) -> bool:
+        """Encrypt the room of *portal*, if its ghost may; tell whether it is."""
+        event = encryption_event()
+        path = join("rooms", portal.matrix, "state", event["type"], "")
+        try:
+            await self._homeserver.request(
+                "PUT", path, user=portal.agent, body=event["content"]
+            )
+        except (MatrixError, HomeserverDownError) as error:
+            logger.info("room %s stays as it is: %s", portal.matrix, error)
+            return False
+        await self._rooms.seal(portal.matrix, event["content"])
+        return True
 
     async def _call_by(self, room: str, ghost: str, host: Person, name: str) -> None:
         """Have *ghost*, who is in *room* under some name, be there under *name*."""
@@ -125,20 +156,14 @@ class Direct:
         return True
 
     async def _made(
-        self, alias: str, ghost: str, host: Person, guest: str
+        self, alias: str, ghost: str, guest: str, about: Mapping[str, Any]
     ) -> str | None:
         """Make the room, or return None if its alias is taken."""
         body = {
-            "preset": "trusted_private_chat",
-            "is_direct": True,
+            **about,
             "invite": [guest],
-            "topic": TOPIC.format(person=host.id),
             # Found again by its alias if we crash before it is written down.
             "room_alias_name": alias[1:].partition(":")[0],
-            # The alias is not for people: clients would show it as the room's name.
-            "initial_state": [
-                {"type": "m.room.canonical_alias", "state_key": "", "content": {}}
-            ],
         }
         try:
             answer = await self._homeserver.request(
@@ -183,6 +208,7 @@ class Direct:
         server = invite.sender.id.partition(":")[2]
         place = Place(room, (server,))
         await self._ghosts.ensure(ghost, person, person)
+        await self._secrecy.welcome(ghost)
         about = await self._views.outside(place, ghost)
         if self._too_large(about):
             await self._decline(room, ghost)
@@ -244,6 +270,19 @@ def dm_alias(chat: Room, server: str) -> str:
     """Name the room of a direct chat: the same for the same chat, and no one else's."""
     digest = hashlib.sha256(chat.address.encode()).hexdigest()[:32]
     return f"#_xmpp_dm_{digest}:{server}"
+
+
+def _body(host: Person, state: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Say what the room of a chat with *host* is like."""
+    topic = TOPIC_SEALED if state else TOPIC
+    # The alias is not for people: clients would show it as the room's name.
+    unnamed = {"type": "m.room.canonical_alias", "state_key": "", "content": {}}
+    return {
+        "preset": "trusted_private_chat",
+        "is_direct": True,
+        "topic": topic.format(person=host.id),
+        "initial_state": [unnamed, *state],
+    }
 
 
 def _addressed(made: Portal, chat: Room) -> Portal:

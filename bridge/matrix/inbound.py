@@ -2,17 +2,21 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 
 from bridge.core.ports import Unit
+from bridge.matrix.audiences import Audiences
 from bridge.matrix.bot import Bot
 from bridge.matrix.codec import message
 from bridge.matrix.codec.envelope import RawEvent
 from bridge.matrix.codec.tolerant import decode
+from bridge.matrix.megolm.ports import Rejected
 from bridge.matrix.members import Members
 from bridge.matrix.membership import Memberships
+from bridge.matrix.opening import Opening
 from bridge.matrix.recent import Recent
 from bridge.matrix.sealed import Sealed
 from bridge.matrix.times import sent_at
@@ -23,6 +27,7 @@ from bridge.model.events import (
     Command,
     Manner,
     Message,
+    Protection,
     Subject,
     Text,
 )
@@ -35,6 +40,7 @@ COMPLAINT_EVERY_S = 3600.0
 _ENCRYPTION = "m.room.encryption"
 _SAID = frozenset(("m.room.message", "m.room.encrypted", "m.sticker"))
 _STATE = frozenset(("m.room.member", "m.room.topic", _ENCRYPTION))
+_HIDDEN = "m.room.encrypted"
 
 
 class Receipt(msgspec.Struct, gc=False):
@@ -65,7 +71,11 @@ class Inbound:
         memberships: Memberships,
         sealed: Sealed,
         views: Views,
+        audiences: Audiences,
+        opening: Opening,
     ) -> None:
+        self._audiences = audiences
+        self._opening = opening
         self._bot = bot
         self._ours = ours
         self._portal = portal
@@ -80,6 +90,7 @@ class Inbound:
         kept: list[Arrival] = []
         for event in events:
             kind = event.type
+            self._audiences.seen(event)
             if kind in _SAID:
                 if event.state_key is not None:
                     continue
@@ -93,22 +104,20 @@ class Inbound:
             kept.append(Arrival(room, event.event_id, event.raw))
         return kept
 
-    async def read(
-        self,
-        taken: Taken,
-        unit: Unit,  # noqa: ARG002 - the port's signature
-    ) -> AnyEvent | Unreadable | None:
+    async def read(self, taken: Taken, unit: Unit) -> AnyEvent | Unreadable | None:
         """Make an event of *taken*; see ``Adapter``."""
         event = decode(taken.arrival.raw)
         if not isinstance(event, dict):
             return None
         kind = event["type"]
+        if kind == _HIDDEN:
+            return await self._secret(taken.arrival, event, unit)
         if kind in _SAID:
             return await self._said(event)
         if kind == "m.room.member":
             return await self._memberships.read(event)
         if kind == _ENCRYPTION and event.get("state_key") == "":
-            await self._sealed.add(event["room_id"])
+            await self._sealed.add(event["room_id"], event.get("content"))
             return None
         return await self._titled(event)
 
@@ -119,6 +128,28 @@ class Inbound:
         return _encode_receipt(
             Receipt(event.room.address, event.ref.id, event.sender.id)
         )
+
+    async def _secret(
+        self, arrival: Arrival, event: Mapping[str, Any], unit: Unit
+    ) -> Message | Command | Unreadable | None:
+        """Read what an encrypted event says, as if it had been said like that."""
+        room = event["room_id"]
+        private = self._portal(room) is None and await self._is_private(room)
+        if not event.get("content") or not (private or self._portal(room)):
+            return None  # redacted, or bridged nowhere
+        opened = await self._opening.open(arrival, event, unit)
+        if opened is None:
+            return None
+        if isinstance(opened, Rejected):
+            why, words = Refusal.UNDECIPHERABLE, opened.fault.value
+            return self._unreadable(event, why, private=private, detail=words)
+        if opened.type not in _SAID or opened.type == _HIDDEN:
+            return None
+        inner = {**event, "type": opened.type, "content": opened.content}
+        said = await self._said(inner)
+        if said is None or isinstance(said, Unreadable):
+            return said
+        return replace(said, protection=Protection.END_TO_END)
 
     async def _said(
         self, event: Mapping[str, Any]
@@ -171,7 +202,12 @@ class Inbound:
         )
 
     def _unreadable(
-        self, event: Mapping[str, Any], why: Refusal, *, private: bool
+        self,
+        event: Mapping[str, Any],
+        why: Refusal,
+        *,
+        private: bool,
+        detail: str = "",
     ) -> Unreadable | None:
         room = event["room_id"]
         if not private and self._portal(room) is None:
@@ -182,7 +218,7 @@ class Inbound:
         if why is not Refusal.MALFORMED and not self._may_complain(room, why):
             return None
         receipt = Receipt(room, event["event_id"], event["sender"])
-        return Unreadable(why, _encode_receipt(receipt))
+        return Unreadable(why, _encode_receipt(receipt), detail)
 
     def _may_complain(self, room: str, why: Refusal) -> bool:
         """Tell whether *room* has not been told the same within the hour."""

@@ -6,7 +6,6 @@ from functools import lru_cache
 from bridge.core.ports import State
 from bridge.matrix.codec import message, names
 from bridge.matrix.presences import Presences
-from bridge.matrix.sealed import Sealed
 from bridge.matrix.wires import Says, Stands, Titles, content, wire
 from bridge.model.delivery import Refusal, Route, Wire
 from bridge.model.events import Join, Leave, Message, Rename, Subject
@@ -16,16 +15,13 @@ from bridge.model.places import Network, Person
 class Outbound:
     """Events of XMPP become wires."""
 
-    def __init__(self, server: str, presences: Presences, sealed: Sealed) -> None:
+    def __init__(self, server: str, presences: Presences) -> None:
         self._presences = presences
-        self._sealed = sealed
         self.ghost = lru_cache(10_000)(lambda person: names.ghost_mxid(person, server))
 
     def prepare(self, event: Message, route: Route) -> Sequence[Wire] | Refusal:
         """Write *event* for its room; one wire for each part of it."""
         room = route.room.address
-        if room in self._sealed:
-            return Refusal.WOULD_EXPOSE
         person = event.sender.id
         ghost = self.ghost(person)
         name = event.name

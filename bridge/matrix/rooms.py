@@ -61,10 +61,7 @@ class Rooms:
 
     async def linkable(self, room: str) -> Portal | Refusal:
         """Describe *room*, which the bot is in, for a link; see ``MatrixRooms``."""
-        made = await refusing(self.portal(Kind.PLUMBED, place_of(room), self._bot.mxid))
-        if isinstance(made, Portal) and made.encrypted:
-            return Refusal.ENCRYPTED
-        return made
+        return await refusing(self.portal(Kind.PLUMBED, place_of(room), self._bot.mxid))
 
     async def found(self, muc: str, about: Description) -> Portal | Refusal:
         """Make the room of a MUC, or find it; see ``MatrixRooms``."""
@@ -104,6 +101,10 @@ class Rooms:
             leaving.append(self._bot.mxid)
         return [wire(Stands(user, room, user, "leave")) for user in leaving]
 
+    async def seal(self, room: str, content: object) -> None:
+        """Send nothing in the clear to *room*, for ever."""
+        await self._sealed.add(room, content)
+
     async def portal(self, kind: Kind, place: Place, agent: str) -> Portal:
         """Make the portal, without an id, of a room that *agent* of ours is in."""
         about = await self._views.inside(place.room, agent)
@@ -131,12 +132,7 @@ class Rooms:
         if about and (refusal := self._bot.objection(about)):
             return refusal
         await self._bot.join(place)
-        made = await self.portal(Kind.HOSTED, place, self._bot.mxid)
-        if made.encrypted:
-            # Neither could be read by the other; it was not seen from outside.
-            await self._bot.leave(place.room)
-            return Refusal.ENCRYPTED
-        return made
+        return await self.portal(Kind.HOSTED, place, self._bot.mxid)
 
     async def _look(self, address: str) -> Description | Refusal:
         await self._bot.ensure()

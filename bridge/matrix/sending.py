@@ -7,12 +7,13 @@ Sending an order again is no harm: a message has its txnId, and the rest is stat
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from http import HTTPStatus
 from urllib.parse import quote
 
+from bridge.matrix.audiences import Audiences
 from bridge.matrix.client import (
     Homeserver,
     HomeserverDownError,
@@ -25,7 +26,7 @@ from bridge.matrix.ghosts import DEVICE, Ghosts
 from bridge.matrix.guests import DeclinedError, Guests
 from bridge.matrix.patience import LATER_S, Trials
 from bridge.matrix.presences import Presences
-from bridge.matrix.sealed import Sealed
+from bridge.matrix.sealing import Sealing
 from bridge.matrix.wires import Order, Says, Stands, Titles, order
 from bridge.model.delivery import (
     HOMESERVER,
@@ -53,21 +54,25 @@ _PASSING = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.UNAUTHORIZED)
 class Sending:
     """The way out to the homeserver, in order per lane."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what is said passes all of them
         self,
         *,
         homeserver: Homeserver,
         ghosts: Ghosts,
         presences: Presences,
         guests: Guests,
-        sealed: Sealed,
+        audiences: Audiences,
         trials: Trials,
+        sealing: Sealing,
+        said: Callable[[str, str], None] = lambda _, __: None,
     ) -> None:
+        self._sealing = sealing
+        self._said = said
         self._homeserver = homeserver
         self._ghosts = ghosts
         self._presences = presences
         self._guests = guests
-        self._sealed = sealed
+        self._audiences = audiences
         self._trials = trials
         self._slots = asyncio.Semaphore(ROOMS_AT_ONCE_MAX)
 
@@ -79,7 +84,7 @@ class Sending:
     async def _send(self, parcel: Parcel) -> Outcome | Later:
         key = parcel.wire.key
         try:
-            return await self._execute(order(parcel.wire.data), key)
+            return await self._execute(order(parcel.wire.data), parcel)
         except DeclinedError:
             return Refused(Refusal.DECLINED)
         except HomeserverDownError as error:
@@ -91,10 +96,10 @@ class Sending:
                 return await self._trials.failed(key)
             return _refused(error)
 
-    async def _execute(self, task: Order, key: str) -> Outcome:
+    async def _execute(self, task: Order, parcel: Parcel) -> Outcome:
         match task:
             case Says():
-                return await self._say(task, key)
+                return await self._say(task, parcel)
             case Stands(membership="join"):
                 await self._presences.enter(
                     task.room, task.user, task.person, task.name
@@ -105,37 +110,49 @@ class Sending:
                 await self._title(task)
         return Delivered()
 
-    async def _say(self, says: Says, key: str) -> Outcome:
+    async def _say(self, says: Says, parcel: Parcel) -> Outcome:
         room, user = says.room, says.user
         if not says.own:
-            if room in self._sealed:
-                return Refused(Refusal.WOULD_EXPOSE)
             await self._recall(room, user)
         if not self._presences.fits(room, user, says.name):
             await self._presences.enter(room, user, says.person, says.name)
+        final = await self._sealing.final(parcel, says)
+        if isinstance(final, Refused):
+            return final
         try:
-            name = await self._put(says, key)
+            name = await self._put(final, parcel.wire.key)
         except MatrixError as error:
             if not _may_be_absent(error):
                 raise
-            # Put out, or forgotten by a homeserver that was set up anew.
-            await self._presences.forget(room, user)
-            if error.status != HTTPStatus.FORBIDDEN or "registered" in error.message:
-                await self._ghosts.forget(user)
-            await self._presences.enter(room, user, says.person, says.name)
-            name = await self._put(says, key)
+            final = await self._back(final, error)
+            name = await self._put(final, parcel.wire.key)
         # They may have gone out meanwhile: what was said waits for them in the room.
         with suppress(DeclinedError):
             await self._recall(room, user)
         self._trials.passed()
+        if says.about:
+            self._said(says.about, name)
         return Delivered((Ref(Network.MATRIX, name),))
+
+    async def _back(self, says: Says, error: MatrixError) -> Says:
+        """Have whoever *says* it there again; return how it can be sent then."""
+        if says.device and "UNKNOWN_DEVICE" in error.errcode:
+            return await self._sealing.lost(says)
+        # Put out, or forgotten by a homeserver that was set up anew.
+        await self._presences.forget(says.room, says.user)
+        if error.status != HTTPStatus.FORBIDDEN or "registered" in error.message:
+            await self._ghosts.forget(says.user)
+        await self._presences.enter(says.room, says.user, says.person, says.name)
+        return says
 
     async def _recall(self, room: str, user: str) -> None:
         if room in self._guests:
             await self._guests.recall(room, user)
+            self._audiences.forget(room)
 
     async def _put(self, says: Says, key: str) -> str:
-        path = f"{_room_path(says.room)}/send/{says.type}/{key}?{_as(says.user)}"
+        asked = _as(says.user, says.device)
+        path = f"{_room_path(says.room)}/send/{says.type}/{key}?{asked}"
         return event_id(await self._homeserver.send(path, bytes(says.content)))
 
     async def _leave(self, task: Stands) -> None:
@@ -154,6 +171,7 @@ class Sending:
                 raise
             # Gone already, or not ours to put out: the room remains as it is.
             logger.info("room %s: %s stays: %s", task.room, task.target, error)
+        self._audiences.forget(task.room)
         if alone:
             await self._presences.forget(task.room, task.user)
 
@@ -212,5 +230,5 @@ def _room_path(room: str) -> str:
 
 
 @lru_cache(10_000)
-def _as(user: str) -> str:
-    return masquerade(user, DEVICE)
+def _as(user: str, device: str) -> str:
+    return masquerade(user, device or DEVICE)

@@ -14,7 +14,9 @@ from bridge.model.delivery import Wire
 class Says(msgspec.Struct, tag="says", tag_field="k", omit_defaults=True, gc=False):
     """*user* sends *content*, under *name* if that is not empty.
 
-    *person* is whose ghost they are. *own* marks words of the bridge itself.
+    *person* is whose ghost they are. *own* marks words of the bridge itself. What is
+    encrypted leaves as *device*. *about* names what the words are about, for whoever
+    needs to know the event that they became.
     """
 
     user: str
@@ -24,6 +26,8 @@ class Says(msgspec.Struct, tag="says", tag_field="k", omit_defaults=True, gc=Fal
     person: str = ""
     own: bool = False
     type: str = "m.room.message"
+    device: str = ""
+    about: str = ""
 
 
 class Stands(msgspec.Struct, tag="stands", tag_field="k", omit_defaults=True):
@@ -65,7 +69,12 @@ def wire(order: Order) -> Wire:
     wire is on disk, with its key, before it is first sent, so what is sent again
     after a crash bears the same txnId.
     """
-    return Wire(secrets.token_hex(16), _encode(order))
+    return Wire(secrets.token_hex(16), packed(order))
+
+
+def packed(order: Order) -> bytes:
+    """Write *order* as it lies on disk."""
+    return _encode(order)
 
 
 def order(data: bytes) -> Order:

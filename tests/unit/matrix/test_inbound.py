@@ -4,6 +4,7 @@ import pytest
 
 from bridge.core.ports import Unit
 from bridge.matrix.inbound import where
+from bridge.matrix.megolm.ports import Fault as KeyFault
 from bridge.model.delivery import Refusal, Taken, Unreadable
 from bridge.model.events import Command, Manner, Message, Rank, Subject
 from bridge.model.places import Network, Person
@@ -18,7 +19,7 @@ from tests.unit.matrix.world import (
     opened,
 )
 
-ENCRYPTED = {"algorithm": "m.megolm.v1.aes-sha2", "ciphertext": "x"}
+ENCRYPTED = {"algorithm": "m.other", "ciphertext": "x"}
 
 
 def tell(matrix: MatrixWorld, kind: str, content: object, **more: object) -> Event:
@@ -188,7 +189,8 @@ async def test_the_sender_of_what_cannot_be_read_is_told_once_an_hour(
     other = await matrix.reads(tell(matrix, "m.sticker", {"body": "cat"}))
 
     assert isinstance(first, Unreadable)
-    assert first.why is Refusal.ENCRYPTED
+    assert first.why is Refusal.UNDECIPHERABLE
+    assert first.detail == KeyFault.ALGORITHM.value
     told = where(first.receipt)
     assert told is not None
     assert (told.room, told.sender) == (HALL, ALICE)
@@ -200,7 +202,7 @@ async def test_after_an_hour_it_is_told_again(matrix: MatrixWorld) -> None:
     matrix.room(HALL, ALICE)
     matrix.link()
     await matrix.reads(tell(matrix, "m.room.encrypted", ENCRYPTED))
-    matrix.adapter._inbound._told.put((HALL, Refusal.ENCRYPTED), -1e9)
+    matrix.adapter._inbound._told.put((HALL, Refusal.UNDECIPHERABLE), -1e9)
 
     again = await matrix.reads(tell(matrix, "m.room.encrypted", ENCRYPTED))
 

@@ -59,17 +59,6 @@ def test_what_is_too_long_for_one_event_becomes_several(matrix: MatrixWorld) -> 
     assert len({wire.key for wire in wires}) == len(wires)
 
 
-async def test_nothing_is_prepared_for_a_room_that_was_ever_encrypted(
-    matrix: MatrixWorld,
-) -> None:
-    portal = matrix.link()
-    await matrix.adapter._sealed.add(HALL)
-
-    why = matrix.adapter.prepare(said("hi"), route(portal))
-
-    assert why is Refusal.WOULD_EXPOSE
-
-
 async def test_who_enters_a_room_we_host_joins_it(matrix: MatrixWorld) -> None:
     matrix.room()
 

@@ -2,7 +2,7 @@ import pytest
 
 from bridge.matrix.wires import Stands, order
 from bridge.model.delivery import Description, Member, Refusal
-from bridge.model.events import Rank
+from bridge.model.events import Protection, Rank
 from bridge.model.places import Network, Person
 from bridge.model.records import Kind, Portal
 from tests.homeserver import Fault
@@ -70,7 +70,7 @@ async def test_what_cannot_be_entered_says_why(matrix: MatrixWorld) -> None:
 
 
 @pytest.mark.parametrize("named", [True, False], ids=["seen", "unseen"])
-async def test_an_encrypted_room_is_not_entered_or_left_at_once(
+async def test_an_encrypted_room_is_entered_and_sealed(
     matrix: MatrixWorld, *, named: bool
 ) -> None:
     state = {"name": {"name": "The Hall"}} if named else {}
@@ -78,8 +78,9 @@ async def test_an_encrypted_room_is_not_entered_or_left_at_once(
 
     made = await matrix.adapter.enter("#hall:hs", JULIET, "Juliet")
 
-    assert made is Refusal.ENCRYPTED
-    assert matrix.server.membership(HALL, BOT) in ("", "leave")
+    assert isinstance(made, Portal)
+    assert made.encrypted
+    assert matrix.adapter.protection(made) is Protection.END_TO_END
 
 
 async def test_a_room_is_looked_at_without_entering(matrix: MatrixWorld) -> None:
@@ -168,14 +169,16 @@ async def test_a_muc_that_is_not_open_to_all_is_not_opened_to_all(
     assert why is Refusal.NOT_ALLOWED
 
 
-async def test_a_room_can_be_linked_unless_it_is_encrypted(matrix: MatrixWorld) -> None:
+async def test_a_room_can_be_linked_encrypted_or_not(matrix: MatrixWorld) -> None:
     matrix.room()
     made = await matrix.adapter.linkable(HALL)
     matrix.server.add(HALL, BOT, "m.room.encryption", MEGOLM, state_key="")
 
     assert isinstance(made, Portal)
     assert made.kind is Kind.PLUMBED
-    assert await matrix.adapter.linkable(HALL) is Refusal.ENCRYPTED
+    sealed = await matrix.adapter.linkable(HALL)
+    assert isinstance(sealed, Portal)
+    assert sealed.encrypted
 
 
 @pytest.mark.parametrize(

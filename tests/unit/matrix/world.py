@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -31,7 +31,8 @@ from bridge.model.places import Network, Person, PortalId, Ref, Room
 from bridge.model.records import Kind, Portal, Record
 from bridge.model.text import RichText
 from tests.fakes_store import FakeStore
-from tests.homeserver import AS_TOKEN, Event, FakeHomeserver
+from tests.homeserver import AS_TOKEN, Event
+from tests.unit.matrix.keys import KeyHomeserver
 
 BOT = "@xmppbot:hs"
 ALICE, BOB = "@alice:hs", "@bob:hs"
@@ -42,7 +43,7 @@ HALL = "!hall:hs"
 MUC = "tea@muc.example"
 
 
-class StrictHomeserver(FakeHomeserver):
+class StrictHomeserver(KeyHomeserver):
     """Knows invitations, bans and aliases that are freed, as Synapse does."""
 
     def __init__(self) -> None:
@@ -57,7 +58,6 @@ class StrictHomeserver(FakeHomeserver):
         app.router.add_route(
             "DELETE", v3 + "/directory/room/{alias}", self._faulty(self._free)
         )
-        app.router.add_route("GET", v3 + "/sync", self._faulty(self._sync))
         app.router.add_route("GET", summary, self._faulty(self._summary))
         super()._add_routes(app)
 
@@ -79,6 +79,8 @@ class StrictHomeserver(FakeHomeserver):
         return web.json_response({})
 
     async def _sync(self, request: web.Request) -> web.Response:
+        if "device_id" in request.query:
+            return await super()._sync(request)
         return web.json_response(self.syncs)
 
     async def _summary(self, request: web.Request) -> web.Response:
@@ -140,13 +142,14 @@ class FakeHost:
 
     portals: dict[str, Portal] = field(default_factory=dict)
     later_wires: list[tuple[Room, Wire]] = field(default_factory=list)
+    kept: list[Arrival] = field(default_factory=list)
     barred: set[str] = field(default_factory=set)
 
     def portal(self, room: Room) -> Portal | None:
         return self.portals.get(room.address)
 
-    def keep(self, arrivals: Sequence[Arrival]) -> Awaitable[None]:
-        raise NotImplementedError
+    async def keep(self, arrivals: Sequence[Arrival]) -> None:
+        self.kept += arrivals
 
     def tell(self, event: State) -> None:
         raise NotImplementedError
@@ -159,6 +162,9 @@ class FakeHost:
 
     def later(self, room: Room, wires: Sequence[Wire]) -> None:
         self.later_wires += [(room, wire) for wire in wires]
+
+    def warn(self, room: Room, words: str) -> None:
+        raise NotImplementedError
 
     def note(self, *records: Record) -> None:
         raise NotImplementedError

@@ -1,0 +1,130 @@
+"""Who may read what we say in an encrypted room, as the room stands now.
+
+Asked once per room, then kept up to date by its member events; asked again when
+somebody may have come in.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from bridge.matrix.client import Homeserver, join
+from bridge.matrix.codec.envelope import RawEvent
+from bridge.matrix.codec.tolerant import decode
+from bridge.matrix.megolm.ports import SealedRoom
+from bridge.matrix.recent import Recent
+from bridge.matrix.sealed import MEGOLM, Sealed
+from bridge.matrix.views import Views
+
+ROOMS_MAX = 2_000
+MEMBER, VISIBILITY = "m.room.member", "m.room.history_visibility"
+
+
+class Audience(msgspec.Struct, gc=False):
+    """The members of a room; *visibility* is that of its history."""
+
+    joined: set[str]
+    invited: set[str]
+    visibility: str
+
+
+class Audiences:
+    """The audiences of the rooms in use.
+
+    *agent* tells who of ours is in a room and can ask; *bot* is told of new devices.
+    """
+
+    def __init__(
+        self,
+        homeserver: Homeserver,
+        views: Views,
+        sealed: Sealed,
+        agent: Callable[[str], str],
+        bot: str,
+    ) -> None:
+        self._homeserver = homeserver
+        self._views = views
+        self._sealed = sealed
+        self._agent = agent
+        self._bot = bot
+        self._known: Recent[str, Audience] = Recent(ROOMS_MAX)
+        self._changes: Recent[str, int] = Recent(ROOMS_MAX)
+
+    async def of(self, room: str) -> SealedRoom:
+        """Return *room* as it stands now; raises as ``Homeserver`` does."""
+        audience = self._known.get(room) or await self._load(room)
+        encryption = self._sealed.encryption(room)
+        if not encryption:
+            agent = self._agent(room)
+            stated = await self._views.content(room, "m.room.encryption", agent)
+            # It was encrypted once: if that is stated no more, it holds all the same.
+            await self._sealed.add(room, dict(stated) or {"algorithm": MEGOLM})
+            encryption = self._sealed.encryption(room)
+        readers = set(audience.joined)
+        if audience.visibility != "joined":
+            readers |= audience.invited
+        return SealedRoom(
+            room,
+            frozenset(readers),
+            encryption,
+            audience.visibility,
+            watched=self._bot in audience.joined,
+        )
+
+    def seen(self, event: RawEvent) -> None:
+        """Take note of an event that changes who may read."""
+        if event.type == VISIBILITY:
+            self.forget(event.room_id)
+        elif event.type == MEMBER and event.state_key is not None:
+            self._member(event)
+
+    def forget(self, room: str) -> None:
+        """Ask anew when *room* is next spoken in."""
+        self._known.drop(room)
+        self._changes.put(room, (self._changes.get(room) or 0) + 1)
+
+    def _member(self, event: RawEvent) -> None:
+        known, member = self._known.get(event.room_id), event.state_key
+        assert member is not None
+        raw = decode(event.raw)
+        content = raw.get("content") if isinstance(raw, dict) else None
+        membership = content.get("membership") if isinstance(content, dict) else None
+        if membership == "join" and known is not None and member in known.joined:
+            return  # a new name, say
+        if known is not None and membership in ("leave", "ban"):
+            known.joined.discard(member)
+            known.invited.discard(member)
+            return
+        self.forget(event.room_id)
+
+    async def _load(self, room: str) -> Audience:
+        changes, agent = self._changes.get(room), self._agent(room)
+        answer = await self._homeserver.request(
+            "GET",
+            join("rooms", room, "members"),
+            user=agent,
+            query={"not_membership": "leave"},
+        )
+        visibility = await self._views.content(room, VISIBILITY, agent)
+        stated = visibility.get("history_visibility")
+        audience = Audience(
+            _members(answer, "join"),
+            _members(answer, "invite"),
+            stated if isinstance(stated, str) else "shared",
+        )
+        if self._changes.get(room) == changes:
+            self._known.put(room, audience)
+        return audience
+
+
+def _members(answer: Mapping[str, Any], membership: str) -> set[str]:
+    chunk = answer.get("chunk")
+    return {
+        event["state_key"]
+        for event in (chunk if isinstance(chunk, list) else ())
+        if isinstance(event, dict)
+        and isinstance(event.get("state_key"), str)
+        and isinstance(event.get("content"), dict)
+        and event["content"].get("membership") == membership
+    }

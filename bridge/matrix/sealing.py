@@ -1,0 +1,146 @@
+"""Encrypts what we say into encrypted rooms, as the last step before it leaves.
+
+    order -> device -> who may read -> encrypt -> one commit with the ratchet -> PUT
+
+What was encrypted once is on disk as it will leave, and is never encrypted again: a
+ratchet that is used twice gives both messages away.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from http import HTTPStatus
+
+import msgspec
+
+from bridge.core.ports import Store, Unit
+from bridge.matrix.audiences import Audiences
+from bridge.matrix.client import MatrixError
+from bridge.matrix.codec.tolerant import decode
+from bridge.matrix.feed import KeyFeed
+from bridge.matrix.ghosts import DEVICE
+from bridge.matrix.megolm.machine import Machine
+from bridge.matrix.megolm.ports import Role, SealedRoom, Stopped
+from bridge.matrix.recent import Recent
+from bridge.matrix.sealed import MEGOLM, Sealed
+from bridge.matrix.wires import Says, content, packed
+from bridge.model.delivery import Parcel, Refusal, Refused
+
+logger = logging.getLogger(__name__)
+
+FINALS_MAX = 10_000
+LISTEN_S = 5.0
+ENCRYPTED = "m.room.encrypted"
+
+CHANGED = (
+    "the encryption identity of {users} has changed; if they say that it was they who"
+    " changed it: !xmpp confirm"
+)
+UNKNOWN_WAY = "its room is encrypted in a way that the bridge does not know"
+
+_CLEAR = frozenset((ENCRYPTED, "m.reaction", "m.room.redaction"))
+"""What is never encrypted: servers and clients have to understand it as it is."""
+_PASSING = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.UNAUTHORIZED)
+
+
+class Sealing:
+    """Writes the final bytes of what goes into encrypted rooms.
+
+    *agent* tells who of ours is in a room for sure, and receives its keys; *bot* is
+    that for many.
+    """
+
+    def __init__(  # noqa: PLR0913 - it is where all of them meet
+        self,
+        *,
+        machine: Machine,
+        store: Store,
+        sealed: Sealed,
+        audiences: Audiences,
+        feed: KeyFeed,
+        agent: Callable[[str], str],
+        bot: str,
+    ) -> None:
+        self._machine = machine
+        self._store = store
+        self._sealed = sealed
+        self._audiences = audiences
+        self._feed = feed
+        self._agent = agent
+        self._bot = bot
+        self._finals: Recent[str, Says] = Recent(FINALS_MAX)
+        self._listened: Recent[str, float] = Recent(FINALS_MAX)
+
+    def role(self, user: str, room: str) -> Role:
+        """Tell what the device of *user* has to be able to do in *room*."""
+        if user == self._bot:
+            return Role.BOT
+        return Role.CONTACT if user == self._agent(room) else Role.OCCUPANT
+
+    async def final(self, parcel: Parcel, says: Says) -> Says | Refused:
+        """Return *says* as it may leave: encrypted, if its room is.
+
+        Raises as ``Homeserver`` and the store do; then nothing has left.
+        """
+        if says.room not in self._sealed or says.type in _CLEAR:
+            return says
+        known = self._finals.get(parcel.wire.key)
+        if known is not None:
+            return known
+        try:
+            return await self._seal(parcel, says)
+        except MatrixError as error:
+            passing = error.status in _PASSING
+            if passing or error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                raise
+            logger.warning("room %s: cannot be encrypted for: %s", says.room, error)
+            return Refused(Refusal.UNENCRYPTABLE, error.message[:200])
+
+    async def _seal(self, parcel: Parcel, says: Says) -> Says | Refused:
+        room = await self._audiences.of(says.room)
+        if room.encryption.get("algorithm") != MEGOLM:
+            return Refused(Refusal.UNENCRYPTABLE, UNKNOWN_WAY)
+        await self._machine.ensure(says.user, self.role(says.user, says.room))
+        if not room.watched:
+            await self._listen(self._agent(says.room))
+        plain = decode(bytes(says.content))
+        unit = Unit()
+        made = await self._machine.encrypt(unit, says.user, room, says.type, plain)
+        if isinstance(made, Stopped) and says.own:
+            # Those whose identity has changed must not read it, but the others must.
+            unit = Unit()
+            others = _without(room, made.users)
+            made = await self._machine.encrypt(
+                unit, says.user, others, says.type, plain
+            )
+        if isinstance(made, Stopped):
+            words = CHANGED.format(users=", ".join(made.users))
+            return Refused(Refusal.UNENCRYPTABLE, words)
+        sealed = msgspec.structs.replace(
+            says, content=content(made.content), type=ENCRYPTED, device=made.device
+        )
+        wire = replace(parcel.wire, data=packed(sealed))
+        unit.final.append(replace(parcel, wire=wire))
+        await self._store.commit(unit)
+        self._finals.put(parcel.wire.key, sealed)
+        return sealed
+
+    async def _listen(self, agent: str) -> None:
+        """Ask what *agent* has missed: nobody listens for it, nor hears of devices."""
+        now = time.monotonic()
+        if now - (self._listened.get(agent) or -LISTEN_S) >= LISTEN_S:
+            self._listened.put(agent, now)
+            await self._feed.pull(agent)
+
+    async def lost(self, says: Says) -> Says:
+        """Return *says* as it can be sent although its device is no more.
+
+        Whoever has its key still reads it; what comes next is of another device.
+        """
+        await self._machine.replace(says.user)
+        return msgspec.structs.replace(says, device=DEVICE)
+
+
+def _without(room: SealedRoom, users: tuple[str, ...]) -> SealedRoom:
+    return replace(room, members=room.members.difference(users))
