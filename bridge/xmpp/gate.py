@@ -92,6 +92,17 @@ def addressed(stanza: Node, domain: str) -> Addressed:
     return Addressed(before, after)
 
 
+def element_bytes(element: Node) -> bytes:
+    """Write *element*, which is no stanza and will be sealed inside of one.
+
+    Raises ``StanzaError`` if it cannot be written.
+    """
+    data = _well_formed(element)
+    if len(data) > SIZE_BYTES_MAX:
+        raise StanzaError(f"the element has {len(data)} bytes")
+    return data
+
+
 def content(children: Sequence[Node]) -> bytes:
     """Write what stands in a stanza; the stanza itself is checked elsewhere."""
     parts: list[str] = []

@@ -16,6 +16,14 @@ from xml.etree.ElementTree import Element
 from bridge.core.ports import Store, Unit
 from bridge.xmpp.codec.xml import Node
 from bridge.xmpp.endtoend import Device, Opened, Passage, Sealed, Trust, Unsealable
+from bridge.xmpp.omemo import fingerprints
+from bridge.xmpp.omemo.accounts import Accounts
+from bridge.xmpp.omemo.names import NAMESPACES
+from bridge.xmpp.omemo.opening import Opening
+from bridge.xmpp.omemo.published import Published
+from bridge.xmpp.omemo.remote import ANSWER_S, Remote
+from bridge.xmpp.omemo.sealing import Sealing, opt_out
+from bridge.xmpp.omemo.upkeep import Upkeep
 
 
 class Asking(Protocol):
@@ -54,25 +62,37 @@ class Omemo:
 
     def __init__(self, means: OmemoMeans) -> None:
         self._means = means
+        self._remote = Remote(self._ask, means.unreadable)
+        self._accounts = Accounts(means.store, self._remote, means.exists, means.label)
+        self._upkeep = Upkeep(
+            self._accounts, self._remote, means.store, means.write, means.published
+        )
+        self._opening = Opening(self._accounts, self._remote, self._upkeep)
+        self._sealing = Sealing(self._accounts, self._remote)
+        self._published = Published(self._accounts, means.store, self._upkeep)
 
     @property
     def namespaces(self) -> frozenset[str]:
         """Which elements of a message it can open."""
-        raise NotImplementedError
+        return frozenset(NAMESPACES)
 
     async def run(self) -> None:
         """Confirm and repair sessions, and renew keys, for ever."""
-        raise NotImplementedError
+        await self._upkeep.run()
+
+    async def settle(self) -> None:
+        """Do now what *run* would do soon."""
+        await self._upkeep.beat()
 
     async def close(self) -> None:
         """Forget all accounts; what was staged and committed is on disk."""
-        raise NotImplementedError
+        self._accounts.forget_all()
 
     async def decrypt(
         self, stanza: Element, passage: Passage, unit: Unit, key: str = ""
     ) -> Opened:
         """Open *stanza*; see ``EndToEnd``."""
-        raise NotImplementedError
+        return await self._opening.decrypt(stanza, passage, unit, key)
 
     async def encrypt(
         self,
@@ -82,38 +102,55 @@ class Omemo:
         unit: Unit,
     ) -> Sealed | Unsealable:
         """Seal *content*; see ``EndToEnd``."""
-        raise NotImplementedError
+        return await self._sealing.encrypt(content, passage, recipients, unit)
 
     async def opt_out(
         self, passage: Passage, reason: str, unit: Unit
     ) -> Sealed | Unsealable:
         """Seal the word that *account* wants no OMEMO of *peer*; XEP-0384 §5.7."""
-        raise NotImplementedError
+        content = (opt_out(reason),)
+        return await self._sealing.encrypt(content, passage, (passage.peer,), unit)
 
     async def capable(self, account: str, peer: str) -> bool:
         """Tell whether *peer* can be written to; see ``EndToEnd``."""
-        raise NotImplementedError
+        known = await self._accounts.find(account)
+        return await self._sealing.capable(known, account, peer)
 
     async def devices(self, account: str, peer: str) -> Sequence[Device]:
         """List devices; see ``EndToEnd``."""
-        raise NotImplementedError
+        known = await self._accounts.find(account)
+        if known is None:
+            return ()
+        if peer != account:
+            await self._remote.learn(account, (peer,))
+        unit = Unit()
+        found = await fingerprints.devices(known, self._remote, peer, unit)
+        await self._means.store.commit(unit)
+        return found
 
     async def decide(
         self, account: str, peer: str, fingerprint: str, trust: Trust
     ) -> bool:
         """Trust or distrust a device; see ``EndToEnd``."""
-        raise NotImplementedError
+        known = await self._accounts.find(account)
+        if known is None:
+            return False
+        unit = Unit()
+        async with known.operation(unit):
+            found = fingerprints.decide(known, peer, fingerprint, trust)
+        await self._means.store.commit(unit)
+        return found
 
     def heard(self, stanza: Element, peer: str) -> bool:
         """Take a PEP event of *peer*; False if it is about something else.
 
         Call it for every message with an ``event`` of pubsub before all else.
         """
-        raise NotImplementedError
+        return self._remote.heard(stanza, peer)
 
     async def nodes(self, account: str) -> Sequence[str]:
         """List what *account* publishes; makes its device if it has none yet."""
-        raise NotImplementedError
+        return await self._published.nodes(account)
 
     async def items(
         self, account: str, node: str, asker: str
@@ -123,4 +160,7 @@ class Omemo:
         *asker*, a bare address, counts towards how many devices may be made for the
         people of one domain.
         """
-        raise NotImplementedError
+        return await self._published.items(account, node, asker)
+
+    async def _ask(self, to: str, sender: str, payload: Node) -> Element:
+        return await self._means.stream.iq("get", to, sender, payload, ANSWER_S)

@@ -8,6 +8,7 @@ from bridge.xmpp.gate import (
     StanzaError,
     addressed,
     clean,
+    element_bytes,
     serialise,
 )
 
@@ -146,3 +147,11 @@ def test_nothing_that_was_learnt_is_kept_for_ever(
     for number in range(3):
         sender = f"n{number}@{DOMAIN}"
         assert serialise(message(**{"from": sender, f"a{number}": "1"}), DOMAIN)
+
+
+def test_an_element_that_will_be_sealed_is_checked_as_well() -> None:
+    assert (
+        element_bytes(node("body", None, "a\x00b")) == "<body>a\ufffdb</body>".encode()
+    )
+    with pytest.raises(StanzaError):
+        element_bytes(node("body", None, "x" * SIZE_BYTES_MAX))

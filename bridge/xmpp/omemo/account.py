@@ -1,0 +1,224 @@
+"""The device of one account, and its operations: one at a time, each whole or not.
+
+    operation(unit) -> changes in memory -> staged -> unit committed -> on disk
+
+Rules: an operation never waits for the network; if it fails nothing has changed; its
+unit writes only the rows that it touched, as they stand when the unit is handed in.
+
+A row may by then hold what a later operation did. So while one has been done whose
+unit was not handed in yet (a message read, not yet carried), what it had found out
+is written along, under *opened*: after a crash the ratchet has moved on, and the
+message could not be opened again.
+"""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from typing import Final, NamedTuple
+
+import msgspec
+from omemo import Backend
+
+from bridge.core.ports import Unit
+from bridge.model.records import Secret
+from bridge.xmpp.endtoend import Empty, Plain
+from bridge.xmpp.omemo import trust
+from bridge.xmpp.omemo.backends import backends
+from bridge.xmpp.omemo.device import Bundles, Desk, OwnDevice, device_class
+from bridge.xmpp.omemo.names import NAMESPACES
+from bridge.xmpp.omemo.shelf import Shelf
+
+ROTATION_S: Final = 7 * 86_400
+ABANDONED_S: Final = 3600
+IDLE_S: Final = 30
+
+_NEVER_S: Final = 10**9
+_RECALLED_MAX: Final = 64
+_OPENED: Final = "opened"
+_RENEWED: Final = "/pep/renewed"
+
+
+class Kept(msgspec.Struct):
+    """What an arrival had turned out to be, as it is kept."""
+
+    plain: Plain | None = None
+    empty: Empty | None = None
+
+
+class Recalled(NamedTuple):
+    """What an operation found out, and the rows that it touched."""
+
+    found: Plain | Empty
+    rows: frozenset[str]
+
+
+class Account:
+    """One account of ours; see the module."""
+
+    def __init__(
+        self, jid: str, desk: Desk, device: OwnDevice, versions: Iterable[Backend]
+    ) -> None:
+        self.jid = jid
+        self.desk = desk
+        self.shelf = desk.shelf
+        self.device = device
+        self.versions = {one.namespace: one for one in versions}
+        self.fed: dict[tuple[str, str], frozenset[int]] = {}
+        self.healed: dict[tuple[str, str, int], float] = {}
+        self.used_at = time.monotonic()
+        self._lock = asyncio.Lock()
+        self._waiting: dict[str, float] = {}
+        self._recalled: OrderedDict[str, Recalled] = OrderedDict()
+        self._found: tuple[str, Plain | Empty] | None = None
+        self._written = self.shelf.holds(_OPENED)
+        self._reload()
+
+    @classmethod
+    async def open(
+        cls, jid: str, rows: Mapping[str, bytes], bundles: Bundles, label: str
+    ) -> "Account":
+        """Load an account from its *rows*, or make its device if there are none."""
+        shelf = Shelf(owner(jid), rows)
+        desk = Desk(jid, shelf, bundles)
+        versions = backends(shelf)
+        device = await device_class(desk).create(
+            list(versions),
+            shelf,
+            jid,
+            label,
+            trust.UNDECIDED,
+            signed_pre_key_rotation_period=_NEVER_S,
+        )
+        # It only renews keys, whenever it likes; we do so ourselves, in an operation.
+        await device.shutdown()
+        if not rows:
+            shelf.put(_RENEWED, time.time())
+        return cls(jid, desk, device, versions)
+
+    @property
+    def id(self) -> int:
+        """The number of the device."""
+        number: int = self.shelf.get("/own_device_id")
+        return number
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it may be forgotten: nothing that it did is still on its way."""
+        resting = time.monotonic() - self.used_at > IDLE_S
+        return resting and not self._lock.locked() and not self.waits
+
+    @property
+    def waits(self) -> bool:
+        """Whether an operation was done whose unit was not handed in yet."""
+        now = time.monotonic()
+        for key in [k for k, at in self._waiting.items() if at < now - ABANDONED_S]:
+            del self._waiting[key]
+        return bool(self._waiting)
+
+    @asynccontextmanager
+    async def operation(self, unit: Unit) -> AsyncIterator[None]:
+        """Do something at once or not at all; what changes is staged into *unit*."""
+        async with self._lock:
+            self.used_at = time.monotonic()
+            self.shelf.begin()
+            self.desk.clear()
+            self._found = None
+            try:
+                yield
+            except BaseException:
+                self.shelf.undo()
+                self.fed.clear()
+                raise
+            rows = self.shelf.touched()
+            if self._found is None:
+                self._stage(unit, rows, "")
+            else:
+                self._keep(*self._found, rows)
+                self._stage(unit, rows, self._found[0])
+
+    def remember(self, key: str, found: Plain | Empty) -> None:
+        """Within an operation: keep what the arrival *key* turned out to be.
+
+        Until its unit is handed in, it is also known after a crash.
+        """
+        if key:
+            self._found = key, found
+
+    def recall(self, key: str, unit: Unit) -> Plain | Empty | None:
+        """Return what the arrival *key* had turned out to be, and stage it again."""
+        if not key:
+            return None
+        known = self._recalled.get(key)
+        if known is not None:
+            self._stage(unit, known.rows, key)
+            return known.found
+        return None
+
+    async def renew(self) -> bool:
+        """Within an operation: renew signed pre keys that are too old."""
+        due = False
+        for version in self.versions.values():
+            if await version.signed_pre_key_age() > ROTATION_S:
+                await version.rotate_signed_pre_key()
+                await self.device._upload_bundle(  # noqa: SLF001 - our own hook
+                    await version.get_bundle(self.jid, self.id)
+                )
+                due = True
+        if due:
+            self.shelf.put(_RENEWED, time.time())
+        return due
+
+    def sessions(self, peer: str) -> list[tuple[str, int]]:
+        """List the devices of *peer* that there are sessions with, by namespace."""
+        return [
+            (namespace, device)
+            for namespace in NAMESPACES
+            for device in self.shelf.get(f"/{namespace}/{peer}/device_ids") or ()
+        ]
+
+    def _reload(self) -> None:
+        """Take note of what an earlier run had opened and not carried."""
+        for place in self.shelf.keys(_OPENED):
+            kept = msgspec.convert(self.shelf.get(place), Kept)
+            key = place.removeprefix(_opened(""))
+            self._keep(key, kept.plain or kept.empty or Empty(), frozenset())
+            self._waiting[key] = time.monotonic()
+
+    def _keep(self, key: str, found: Plain | Empty, rows: frozenset[str]) -> None:
+        self._recalled[key] = Recalled(found, rows)
+        if len(self._recalled) > _RECALLED_MAX:
+            self._recalled.popitem(last=False)
+
+    def _stage(self, unit: Unit, rows: frozenset[str], key: str) -> None:
+        if key:
+            self._waiting[key] = time.monotonic()
+        if rows or key:
+            unit.late.append(lambda: self._records(rows, key))
+
+    def _records(self, rows: frozenset[str], key: str) -> Iterable[Secret]:
+        self._waiting.pop(key, None)
+        opened = {k: self._recalled[k] for k in self._waiting if k in self._recalled}
+        known_places = {_opened(one) for one in opened}
+        for gone in set(self.shelf.keys(_OPENED)) - known_places:
+            self.shelf.put(gone, None)
+        for one, known in opened.items():
+            self.shelf.put(_opened(one), _kept(known.found))
+        if opened or self._written:
+            rows |= {_OPENED}
+        self._written = bool(opened)
+        return self.shelf.records(rows)
+
+
+def owner(jid: str) -> str:
+    """Name whose secrets an account's are."""
+    return f"omemo {jid}"
+
+
+def _opened(key: str) -> str:
+    return f"/{_OPENED}/{key}"
+
+
+def _kept(found: Plain | Empty) -> Kept:
+    return Kept(plain=found) if isinstance(found, Plain) else Kept(empty=found)

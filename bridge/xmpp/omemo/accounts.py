@@ -1,0 +1,140 @@
+"""All our accounts that have a device: found on disk when needed, made when asked for.
+
+Rules: an account that nobody asks for costs nothing; no two have the same number, as
+legacy clients address a device by its number alone; nothing is offered to anybody
+before its keys are on disk.
+"""
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from bridge.core.ports import Store, StoreUnavailableError, Unit
+from bridge.model.records import Secret
+from bridge.xmpp.omemo.account import Account, owner
+from bridge.xmpp.omemo.device import Bundles
+
+logger = logging.getLogger(__name__)
+
+LOADED_MAX: Final = 500
+MADE_AT_ONCE: Final = 30
+MADE_PER_S: Final = 0.5
+"""A device takes 30 ms to make and 40 kB to keep."""
+
+_DOMAINS_MAX: Final = 1000
+_NUMBERS: Final = "omemo numbers"
+_OWN: Final = "own"
+
+
+class Accounts:
+    """The accounts, the most recently used ones in memory.
+
+    *exists* tells whether a bare address is a person's who may have a device.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        bundles: Bundles,
+        exists: Callable[[str], Awaitable[bool]],
+        label: str,
+    ) -> None:
+        self._store = store
+        self._bundles = bundles
+        self._exists = exists
+        self._label = label
+        self._loaded: OrderedDict[str, Account] = OrderedDict()
+        self._turn = asyncio.Lock()
+        self._credit: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def loaded(self) -> list[Account]:
+        """List the accounts in memory."""
+        return list(self._loaded.values())
+
+    def forget_all(self) -> None:
+        """Let go of all accounts."""
+        self._loaded.clear()
+
+    async def find(self, jid: str) -> Account | None:
+        """Return an account; None if it has no device."""
+        account = self._at_hand(jid)
+        if account is not None:
+            return account
+        async with self._turn:
+            return self._at_hand(jid) or await self._load(jid)
+
+    async def obtain(self, jid: str, asker: str = "") -> Account | None:
+        """Return an account, made if need be; None if there can be none now.
+
+        *asker* is whose domain the making counts for; empty for ourselves.
+        """
+        account = await self.find(jid)
+        if account is not None or not await self._exists(jid):
+            return account
+        async with self._turn:
+            known = self._at_hand(jid) or await self._load(jid)
+            if known is not None:
+                return known
+            if asker and not self._affords(asker.rpartition("@")[2]):
+                logger.warning("too many devices are asked for by %s", asker)
+                return None
+            return await self._make(jid)
+
+    async def has_device(self, jid: str) -> bool:
+        """Tell whether an account has a device, without loading it."""
+        if jid in self._loaded:
+            return True
+        return await self._store.find(Secret, owner(jid), _OWN) is not None
+
+    def _at_hand(self, jid: str) -> Account | None:
+        account = self._loaded.get(jid)
+        if account is not None:
+            self._loaded.move_to_end(jid)
+        return account
+
+    async def _load(self, jid: str) -> Account | None:
+        rows = {one.name: one.value for one in await self._store.secrets(owner(jid))}
+        if _OWN not in rows:
+            return None
+        account = await Account.open(jid, rows, self._bundles, self._label)
+        self._put(account)
+        return account
+
+    async def _make(self, jid: str) -> Account | None:
+        while True:
+            account = await Account.open(jid, {}, self._bundles, self._label)
+            number = str(account.id)
+            if await self._store.find(Secret, _NUMBERS, number) is None:
+                break
+        rows = account.shelf.records(account.shelf.touched())
+        taken = Secret(_NUMBERS, number, jid.encode())
+        try:
+            await self._store.commit(Unit(put=[*rows, taken]))
+        except StoreUnavailableError:
+            return None
+        logger.info("%s has device %s now", jid, number)
+        self._put(account)
+        return account
+
+    def _put(self, account: Account) -> None:
+        self._loaded[account.jid] = account
+        surplus = len(self._loaded) - LOADED_MAX
+        if surplus <= 0:
+            return
+        idle = [jid for jid, one in self._loaded.items() if one.is_idle]
+        for jid in idle[:surplus]:
+            del self._loaded[jid]
+
+    def _affords(self, domain: str) -> bool:
+        """Tell whether people of *domain* may have one more device made."""
+        now = time.monotonic()
+        credit, then = self._credit.pop(domain, (float(MADE_AT_ONCE), now))
+        credit = min(MADE_AT_ONCE, credit + (now - then) * MADE_PER_S)
+        affords = credit >= 1
+        self._credit[domain] = (credit - affords, now)
+        if len(self._credit) > _DOMAINS_MAX:
+            self._credit.popitem(last=False)
+        return affords

@@ -1,0 +1,142 @@
+"""python-omemo's two versions, which forget a used pre key only a day later.
+
+Rules: a used pre key is never offered again; yet until the message that used it is
+safely carried, and for those who chose the same one meanwhile, it still works.
+"""
+
+import time
+from typing import Any, Final
+
+import oldmemo
+import twomemo
+import x3dh
+import xeddsa
+from oldmemo.oldmemo import BundleImpl as LegacyBundle, SessionImpl as LegacySession
+from omemo import Backend
+from omemo.session import Session
+from twomemo.twomemo import BundleImpl as Omemo2Bundle, SessionImpl as Omemo2Session
+from typing_extensions import override
+
+from bridge.xmpp.omemo.shelf import Shelf
+
+SPENT_KEPT_S: Final = 86_400
+
+_BYTES: Final = "latin-1"
+"""How x3dh writes bytes as JSON."""
+
+_SESSIONS: Final = (LegacySession, Omemo2Session)
+
+
+class Legacy(oldmemo.Oldmemo):
+    """What most clients speak."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        super().__init__(shelf)
+        self._spent = Spent(shelf, self.namespace)
+
+    @override
+    async def hide_pre_key(self, session: Session) -> bool:
+        return self._spent.add(session)
+
+    @override
+    async def delete_hidden_pre_keys(self) -> None:
+        self._spent.forget()
+
+    @override
+    async def get_num_visible_pre_keys(self) -> int:
+        return await super().get_num_visible_pre_keys() - len(self._spent.keys())
+
+    @override
+    async def get_bundle(self, bare_jid: str, device_id: int) -> LegacyBundle:
+        whole = await super().get_bundle(bare_jid, device_id)
+        bundle, ids = self._spent.without(whole.bundle, whole.pre_key_ids)
+        return LegacyBundle(bare_jid, device_id, bundle, whole.signed_pre_key_id, ids)
+
+    @override
+    async def sign_own_label(self, label: str) -> bytes:
+        # Its device list has no labels, but python-omemo asks all the same.
+        return b""
+
+
+class Omemo2(twomemo.Twomemo):
+    """OMEMO as XEP-0384 has it now."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        super().__init__(shelf)
+        self._spent = Spent(shelf, self.namespace)
+
+    @override
+    async def hide_pre_key(self, session: Session) -> bool:
+        return self._spent.add(session)
+
+    @override
+    async def delete_hidden_pre_keys(self) -> None:
+        self._spent.forget()
+
+    @override
+    async def get_num_visible_pre_keys(self) -> int:
+        return await super().get_num_visible_pre_keys() - len(self._spent.keys())
+
+    @override
+    async def get_bundle(self, bare_jid: str, device_id: int) -> Omemo2Bundle:
+        whole = await super().get_bundle(bare_jid, device_id)
+        bundle, ids = self._spent.without(whole.bundle, whole.pre_key_ids)
+        return Omemo2Bundle(bare_jid, device_id, bundle, whole.signed_pre_key_id, ids)
+
+
+class Spent:
+    """The pre keys of one version that were used, and when."""
+
+    def __init__(self, shelf: Shelf, namespace: str) -> None:
+        self._shelf = shelf
+        self._key = f"/{namespace}/spent"
+        self._state = f"/{namespace}/x3dh"
+
+    def keys(self) -> dict[str, float]:
+        """Return when each was first used, by its public part."""
+        found: dict[str, float] = self._shelf.get(self._key) or {}
+        return found
+
+    def add(self, session: Session) -> bool:
+        """Take note that *session* was built on one; False if that was known."""
+        assert isinstance(session, _SESSIONS)
+        used = session.key_exchange.header.pre_key
+        known = self.keys()
+        if used is None or used.hex() in known:
+            return False
+        self._shelf.put(self._key, {**known, used.hex(): time.time()})
+        return True
+
+    def without(
+        self, bundle: x3dh.Bundle, ids: dict[bytes, int]
+    ) -> tuple[x3dh.Bundle, dict[bytes, int]]:
+        """Return what may still be offered."""
+        spent = self.keys()
+        fresh = frozenset(key for key in bundle.pre_keys if key.hex() not in spent)
+        offered = x3dh.Bundle(
+            bundle.identity_key,
+            bundle.signed_pre_key,
+            bundle.signed_pre_key_sig,
+            fresh,
+        )
+        return offered, {key: n for key, n in ids.items() if key in fresh}
+
+    def forget(self) -> None:
+        """Drop those that were used long ago, for good."""
+        spent = self.keys()
+        old = {k for k, at in spent.items() if at < time.time() - SPENT_KEPT_S}
+        if not old:
+            return
+        state: dict[str, Any] = self._shelf.get(self._state)
+        state["pre_keys"] = [k for k in state["pre_keys"] if _public(k) not in old]
+        self._shelf.put(self._state, state)
+        self._shelf.put(self._key, {k: at for k, at in spent.items() if k not in old})
+
+
+def _public(private: str) -> str:
+    return xeddsa.priv_to_curve25519_pub(private.encode(_BYTES)).hex()
+
+
+def backends(shelf: Shelf) -> tuple[Backend, Backend]:
+    """Return both versions, the one that we prefer first."""
+    return Omemo2(shelf), Legacy(shelf)

@@ -1,0 +1,279 @@
+"""The device lists and bundles of others: asked for once, kept until they change.
+
+Rules: nobody waits longer than 15 s; who asks for what is being asked for shares the
+answer; what is known to be missing is not asked for again within the hour, unless
+the list changes. A list that some account of ours can read serves all of them.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from enum import Enum
+from typing import Final, Generic, NamedTuple, TypeVar
+from xml.etree.ElementTree import Element
+
+from omemo import Bundle, DeviceList
+
+from bridge.xmpp.codec.xml import Node, node
+from bridge.xmpp.iq import IqError
+from bridge.xmpp.omemo import wire
+from bridge.xmpp.omemo.device import Wanted
+from bridge.xmpp.omemo.names import (
+    CURRENT,
+    DEVICES_NODES,
+    NAMESPACES,
+    bundle_item,
+    namespace_of,
+)
+
+logger = logging.getLogger(__name__)
+
+ANSWER_S: Final = 15.0
+LIST_KEPT_S: Final = 6 * 3600.0
+MISSING_KEPT_S: Final = 3600.0
+BUNDLE_KEPT_S: Final = 600.0
+TROUBLE_KEPT_S: Final = 60.0
+KNOWN_MAX: Final = 5000
+AT_ONCE_MAX: Final = 8
+
+_PUBSUB: Final = "http://jabber.org/protocol/pubsub"
+_EVENT: Final = "{http://jabber.org/protocol/pubsub#event}"
+_UNREADABLE: Final = frozenset(("forbidden", "not-authorized"))
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+Ask = Callable[[str, str, Node], Awaitable[Element]]
+"""Asks (to, sender, payload); raises ``IqError``, ``TimeoutError`` or ``OSError``."""
+
+
+class State(Enum):
+    """What came of asking."""
+
+    KNOWN = "known"
+    MISSING = "missing"
+    UNREADABLE = "unreadable"
+    TROUBLE = "trouble"
+
+
+class Listed(NamedTuple):
+    """The devices of somebody, in one namespace."""
+
+    state: State
+    devices: DeviceList
+
+
+class _Kept(Generic[K, V]):
+    """What is known for a while, the most recent first to stay."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[K, tuple[V, float]] = OrderedDict()
+
+    def get(self, key: K) -> V | None:
+        known = self._known.get(key)
+        if known is None or known[1] < time.monotonic():
+            return None
+        return known[0]
+
+    def put(self, key: K, value: V, kept_s: float) -> None:
+        self._known.pop(key, None)
+        self._known[key] = value, time.monotonic() + kept_s
+        if len(self._known) > KNOWN_MAX:
+            self._known.popitem(last=False)
+
+    def drop(self, keys: Iterable[K]) -> None:
+        for key in list(keys):
+            self._known.pop(key, None)
+
+    def __iter__(self) -> Iterator[K]:
+        return iter(tuple(self._known))
+
+
+class Remote:
+    """What others publish; *unreadable* is called with (account, peer)."""
+
+    def __init__(self, ask: Ask, unreadable: Callable[[str, str], None]) -> None:
+        self._ask = ask
+        self._unreadable = unreadable
+        self._lists: _Kept[tuple[str, str], DeviceList] = _Kept()
+        self._refused: _Kept[tuple[str, str, str], State] = _Kept()
+        self._bundles: _Kept[Wanted, Bundle] = _Kept()
+        self._missing: _Kept[tuple[str, Wanted], State] = _Kept()
+        self._asking: dict[tuple[str, str, str], asyncio.Future[None]] = {}
+        self._gate = asyncio.Semaphore(AT_ONCE_MAX)
+
+    def listed(self, account: str, namespace: str, peer: str) -> Listed | None:
+        """Return what is known of the devices of *peer*; None if nothing is."""
+        devices = self._lists.get((namespace, peer))
+        if devices is not None:
+            return Listed(State.KNOWN if devices else State.MISSING, devices)
+        state = self._refused.get((account, namespace, peer))
+        return None if state is None else Listed(state, {})
+
+    def bundle(self, account: str, wanted: Wanted) -> Bundle | None:
+        """Return a bundle; see ``Bundles``."""
+        found = self._bundles.get(wanted)
+        if found is None and self.lack(account, wanted) is None:
+            raise KeyError(wanted)
+        return found
+
+    def lack(self, account: str, wanted: Wanted) -> State | None:
+        """Tell why *account* cannot have a bundle; None if it can, or may."""
+        return self._missing.get(("", wanted)) or self._missing.get((account, wanted))
+
+    def reject(self, wanted: Wanted) -> None:
+        """Take note that a bundle is no good."""
+        self._bundles.drop((wanted,))
+        self._missing.put(("", wanted), State.MISSING, MISSING_KEPT_S)
+
+    async def learn(self, account: str, peers: Iterable[str]) -> None:
+        """Have the lists of *peers* at hand, in both namespaces."""
+        await _together(
+            self._learn_list(account, namespace, peer)
+            for peer in peers
+            for namespace in NAMESPACES
+            if self.listed(account, namespace, peer) is None
+        )
+
+    async def fetch(self, account: str, wanted: Iterable[Wanted]) -> None:
+        """Have bundles at hand, or know that they are not to be had."""
+        await _together(self._fetch(account, one) for one in wanted)
+
+    def heard(self, stanza: Element, peer: str) -> bool:
+        """Take an event of *peer*; False if it is not about their devices."""
+        items = stanza.find(f"{_EVENT}event/{_EVENT}items")
+        namespace = None if items is None else namespace_of(items.get("node", ""))
+        if items is None or namespace is None:
+            return False
+        if items.get("node") != DEVICES_NODES[namespace]:
+            return True
+        item = items.find(f"{_EVENT}item")
+        devices = None if item is None else wire.device_list(item, namespace)
+        self._take_list(namespace, peer, devices or {}, LIST_KEPT_S)
+        return True
+
+    def doubt(self, peer: str) -> None:
+        """Ask for all that *peer* publishes again when it is next needed."""
+        self._lists.drop((namespace, peer) for namespace in NAMESPACES)
+        self._forget_bundles(peer)
+
+    async def _learn_list(self, account: str, namespace: str, peer: str) -> None:
+        place = (account, namespace, peer)
+        while self.listed(*place) is None:
+            async with self._single((namespace, peer, "")) as first:
+                if first:
+                    await self._ask_list(place)
+
+    async def _ask_list(self, place: tuple[str, str, str]) -> None:
+        account, namespace, peer = place
+        item = await self._item(account, peer, DEVICES_NODES[namespace], "")
+        if isinstance(item, State):
+            self._take_refusal(place, item)
+            return
+        devices = None if item is None else wire.device_list(item, namespace)
+        kept_s = LIST_KEPT_S if devices else TROUBLE_KEPT_S
+        self._take_list(namespace, peer, devices or {}, kept_s)
+
+    def _take_refusal(self, place: tuple[str, str, str], state: State) -> None:
+        account, namespace, peer = place
+        if state is State.MISSING:
+            self._take_list(namespace, peer, {}, TROUBLE_KEPT_S)
+            return
+        kept_s = MISSING_KEPT_S if state is State.UNREADABLE else TROUBLE_KEPT_S
+        self._refused.put(place, state, kept_s)
+        if state is State.UNREADABLE:
+            self._unreadable(account, peer)
+
+    def _take_list(
+        self, namespace: str, peer: str, devices: DeviceList, kept_s: float
+    ) -> None:
+        self._lists.put((namespace, peer), devices, kept_s)
+        self._refused.drop(key for key in self._refused if key[1:] == (namespace, peer))
+        self._missing.drop(key for key in self._missing if key[1][1] == peer)
+
+    def _forget_bundles(self, peer: str) -> None:
+        self._bundles.drop(key for key in self._bundles if key[1] == peer)
+        self._missing.drop(key for key in self._missing if key[1][1] == peer)
+
+    async def _fetch(self, account: str, wanted: Wanted) -> None:
+        namespace, peer, device = wanted
+        while self._is_unknown(account, wanted):
+            async with self._single((namespace, peer, str(device))) as first:
+                if first:
+                    await self._ask_bundle(account, wanted)
+
+    def _is_unknown(self, account: str, wanted: Wanted) -> bool:
+        known = self._bundles.get(wanted) is not None
+        return not known and self.lack(account, wanted) is None
+
+    async def _ask_bundle(self, account: str, wanted: Wanted) -> None:
+        namespace, peer, device = wanted
+        name, item_id = bundle_item(namespace, device)
+        only = "" if item_id == CURRENT else item_id
+        item = await self._item(account, peer, name, only)
+        if isinstance(item, State) and item is not State.MISSING:
+            self._missing.put((account, wanted), item, TROUBLE_KEPT_S)
+            return
+        if isinstance(item, Element):
+            found = wire.bundle(item, namespace, peer, device)
+            if found is not None:
+                self._bundles.put(wanted, found, BUNDLE_KEPT_S)
+                return
+        self._missing.put(("", wanted), State.MISSING, MISSING_KEPT_S)
+
+    async def _item(
+        self, account: str, peer: str, name: str, item_id: str
+    ) -> Element | State | None:
+        """Ask for the last item of a node, or for the one of that id."""
+        if item_id:
+            asked = node("items", {"node": name}, node("item", {"id": item_id}))
+        else:
+            asked = node("items", {"node": name, "max_items": "1"})
+        payload = node("pubsub", {"xmlns": _PUBSUB}, asked)
+        try:
+            async with self._gate, asyncio.timeout(ANSWER_S):
+                answer = await self._ask(peer, account, payload)
+        except IqError as error:
+            if error.condition == "item-not-found":
+                return State.MISSING
+            if error.condition in _UNREADABLE:
+                return State.UNREADABLE
+            logger.debug("%s does not tell %s: %s", peer, name, error.condition)
+            return State.TROUBLE
+        except (TimeoutError, OSError):
+            return State.TROUBLE
+        items = answer.findall(
+            f"{{{_PUBSUB}}}pubsub/{{{_PUBSUB}}}items/{{{_PUBSUB}}}item"
+        )
+        if item_id:
+            items = [one for one in items if one.get("id") == item_id]
+        return items[-1] if items else None
+
+    @contextlib.asynccontextmanager
+    async def _single(self, what: tuple[str, str, str]) -> AsyncIterator[bool]:
+        """Ask for something once: yields False after waiting for who asks already."""
+        flying = self._asking.get(what)
+        if flying is not None:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([flying])
+            yield False
+            return
+        mine = self._asking[what] = asyncio.get_running_loop().create_future()
+        try:
+            yield True
+        finally:
+            del self._asking[what]
+            mine.set_result(None)
+
+
+async def _together(jobs: Iterable[Awaitable[None]]) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        for job in jobs:
+            tasks.create_task(_run(job))
+
+
+async def _run(job: Awaitable[None]) -> None:
+    await job

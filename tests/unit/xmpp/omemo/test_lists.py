@@ -1,0 +1,99 @@
+from bridge.core.ports import Unit
+from bridge.xmpp.codec.xml import Node, node
+from bridge.xmpp.omemo import lists
+from bridge.xmpp.omemo.account import Account
+from bridge.xmpp.omemo.names import LEGACY, LEGACY_DEVICES, OMEMO2, OMEMO2_DEVICES
+from bridge.xmpp.omemo.shelf import session_row
+from tests.unit.xmpp.omemo.world import ALICE, ROMEO, World
+
+
+async def alice(world: World) -> Account:
+    account = await world.omemo._accounts.find(ALICE)
+    assert account is not None
+    return account
+
+
+def publish(world: World, ids: range, namespace: str = LEGACY) -> None:
+    place = LEGACY_DEVICES if namespace == LEGACY else OMEMO2_DEVICES
+    name = "list" if namespace == LEGACY else "devices"
+    devices = (node("device", {"id": str(n)}) for n in ids)
+    listed = Node(name, {"xmlns": namespace}, tuple(devices))
+    world.pep.items.pop((ROMEO, place), None)
+    world.publish(ROMEO, place, "current", listed)
+    world.tell_of(ROMEO, place)
+
+
+async def feed(world: World) -> Account:
+    account = await alice(world)
+    async with account.operation(Unit()):
+        await lists.feed(account, world.omemo._remote, ROMEO)
+    return account
+
+
+async def test_both_lists_together_have_an_end(world: World) -> None:
+    publish(world, range(1, 51))
+    publish(world, range(101, 151), OMEMO2)
+
+    account = await feed(world)
+
+    fed = {one for devices in account.fed.values() for one in devices}
+    assert len(fed) == 50
+
+
+async def test_ever_new_devices_do_not_pile_up(world: World) -> None:
+    for start in range(1, 1000, 50):
+        publish(world, range(start, start + 50))
+        await feed(world)
+
+    account = await alice(world)
+    remembered = account.shelf.get(f"/devices/{ROMEO}/list")
+    assert len(remembered) <= lists.REMEMBERED_MAX + 50
+    assert len(account.shelf.keys(f"peer {ROMEO}")) <= 3 * len(remembered) + 10
+
+
+async def test_what_has_not_changed_is_not_fed_again(world: World) -> None:
+    publish(world, range(1, 3))
+    await feed(world)
+    account = await alice(world)
+    unit = Unit()
+
+    async with account.operation(unit):
+        await lists.feed(account, world.omemo._remote, ROMEO)
+
+    assert unit.late == []
+
+
+async def test_a_device_that_turns_out_to_have_another_key_begins_anew(
+    world: World,
+) -> None:
+    romeo = await world.person()
+    stanza = await romeo.seal(ALICE, "hello")
+    world.pep.trouble[ROMEO, LEGACY_DEVICES] = "forbidden"
+    await world.words(stanza)
+    account = await alice(world)
+    row = session_row(LEGACY, ROMEO, romeo.id)
+    assert account.shelf.holds(row)
+
+    async with account.operation(Unit()):
+        other = (await account.versions[LEGACY].get_bundle(ALICE, 1)).identity_key
+        lists._replace(account, ROMEO, romeo.id, other)
+
+    assert not account.shelf.holds(row)
+    assert lists.identity_of(account, ROMEO, romeo.id) == other
+    assert not lists.is_unlisted(account, ROMEO, romeo.id)
+
+
+async def test_a_list_with_a_label_that_nobody_signed_is_fed_all_the_same(
+    world: World,
+) -> None:
+    romeo = await world.person(ROMEO, OMEMO2)
+    await world.words(await romeo.seal(ALICE, "one", namespace=OMEMO2))
+    (device,) = world.pep.items[ROMEO, OMEMO2_DEVICES]["current"]
+    device.set("label", "phone")
+    device.set("labelsig", "AAAA")
+    world.tell_of(ROMEO, OMEMO2_DEVICES)
+
+    (shown,) = await world.omemo.devices(ALICE, ROMEO)
+
+    assert shown.label == ""
+    assert shown.active

@@ -1,0 +1,152 @@
+import asyncio
+from xml.etree.ElementTree import Element, SubElement
+
+import pytest
+
+from bridge.xmpp.muc.stanza import STREAM
+from bridge.xmpp.omemo import remote as module
+from bridge.xmpp.omemo.names import LEGACY, LEGACY_DEVICES, OMEMO2
+from bridge.xmpp.omemo.remote import Remote, State
+from tests.unit.xmpp.omemo.world import ALICE, BOB, PUBSUB, ROMEO, World
+
+
+@pytest.fixture
+def remote(world: World) -> Remote:
+    return world.omemo._remote
+
+
+async def test_lists_are_asked_for_once_by_all(world: World, remote: Remote) -> None:
+    await world.person()
+
+    await asyncio.gather(*(remote.learn(one, (ROMEO,)) for one in (ALICE, BOB, ALICE)))
+    await remote.learn(BOB, (ROMEO,))
+
+    assert len(world.pep.asked) == 2
+
+
+async def test_who_may_not_read_does_not_keep_others_from_it(
+    world: World, remote: Remote
+) -> None:
+    romeo = await world.person()
+    world.pep.trouble[ROMEO, LEGACY_DEVICES] = "not-authorized"
+    await remote.learn(ALICE, (ROMEO,))
+    del world.pep.trouble[ROMEO, LEGACY_DEVICES]
+
+    await remote.learn(BOB, (ROMEO,))
+
+    found = remote.listed(ALICE, LEGACY, ROMEO)
+    assert found is not None
+    assert list(found.devices) == [romeo.id]
+    assert world.begged == [(ALICE, ROMEO)]
+
+
+async def test_a_bundle_that_only_contacts_may_read_is_read_by_them(
+    world: World, remote: Remote
+) -> None:
+    romeo = await world.person()
+    wanted = (LEGACY, ROMEO, romeo.id)
+    node = f"{LEGACY}.bundles:{romeo.id}"
+    world.pep.trouble[ROMEO, node] = "forbidden"
+    await remote.fetch(ALICE, [wanted])
+    del world.pep.trouble[ROMEO, node]
+
+    await remote.fetch(BOB, [wanted])
+
+    assert remote.lack(ALICE, wanted) is State.UNREADABLE
+    assert remote.bundle(BOB, wanted) is not None
+
+
+async def test_a_server_that_refuses_is_not_asked_at_once_again(
+    world: World, remote: Remote
+) -> None:
+    world.pep.trouble[ROMEO, LEGACY_DEVICES] = "remote-server-not-found"
+
+    await remote.learn(ALICE, (ROMEO,))
+    await remote.learn(ALICE, (ROMEO,))
+
+    found = remote.listed(ALICE, LEGACY, ROMEO)
+    assert found is not None
+    assert found.state is State.TROUBLE
+    assert len(world.pep.asked) == 2
+
+
+async def test_an_event_replaces_the_list(world: World, remote: Remote) -> None:
+    romeo = await world.person()
+    await remote.learn(ALICE, (ROMEO,))
+    del world.pep.items[ROMEO, LEGACY_DEVICES]
+
+    assert world.tell_of(ROMEO, LEGACY_DEVICES)
+
+    found = remote.listed(ALICE, LEGACY, ROMEO)
+    assert found is not None
+    assert found.state is State.MISSING
+    assert romeo.id not in found.devices
+
+
+async def test_other_events_are_others_affair(world: World, remote: Remote) -> None:
+    assert not world.tell_of(ROMEO, "http://jabber.org/protocol/tune")
+    assert world.tell_of(ROMEO, f"{LEGACY}.bundles:7")
+    assert not remote.heard(Element(f"{{{STREAM}}}message"), ROMEO)
+
+
+async def test_what_is_doubted_is_asked_for_again(world: World, remote: Remote) -> None:
+    await world.person()
+    await remote.learn(ALICE, (ROMEO,))
+
+    remote.doubt(ROMEO)
+
+    assert remote.listed(ALICE, LEGACY, ROMEO) is None
+
+
+async def test_what_is_known_is_forgotten_in_time(
+    world: World, remote: Remote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.person()
+    monkeypatch.setattr(module, "LIST_KEPT_S", -1)
+    monkeypatch.setattr(module, "TROUBLE_KEPT_S", 60)
+
+    world.tell_of(ROMEO, LEGACY_DEVICES)
+
+    assert remote.listed(ALICE, LEGACY, ROMEO) is None
+
+
+async def test_no_more_is_kept_than_fits(
+    world: World, remote: Remote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "KNOWN_MAX", 2)
+    jids = [f"p{n}@x.example" for n in range(3)]
+
+    for jid in jids:
+        world.tell_of(jid, LEGACY_DEVICES)
+
+    known = [remote.listed(ALICE, LEGACY, jid) is not None for jid in jids]
+    assert known == [False, True, True]
+
+
+async def test_a_server_that_answers_with_something_else_has_no_list() -> None:
+    async def ask(to: str, sender: str, payload: object) -> Element:
+        answer = Element(f"{{{STREAM}}}iq")
+        items = SubElement(SubElement(answer, f"{{{PUBSUB}}}pubsub"), "{x}items")
+        SubElement(items, f"{{{PUBSUB}}}item")
+        return answer
+
+    remote = Remote(ask, lambda *_: None)
+    await remote.learn(ALICE, (ROMEO,))
+    await remote.fetch(ALICE, [(OMEMO2, ROMEO, 1)])
+
+    found = remote.listed(ALICE, LEGACY, ROMEO)
+    assert found is not None
+    assert found.state is State.MISSING
+    assert remote.bundle(ALICE, (OMEMO2, ROMEO, 1)) is None
+
+
+async def test_a_lost_stream_is_trouble() -> None:
+    async def ask(to: str, sender: str, payload: object) -> Element:
+        raise ConnectionError
+
+    remote = Remote(ask, lambda *_: None)
+    await remote.learn(ALICE, (ROMEO,))
+
+    found = remote.listed(ALICE, LEGACY, ROMEO)
+    assert found is not None
+    assert found.state is State.TROUBLE

@@ -1,0 +1,125 @@
+import asyncio
+import contextlib
+
+import pytest
+
+from bridge.core.ports import Unit
+from bridge.xmpp.omemo import upkeep as module
+from bridge.xmpp.omemo.names import LEGACY, LEGACY_DEVICES, OMEMO2_DEVICES
+from tests.unit.xmpp.omemo.world import ALICE, BOB, ROMEO, World, passage
+
+
+async def test_a_session_is_confirmed_soon(world: World) -> None:
+    romeo = await world.person()
+    await world.words(await romeo.seal(ALICE, "one"))
+
+    await world.omemo.settle()
+
+    (post,) = world.posts
+    assert post.attributes["to"] == ROMEO
+    assert await romeo.open(ALICE, post.children) is None
+
+
+async def test_of_many_first_messages_one_is_answered(world: World) -> None:
+    romeo = await world.person()
+    for number in range(5):
+        await world.words(await romeo.seal(ALICE, str(number)))
+
+    await world.omemo.settle()
+
+    assert len(world.posts) == 1
+
+
+async def test_whoever_only_writes_hears_of_us_at_times(world: World) -> None:
+    """XEP-0384 §6: after 53 messages without an answer, send an empty one."""
+    romeo = await world.person()
+    await world.words(await romeo.seal(ALICE, "first"))
+    await world.omemo.settle()
+    await romeo.open(ALICE, world.posts.pop().children)
+    for number in range(60):
+        await world.words(await romeo.seal(ALICE, str(number)))
+
+    await world.omemo.settle()
+
+    assert len(world.posts) == 1
+
+
+async def test_nothing_is_sent_while_a_message_is_not_carried(world: World) -> None:
+    romeo = await world.person()
+    stanza = await romeo.seal(ALICE, "one")
+    unit = Unit()
+    await world.omemo.decrypt(stanza, passage(stanza), unit, "arrival")
+
+    await world.omemo.settle()
+    before = list(world.posts)
+    await world.store.commit(unit)
+    await world.omemo.settle()
+
+    assert before == []
+    assert len(world.posts) == 1
+
+
+async def test_it_leaves_only_after_its_ratchet_is_on_disk(world: World) -> None:
+    romeo = await world.person()
+    await world.words(await romeo.seal(ALICE, "one"))
+    await world.omemo.settle()
+    await romeo.open(ALICE, world.posts[0].children)
+
+    world.restart()
+
+    assert await romeo.open(ALICE, (await world.send("two")).children) == "two"
+
+
+async def test_whoever_has_no_key_for_us_is_shown_our_list_again(
+    world: World,
+) -> None:
+    romeo = await world.person()
+    await world.read(await romeo.seal(BOB, "not for alice"), ALICE)
+
+    await world.omemo.settle()
+
+    assert world.announced == [(ALICE, LEGACY_DEVICES), (ALICE, OMEMO2_DEVICES)]
+
+
+async def test_a_session_that_has_no_remedy_is_left(world: World) -> None:
+    account = await world.omemo._accounts.find(ALICE)
+    assert account is not None
+
+    world.omemo._upkeep.repair(account, LEGACY, ROMEO, 7)
+    await world.omemo.settle()
+
+    assert world.posts == []
+
+
+async def test_it_runs_by_itself(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BEAT_S", 0)
+    romeo = await world.person()
+    await world.words(await romeo.seal(ALICE, "one"))
+
+    await run_until_posted(world)
+
+    assert len(world.posts) == 1
+
+
+async def test_what_cannot_be_written_does_not_stop_it(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "BEAT_S", 0)
+    romeo = await world.person()
+    await world.words(await romeo.seal(ALICE, "one"))
+    world.store.broken = True
+
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await world.omemo.run()
+
+    assert world.posts == []
+    assert "no writing" in caplog.text
+
+
+async def run_until_posted(world: World) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(world.omemo.run())
+        while not world.posts:  # noqa: ASYNC110 - there is nothing else to wait for
+            await asyncio.sleep(0)
+        running.cancel()
