@@ -7,6 +7,7 @@ Sending an order again is no harm: a message has its txnId, and the rest is stat
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import lru_cache
@@ -44,6 +45,9 @@ logger = logging.getLogger(__name__)
 ROOMS_AT_ONCE_MAX = 8
 """More sends at a time make a homeserver slower, not faster."""
 
+TOGETHER_S = 0.004
+"""How long senders wait, at most, for others to hear with them that all arrived."""
+
 DETAIL_MAX = 200
 TOKEN_PAUSE_S = 30.0
 LIMITED = "the homeserver, which limits us,"
@@ -77,9 +81,15 @@ class Sending:
         self._slots = asyncio.Semaphore(ROOMS_AT_ONCE_MAX)
 
     async def send(self, parcels: Sequence[Parcel]) -> Sequence[Outcome | Later]:
-        """Send the first of *parcels*."""
+        """Send the first of *parcels*, and more for as long as that is quick."""
         async with self._slots:
-            return (await self._send(parcels[0]),)
+            until = time.monotonic() + TOGETHER_S
+            outcomes: list[Outcome | Later] = []
+            for parcel in parcels:
+                outcomes.append(await self._send(parcel))
+                if not isinstance(outcomes[-1], Delivered) or time.monotonic() > until:
+                    break
+            return outcomes
 
     async def _send(self, parcel: Parcel) -> Outcome | Later:
         key = parcel.wire.key

@@ -2,11 +2,26 @@ import json
 
 from bridge.matrix.sending import LIMITED
 from bridge.matrix.wires import Says, Stands, Titles, content, wire
-from bridge.model.delivery import Delivered, Later, Refusal, Refused, Wire
+from bridge.model.delivery import (
+    Delivered,
+    Later,
+    Outcome,
+    Refusal,
+    Refused,
+    Wire,
+)
 from bridge.model.places import Network, Ref
 from bridge.model.records import Kind
 from tests.homeserver import Fault
-from tests.unit.matrix.world import ALICE, BOT, GHOST, HALL, JULIET, MatrixWorld
+from tests.unit.matrix.world import (
+    ALICE,
+    BOT,
+    GHOST,
+    HALL,
+    JULIET,
+    MatrixWorld,
+    parcel,
+)
 
 FORBIDDEN = {"errcode": "M_FORBIDDEN", "error": "You may not post here"}
 
@@ -282,3 +297,17 @@ async def test_the_bytes_on_the_wire_are_the_bytes_on_disk(matrix: MatrixWorld) 
 
     body = matrix.server.rooms[HALL].events[-1]["content"]
     assert json.dumps(body) in json.dumps(json.loads(kept.data))
+
+
+async def test_nothing_overtakes_what_has_to_wait(matrix: MatrixWorld) -> None:
+    matrix.room()
+    parcels = [parcel(says(words)) for words in ("one", "two", "three")]
+    limit = {"errcode": "M_LIMIT_EXCEEDED", "retry_after_ms": 4000}
+    matrix.server.faults.append(Fault(parcels[1].wire.key, 429, limit))
+    outcomes: list[Outcome | Later] = []
+
+    while len(outcomes) < 2:
+        outcomes += await matrix.adapter.send(parcels[len(outcomes) :])
+
+    assert [type(outcome) for outcome in outcomes] == [Delivered, Later]
+    assert matrix.server.bodies(HALL) == ["one"]
