@@ -8,6 +8,7 @@ import pytest
 
 from deploy.lab.world import World
 from tests.e2e.conftest import Company
+from tests.e2e.rooms import reachable
 from tests.faults.scenes import Scene, foreign_muc, hosted_room
 from tests.faults.world import FaultyWorld, Ways
 
@@ -70,6 +71,7 @@ async def xmpp_killed(world: FaultyWorld, scene: Scene) -> None:
         await speaking
     for seat in (scene.speaker, scene.observer):
         await seat.person.comes_back()
+        await reachable(seat.person, world.puppet(scene.alice))
     await scene.sit_down_again()
     await scene.on_xmpp(start, 30)
 
