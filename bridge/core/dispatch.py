@@ -144,6 +144,13 @@ class Dispatch:
         self.add(unit, room, wires)
         self._write(unit)
 
+    def warn(self, room: Room, words: str) -> None:
+        """Tell the people on the far side of *room* what will not reach them."""
+        portal = self._directory.portal(room)
+        if portal is not None:
+            far = self._directory.far(portal, room)
+            self.later(far, self._adapters[far.network].notice(far, words))
+
     def note(self, *records: Record) -> None:
         """Remember *records*, after all that was sent: it may rely on that."""
         self._write(Unit(put=list(records)))

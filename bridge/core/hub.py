@@ -86,6 +86,7 @@ class Hub:
         self.look = provisioning.look
         self.later = dispatch.later
         self.note = dispatch.note
+        self.warn = dispatch.warn
         self.regret = dispatch.regret
 
     async def start(self) -> None:

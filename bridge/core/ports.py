@@ -301,6 +301,9 @@ class Host(Protocol):
     def warn(self, room: Room, words: str) -> None:
         """Tell the people on the far side of *room* what will not reach them."""
 
+    def warn(self, room: Room, words: str) -> None:
+        """Tell the people on the far side of *room* what will not reach them."""
+
     def note(self, *records: Record) -> None:
         """Remember *records* for sure, though not before what was sent by now."""
 

@@ -28,6 +28,10 @@ _STREAM = "{jabber:component:accept}"
 _CLIENT = "{jabber:client}"
 
 
+class TooMuchError(Exception):
+    """More was said than is read again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Archived:
     """A message of the archive, and its name and time there."""
@@ -67,7 +71,7 @@ class Archive:
     async def after(self, cursor: str, stamp: str) -> AsyncIterator[Sequence[Archived]]:
         """Read what came after *cursor*, or after *stamp* if it is not known there.
 
-        Raises what the stream raises.
+        Raises what the stream raises, and ``TooMuchError`` if there is no end.
         """
         total = 0
         start = () if cursor else _since(stamp)
@@ -88,9 +92,7 @@ class Archive:
             if complete or not page or last == cursor:
                 return
             cursor = last
-        logger.warning(
-            "%s: more was said than can be read, the rest is lost", self._muc
-        )
+        raise TooMuchError
 
     async def _ask(
         self, start: Sequence[Node], direction: str, place: str, count: int

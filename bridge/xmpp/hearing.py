@@ -23,7 +23,7 @@ from bridge.xmpp.codec.message import (
     origin_ref,
     stanza_id as named,
 )
-from bridge.xmpp.codec.peek import BODY, sent_at, speaks
+from bridge.xmpp.codec.peek import BODY, flat, sent_at, speaks
 from bridge.xmpp.confirm import Confirmations
 from bridge.xmpp.means import Means
 from bridge.xmpp.muc.stanza import TooDeepError, to_node
@@ -136,8 +136,8 @@ class Hearing:
         try:
             tree = to_node(stanza)
         except TooDeepError:
-            logger.info("%s: a message that is nested too deeply was dropped", muc)
-            return
+            logger.info("%s: of a message that is nested too deeply", muc)
+            tree = to_node(flat(stanza))
         at_ms = int(at.timestamp() * 1000)
         heard = Heard(muc, nick, person, standing, at_ms, stanza_id, tree)
         key = archive_ref(muc, stanza_id).id if stanza_id else _key(heard, stanza)

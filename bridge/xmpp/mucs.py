@@ -27,6 +27,7 @@ from bridge.model.records import Cursor, Kind, Portal, Puppet
 from bridge.xmpp import wording
 from bridge.xmpp.codec.fault import fault
 from bridge.xmpp.codec.names import Jid, parse
+from bridge.xmpp.codec.peek import UNREAD
 from bridge.xmpp.gate import serialise
 from bridge.xmpp.means import BOT, LISTENER, Means
 from bridge.xmpp.muc import refusals
@@ -43,8 +44,9 @@ from bridge.xmpp.packing import (
     pack,
     unpack,
 )
+from bridge.xmpp.recall import CURSOR
 from bridge.xmpp.saying import Item, Saying
-from bridge.xmpp.stay import CURSOR, Stay
+from bridge.xmpp.stay import Stay
 
 logger = logging.getLogger(__name__)
 
@@ -135,7 +137,7 @@ class Mucs:
             self.ignored += 1
             return
         listens = to.local == BOT and to.resource == LISTENER
-        if stanza.tag != _MESSAGE:
+        if stanza.tag not in (_MESSAGE, UNREAD):
             if listens:
                 stay.presence(stanza, sender.resource)
             else:

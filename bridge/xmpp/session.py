@@ -11,6 +11,7 @@ from slixmpp import ComponentXMPP
 from typing_extensions import override
 
 from bridge.xmpp import replies
+from bridge.xmpp.codec.peek import UNREAD
 from bridge.xmpp.codec.xml import Node, node
 from bridge.xmpp.disco import PING, Disco
 from bridge.xmpp.gate import StanzaError, serialise
@@ -274,7 +275,11 @@ class Session:
             if stanza.tag.startswith(_CLIENT):
                 _adapt(stanza)
             logger.info("a stanza was too large or too deep to be read")
-            if replies.may_answer(stanza) and stanza.tag in (_MESSAGE, _IQ):
+            if _is_of_a_room(stanza):
+                # An error would have us put out of the room.
+                stanza.tag = UNREAD
+                self._hand_on(stanza)
+            elif replies.may_answer(stanza) and stanza.tag in (_MESSAGE, _IQ):
                 self._reply(replies.error(stanza, "modify", "policy-violation"))
 
     def _fail(self, error: Element) -> None:
@@ -332,6 +337,12 @@ class _Wire(ComponentXMPP):
     @override
     def resume_writing(self) -> None:
         self._bridge_session.outlet.resume()
+
+
+def _is_of_a_room(stanza: Element) -> bool:
+    """Tell whether a message was said in a room elsewhere, and not in one of ours."""
+    is_said = stanza.tag == _MESSAGE and stanza.get("type") == "groupchat"
+    return is_said and stanza.get("to", "")[:1] not in ("#", "!")
 
 
 def _adapt(stanza: Element) -> None:

@@ -15,10 +15,9 @@ from xml.etree.ElementTree import Element
 from bridge.model.delivery import Description, Later, Refusal, Refused
 from bridge.model.places import Network, Room
 from bridge.model.records import Cursor, Puppet, Record
-from bridge.xmpp.archive import Archive, Archived
 from bridge.xmpp.codec.about import INFO, About, about
 from bridge.xmpp.codec.fault import Fault, fault, refused
-from bridge.xmpp.codec.names import parse
+from bridge.xmpp.codec.peek import UNREAD
 from bridge.xmpp.codec.presence import CREATED, SELF, Seen, seen
 from bridge.xmpp.codec.xml import node
 from bridge.xmpp.component import IqError
@@ -28,12 +27,12 @@ from bridge.xmpp.hearing import Hearing, Mark
 from bridge.xmpp.means import Means
 from bridge.xmpp.occupancy import Occupancy
 from bridge.xmpp.puppets import Puppets
+from bridge.xmpp.recall import CURSOR, Recall
 from bridge.xmpp.selfping import still_in
 from bridge.xmpp.watching import Watching
 
 logger = logging.getLogger(__name__)
 
-CURSOR = "muc"
 NICKS = ("Matrix bridge", *(f"Matrix bridge {n}" for n in range(2, 6)))
 ASK_S = 15.0
 JOIN_S = 30.0
@@ -41,8 +40,6 @@ READY_S = 10.0
 GIVE_UP_S = 24 * 3600.0
 MISSING_S = 120.0
 """For so long what is for a MUC that is away waits, as mail would."""
-HELD_MAX = 10_000
-ARCHIVE_TRIES_MAX = 5
 
 _MUC = "http://jabber.org/protocol/muc"
 _RESULT = "{urn:xmpp:mam:2}result"
@@ -85,11 +82,8 @@ class Stay:
         self._phase = Phase.OUT
         self._turn = asyncio.Lock()
         self._live = asyncio.Event()
-        self._held: list[tuple[Element, str]] = []
         self._joined: asyncio.Future[Fault | None] | None = None
         self._out_since = asyncio.get_running_loop().time()
-        self._archive = Archive(address, means)
-        self._archive_faults = 0
         self._destroyed = False
         self.watching = Watching(self.room, means, self.occupancy)
         self.puppets = Puppets(
@@ -104,6 +98,7 @@ class Stay:
             self.confirmations,
             self.watching.spoke,
         )
+        self._recall = Recall(self.room, means, self.hearing)
 
     @property
     def live(self) -> bool:
@@ -191,15 +186,18 @@ class Stay:
         """Take a message that came to the listener."""
         self.heard_at = asyncio.get_running_loop().time()
         kind = stanza.get("type")
-        if kind == "groupchat":
+        if stanza.tag == UNREAD:
+            whose = f"of {nick} " if nick else ""
+            self._recall.warn(f"a message {whose}is too large to be shown here")
+        elif kind == "groupchat":
             if self._phase is Phase.LIVE:
                 self.hearing.hear(stanza, nick)
-            elif self._phase is Phase.ENTERING and len(self._held) < HELD_MAX:
-                self._held.append((stanza, nick))
+            elif self._phase is Phase.ENTERING:
+                self._recall.hold(stanza, nick)
         elif kind == "error":
             self.confirmations.bounced(stanza.get("id", ""), fault(stanza))
         elif not nick and (result := stanza.find(_RESULT)) is not None:
-            self._archive.received(result)
+            self._recall.received(result)
 
     def presence(self, stanza: Element, nick: str) -> None:
         """Take a presence that came to the listener."""
@@ -266,7 +264,7 @@ class Stay:
         self.occupancy.occupant_ids = found.occupant_ids
         refusal = await self._join(found)
         if refusal is None:
-            await self._catch_up(found)
+            await self._recall.catch_up(found)
         return refusal
 
     async def _join(self, about: About) -> Refusal | None:
@@ -312,51 +310,9 @@ class Stay:
         self.hearing.horizon = since.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         return {"since": self.hearing.horizon}
 
-    async def _catch_up(self, about: About) -> None:
-        """Read what was said while we were away; the first time nothing is."""
-        mark = self.hearing.mark
-        if not mark.stamp:
-            self.hearing.mark = Mark.now(await self._newest(about))
-            # Without it nobody could tell, after a fall, what we have missed.
-            self._means.host.note(self.cursor(self.hearing.mark))
-            return
-        if not about.archive:
-            return
-        try:
-            async for page in self._archive.after(mark.stanza_id, mark.stamp):
-                for one in page:
-                    self._recall(one)
-        except IqError as error:
-            self._archive_faults += 1
-            if error.kind == "wait" and self._archive_faults < ARCHIVE_TRIES_MAX:
-                raise  # we come in again, and ask again, before we hear on
-            logger.warning(
-                "%s: no archive (%s): what was said meanwhile is lost",
-                self.address,
-                error.condition,
-            )
-        self._archive_faults = 0
-
-    async def _newest(self, about: About) -> str:
-        """Name the newest message of the archive, if there is one for us."""
-        try:
-            return await self._archive.newest() if about.archive else ""
-        except IqError as error:
-            logger.info("%s: no archive: %s", self.address, error.condition)
-            return ""
-
-    def _recall(self, one: Archived) -> None:
-        sender = parse(one.message.get("from", ""))
-        if sender is None or sender.bare != self.address:
-            return
-        if one.message.get("type") == "groupchat":
-            self.hearing.hear(one.message, sender.resource, one)
-
     def _release(self) -> None:
         self._phase, self._destroyed = Phase.LIVE, False
-        held, self._held = self._held, []
-        for stanza, nick in held:
-            self.hearing.hear(stanza, nick)
+        self._recall.release()
         self._live.set()
         logger.info("%s: we are in, %d occupants", self.address, len(self.occupancy))
 
@@ -365,7 +321,7 @@ class Stay:
             self._out_since = asyncio.get_running_loop().time()
         self._phase = Phase.OUT
         self._live.clear()
-        self._held.clear()
+        self._recall.forget()
         self._tell(Fault("remote-server-timeout", "wait"))
 
     def _tell(self, answer: Fault | None) -> None:

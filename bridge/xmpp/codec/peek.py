@@ -6,6 +6,8 @@ from xml.etree.ElementTree import Element
 from bridge.xmpp.codec.message import delay
 
 BODY = "{jabber:component:accept}body"
+UNREAD = "{jabber:component:accept}unread"
+"""In place of a message that was too large to be read; no server sends such a stanza."""
 
 _SEALED = (
     "{eu.siacs.conversations.axolotl}encrypted",
@@ -20,6 +22,13 @@ def speaks(stanza: Element) -> bool:
     if stanza.find(BODY) is not None:
         return True
     return any(stanza.find(tag) is not None for tag in _SEALED)
+
+
+def flat(stanza: Element) -> Element:
+    """Return *stanza* with nothing but its words."""
+    bare = Element(stanza.tag, stanza.attrib)
+    bare.extend(body for body in stanza.iterfind(BODY) if not len(body))
+    return bare
 
 
 def sent_at(stanza: Element, by: str = "") -> datetime | None:

@@ -16,7 +16,7 @@ from bridge.model.delivery import (
     Refused,
     Wire,
 )
-from bridge.model.places import Network, Ref
+from bridge.model.places import Network, Ref, Room
 from bridge.model.records import Cursor
 from tests.conftest import World, said
 from tests.fakes import TEA_MATRIX, TEA_XMPP
@@ -110,6 +110,17 @@ async def test_the_words_of_the_bridge_itself_are_safe_on_disk_too(
     assert world.xmpp.said() == ["good morning"]
     assert world.dispatch.depth() == 0
     assert world.xmpp.sent[0].network is Network.XMPP
+
+
+async def test_the_people_of_the_other_side_are_told_of_what_did_not_come(
+    world: World,
+) -> None:
+    world.dispatch.warn(TEA_XMPP, "something is lost")
+    world.dispatch.warn(Room(Network.XMPP, "nowhere@muc.example"), "nobody asks")
+    await world.settles()
+
+    assert world.matrix.said() == ["something is lost"]
+    assert world.xmpp.said() == []
 
 
 async def test_what_an_earlier_run_left_goes_first(world: World) -> None:

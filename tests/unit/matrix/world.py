@@ -166,6 +166,9 @@ class FakeHost:
     def warn(self, room: Room, words: str) -> None:
         raise NotImplementedError
 
+    def warn(self, room: Room, words: str) -> None:
+        raise NotImplementedError
+
     def note(self, *records: Record) -> None:
         raise NotImplementedError
 

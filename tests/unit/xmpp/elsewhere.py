@@ -8,19 +8,14 @@ from datetime import UTC, datetime
 from xml.etree.ElementTree import XML, Element, tostring
 from xml.sax.saxutils import quoteattr
 
-from bridge.core.ports import State, Unit
 from bridge.model.delivery import (
-    Arrival,
-    Description,
     Parcel,
-    Refusal,
-    Refused,
     Route,
     Wire,
 )
 from bridge.model.events import Message, Text
 from bridge.model.places import Network, Person, PortalId, Ref, Room
-from bridge.model.records import Kind, Portal, Record
+from bridge.model.records import Kind, Portal
 from bridge.model.text import RichText
 from bridge.xmpp.codec.names import Jid, parse
 from bridge.xmpp.codec.xml import Node
@@ -28,6 +23,7 @@ from bridge.xmpp.component import IqError, NotConnectedError
 from bridge.xmpp.gate import serialise
 from bridge.xmpp.means import Means
 from tests.fakes_store import FakeStore
+from tests.unit.xmpp.elsewhere_core import Host, Intake
 
 DOMAIN = "bridge.example"
 MUC = "tea@muc.example"
@@ -88,68 +84,6 @@ def route(portal: Portal = TEA) -> Route:
 def parcels(wires: Sequence[Wire], first: int = 1) -> list[Parcel]:
     """Put wires on their way."""
     return [Parcel(n, Network.XMPP, "7", w) for n, w in enumerate(wires, first)]
-
-
-@dataclass
-class Host:
-    """The core as an adapter sees it."""
-
-    portals: dict[Room, Portal] = field(default_factory=dict)
-    told: list[State] = field(default_factory=list)
-    regretted: list[tuple[Parcel, Refused]] = field(default_factory=list)
-    barred: set[str] = field(default_factory=set)
-    store: FakeStore = field(default_factory=FakeStore)
-
-    def portal(self, room: Room) -> Portal | None:
-        return self.portals.get(room)
-
-    def note(self, *records: Record) -> None:
-        self.store.commit(Unit(put=list(records)))
-
-    async def keep(self, arrivals: Sequence[Arrival]) -> None:
-        raise NotImplementedError
-
-    def tell(self, event: State) -> None:
-        self.told.append(event)
-
-    def bars(self, person: Person) -> bool:
-        return person.id in self.barred
-
-    def request(self, person: Person) -> Refusal | None:
-        return Refusal.NOT_ALLOWED if self.bars(person) else None
-
-    def later(self, room: Room, wires: Sequence[Wire]) -> None:
-        raise NotImplementedError
-
-    def regret(self, parcel: Parcel, refused: Refused) -> None:
-        self.regretted.append((parcel, refused))
-
-    async def open_hosted(
-        self, address: Room, guest: Person, name: str
-    ) -> Portal | Refusal:
-        return Refusal.NO_SUCH_ROOM
-
-    async def open_foreign(self, muc: Room) -> Portal | Refusal:
-        return Refusal.NO_SUCH_ROOM
-
-    async def describe(self, portal: Portal) -> Description:
-        return Description()
-
-    async def look(self, address: Room) -> Description | Refusal:
-        return Refusal.NO_SUCH_ROOM
-
-
-@dataclass
-class Intake:
-    """Keeps arrivals once for each key, as the inbox does."""
-
-    arrivals: dict[str, Arrival] = field(default_factory=dict)
-
-    def add(self, arrival: Arrival) -> None:
-        self.arrivals.setdefault(arrival.key, arrival)
-
-    def after(self, call: Callable[[], None]) -> None:
-        call()
 
 
 @dataclass

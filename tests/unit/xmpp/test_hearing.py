@@ -1,14 +1,18 @@
 import asyncio
 from collections.abc import AsyncIterator
+from xml.etree.ElementTree import Element
 
 import pytest
 
 from bridge.model.delivery import Description
 from bridge.model.events import Message
+from bridge.xmpp.codec.names import Jid
+from bridge.xmpp.codec.peek import UNREAD
 from bridge.xmpp.hearing import Mark
-from tests.unit.xmpp.elsewhere import LISTENER, MUC, build
+from tests.unit.xmpp.elsewhere import DOMAIN, LISTENER, MUC, build
 from tests.unit.xmpp.mucs_world import MucsWorld, join
 
+LISTENING = Jid("bridge", DOMAIN, "listener")
 HATTER = "hatter@wonder.example"
 
 
@@ -113,12 +117,31 @@ async def test_what_has_no_words_is_not_kept(world: MucsWorld, inside: str) -> N
     assert world.intake.arrivals == {}
 
 
-async def test_what_is_nested_without_end_is_dropped(world: MucsWorld) -> None:
+async def test_of_what_is_nested_without_end_the_words_are_kept(
+    world: MucsWorld,
+) -> None:
     await enter(world)
     says(world, "<body>x</body>" + "<a>" * 100 + "</a>" * 100)
     await world.settle()
 
-    assert world.intake.arrivals == {}
+    assert await world.bodies() == ["x"]
+
+
+async def test_a_message_that_was_thrown_away_is_missed_aloud(
+    world: MucsWorld,
+) -> None:
+    """Its sender is not told: a room puts out whoever answers it with an error."""
+    await enter(world)
+    lost = Element(
+        UNREAD, {"type": "groupchat", "from": f"{MUC}/Hatter", "to": LISTENER}
+    )
+    world.mucs.received(lost, Jid("tea", "muc.example", "Hatter"), LISTENING)
+    await world.settle()
+
+    ((room, words),) = world.host.warned
+    assert room.address == MUC
+    assert "Hatter" in words
+    assert world.server.written[-1].get("type") != "error"
 
 
 async def test_what_is_said_under_our_own_address_is_ours(world: MucsWorld) -> None:

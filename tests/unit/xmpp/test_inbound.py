@@ -8,7 +8,7 @@ from bridge.core.ports import StoreUnavailableError
 from bridge.model.delivery import Arrival
 from bridge.model.places import Network, Room
 from bridge.xmpp.inbound import Inbound
-from tests.unit.xmpp.elsewhere import Host
+from tests.unit.xmpp.elsewhere_core import Host
 
 
 @dataclass

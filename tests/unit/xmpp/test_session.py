@@ -3,6 +3,7 @@ from xml.etree.ElementTree import Element
 
 import pytest
 
+from bridge.xmpp.codec.peek import UNREAD
 from bridge.xmpp.component import (
     SharedDomainError,
 )
@@ -90,6 +91,28 @@ async def test_too_large_a_stanza_is_answered_with_an_error(
         assert (await bridge.next()).get("id") == "2"
         assert (await server.next()).get("type") == "error"
         assert server.stanzas.empty()
+
+
+@pytest.mark.parametrize("to", ["bot@bridge.example/bridge", "#r@bridge.example"])
+async def test_a_room_elsewhere_is_never_answered_with_an_error(
+    bridge: Bridge, server: ComponentServer, to: str
+) -> None:
+    """XEP-0045 §9.1 and all its services: who answers so is put out of the room."""
+    answered = to.startswith("#")
+    deep = b"<a>" * 300 + b"</a>" * 300
+    about = (
+        b" from='tea@muc.example/Hatter' type='groupchat' to='" + to.encode() + b"'>"
+    )
+    async with bridge.running() as stream:
+        server.send(b"<message" + about + deep + b"</message><presence id='2'/>")
+        stanzas = [await bridge.next()]
+        if not answered:
+            stanzas.append(await bridge.next())
+        assert await stream.barrier()
+
+    assert "2" in {one.get("id") for one in stanzas}
+    assert (UNREAD in {one.tag for one in stanzas}) is not answered
+    assert server.stanzas.empty() is not answered
 
 
 async def test_a_fault_of_the_receiver_costs_one_stanza(

@@ -152,48 +152,6 @@ async def test_an_archive_that_forgot_our_place_is_asked_by_time(
     assert await world.bodies() == ["one", "two"]
 
 
-async def test_more_than_can_be_read_again_is_missed_aloud(
-    world: MucsWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("bridge.xmpp.archive.TOTAL_MAX", 50)
-    await world.mucs.visit(MUC)
-    world.server.says("Hatter", "before", "x0")
-    await world.settle()
-    world.disconnect()
-    for number in range(1, 121):
-        world.server.says("Hatter", str(number), f"x{number}")
-
-    await world.connect()
-    world.server.says("Hatter", "after", "x999")
-    await world.settle()
-
-    said = await world.bodies()
-    assert said[:2] == ["before", "1"]
-    assert said[-1] == "after"
-    assert len(said) < 120
-    ((room, words),) = world.host.warned
-    assert room.address == MUC
-    assert "50" in words
-
-
-async def test_what_is_said_while_we_come_in_is_held_up_to_a_limit(
-    world: MucsWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("bridge.xmpp.stay.HELD_MAX", 1)
-    await world.mucs.visit(MUC)
-    world.disconnect()
-    real = world.server.iq
-
-    async def slow(*words: object) -> object:
-        for name in ("x1", "x2", "x3"):
-            world.server.tell("Hatter", name)
-        return await real(*words)  # type: ignore[arg-type]
-
-    await world.connect()
-
-    assert world.host.warned == []
-
-
 async def test_a_broken_archive_does_not_keep_us_out(world: MucsWorld) -> None:
     await world.mucs.visit(MUC)
     world.stay.restore("2026-05-01T10:00:00.000000Z ")

@@ -167,6 +167,9 @@ class FakeHost:
     def later(self, room: Room, wires: Sequence[Wire]) -> None:
         self.sent_later.extend((room, wire) for wire in wires)
 
+    def warn(self, room: Room, words: str) -> None:
+        raise NotImplementedError
+
     def note(self, *records: Record) -> None:
         raise NotImplementedError
 
