@@ -72,7 +72,8 @@ class Marks:
         own = Mark.read("" if cursor is None else cursor.value)
         known = max(self._of_file(), await self._of_homeserver())
         self._newest = max(own, known)
-        return known if known.count > own.count else None
+        # A database without a mark is new: it remembers nothing that could be used up.
+        return known if known.count > own.count > 0 else None
 
     async def count_up(self, *, everywhere: bool = True) -> None:
         """Make the mark higher than any before: in the database, then beside it."""

@@ -33,9 +33,10 @@ class Place:
         await one.count_up()
         return found
 
-    def restore(self) -> None:
-        """Put the empty database of the beginning back."""
+    async def restore(self) -> None:
+        """Put the database of the first start back."""
         self.store = FakeStore(Disk())
+        await self.store.commit(Unit(put=[Cursor(CURSOR, "", Mark(1, 1, 1).write())]))
 
     async def mark(self) -> Mark:
         found = await self.store.find(Cursor, CURSOR, "")
@@ -67,9 +68,10 @@ async def test_the_newest_database_is_known_for_it(place: Place) -> None:
 
 @pytest.mark.parametrize("left", ["file", "homeserver"])
 async def test_a_restored_copy_is_found_out_by_either(place: Place, left: str) -> None:
-    await place.runs()
+    for _ in range(2):
+        await place.runs()
     newest = await place.mark()
-    place.restore()
+    await place.restore()
     if left == "file":
         place.server.account_data.clear()
     else:
@@ -82,8 +84,6 @@ async def test_a_restored_copy_is_found_out_by_either(place: Place, left: str) -
 
 async def test_a_copy_made_while_it_ran_is_found_out_too(place: Place) -> None:
     await place.runs()
-    copy = await place.store.find(Cursor, CURSOR, "")
-    assert copy is not None
     here = place.marks()
     await here.overtaken()
     place.store.number()
@@ -93,10 +93,19 @@ async def test_a_copy_made_while_it_ran_is_found_out_too(place: Place) -> None:
             place.store.number()
             await asyncio.sleep(0)
     running.cancel()
-    place.restore()
-    await place.store.commit(Unit(put=[copy]))
+    await place.restore()
 
     assert await place.marks().overtaken() is not None
+
+
+async def test_a_new_database_is_no_old_copy(place: Place) -> None:
+    await place.runs()
+    await place.runs()
+    place.store = FakeStore(Disk())
+
+    assert await place.runs() is None
+
+    assert (await place.mark()).count == 3
 
 
 async def test_a_quiet_bridge_writes_nothing(

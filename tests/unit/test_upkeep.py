@@ -65,7 +65,8 @@ async def test_a_restored_copy_is_made_safe_before_it_is_used(
     (tmp_path / "written.ring").touch()
     waiting = Taken(world.store.number(), Arrival(TEA_XMPP, "k", b"raw"))
     cursors = [Cursor("muc", "tea@muc", "old"), Cursor("audit", "!tea:hs", "$old 1")]
-    await world.store.commit(Unit(take=[waiting], put=list(cursors)))
+    mark = Cursor("mark", "", Mark(1, 1, 1).write())
+    await world.store.commit(Unit(take=[waiting], put=[mark, *cursors]))
 
     await upkeep.begin()
     await upkeep.ready([part, object()])

@@ -25,7 +25,7 @@ from bridge.model.delivery import (
 )
 from bridge.model.events import AnyEvent, Message, Rank, Text
 from bridge.model.places import Network, Person, PortalId, Ref, Room
-from bridge.model.records import Kind, Portal, Record, Secret
+from bridge.model.records import DeadLetter, Kind, Portal, Record, Secret
 from bridge.model.text import RichText
 from bridge.xmpp.codec.names import parse
 from bridge.xmpp.muc.service import Hosted
@@ -134,6 +134,15 @@ class FakeStore:
         self, network: Network, lane: str, limit: int
     ) -> Sequence[Parcel]:
         return [p for p in self.archived if p.lane == lane][-limit:]
+
+    def skip(self, number: int) -> None:
+        self.last = max(self.last, number)
+
+    async def letters(self, lane: str, after: int, limit: int) -> Sequence[DeadLetter]:
+        return ()
+
+    async def counts(self) -> dict[str, int]:
+        return {}
 
 
 @dataclass
