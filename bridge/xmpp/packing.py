@@ -121,7 +121,7 @@ def unpack(kind: type[S], raw: bytes) -> S | None:
     """Read what *pack* wrote; None if no version of this venue can have written it."""
     try:
         read: S = _decoder(kind).decode(memoryview(raw)[1:])
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
     return read
 
@@ -133,5 +133,5 @@ def act(raw: bytes) -> Act | None:
     """Read what a wire for a MUC asks for; None as for *unpack*."""
     try:
         return _acts.decode(memoryview(raw)[1:])
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return None

@@ -11,6 +11,8 @@ from xml.etree.ElementTree import Element, ParseError, XMLPullParser
 DEPTH_MAX = 256
 SIZE_BYTES_MAX = 512 * 1024
 HELD_BYTES_MAX = 8 * 1024 * 1024
+DEPTH_HELD_MAX = 200_000
+"""More than fits into 512 KiB, which servers let through; every level costs memory."""
 
 _PIECE_BYTES = 64 * 1024
 _PROLOG_BYTES_MAX = 4096
@@ -123,5 +125,5 @@ class Reader:
         self._size = size if fresh else self._size + size
         if self._size > SIZE_BYTES_MAX + _PIECE_BYTES:
             self._too_large = True
-        if self._size > HELD_BYTES_MAX:
+        if self._size > HELD_BYTES_MAX or self.depth > DEPTH_HELD_MAX:
             raise BadStreamError("a stanza has no end")

@@ -186,6 +186,9 @@ class Session:
             self._try(self._route, stanza)
         if self._reader.refused:
             self._turn_away()
+        if self._greeted and not self._reader.depth:
+            # RFC 6120 §4.4: the server has ended its stream, and hears nothing more.
+            self.transport.close()
 
     def _try(self, take: Callable[[Element], None], stanza: Element) -> None:
         try:

@@ -209,6 +209,7 @@ async def test_a_message_that_xmpp_refuses_is_answered_in_the_room(
 async def test_what_cannot_be_read_is_answered_and_nothing_goes_back_in_the_clear(
     bridge: Bridge,
 ) -> None:
+    """S16: once encrypted, for ever; what cannot be read is said so."""
     room = await chat(bridge)
     content = {"algorithm": "m.megolm.v1.aes-sha2"}
     sealed = bridge.server.add(room, ALICE, "m.room.encryption", content, state_key="")

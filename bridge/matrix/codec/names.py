@@ -60,9 +60,14 @@ def ghost_mxid(person_id: str, server: str) -> str:
     return f"@{_fitted(_encode(person_id), _DIGEST_OF_PERSON, server)}:{server}"
 
 
-@lru_cache(maxsize=16_384)
 def person_of(mxid: str, server: str) -> str | None:
     """Read whose ghost bears *mxid*; None if it is none, or has but a digest."""
+    # What is longer is no user id, and not worth remembering.
+    return _person_of(mxid, server) if len(mxid) <= ID_BYTES_MAX else None
+
+
+@lru_cache(maxsize=16_384)
+def _person_of(mxid: str, server: str) -> str | None:
     start, end = f"@{PREFIX}", f":{server}"
     if not (mxid.startswith(start) and mxid.endswith(end)):
         return None

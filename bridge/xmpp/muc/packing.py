@@ -74,7 +74,7 @@ def arrival(raw: bytes) -> Said | Moved:
     """Read what an arrival or a receipt holds."""
     try:
         return _arrivals.decode(memoryview(raw)[1:])
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise UnknownFormatError from error
 
 
@@ -82,5 +82,5 @@ def ready(data: bytes) -> Sheet:
     """Read what a wire holds."""
     try:
         return _sheets.decode(memoryview(data)[1:])
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise UnknownFormatError from error

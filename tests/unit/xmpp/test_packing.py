@@ -28,3 +28,10 @@ def test_bytes_of_no_format_are_nothing() -> None:
     for raw in (b"", b"M", b"M\xc1", b"M\x90", b"M\x91\xa6nobody"):
         assert packing.act(raw) is None
         assert packing.unpack(Heard, raw) is None
+
+
+def test_bytes_that_are_no_text_are_no_format_either() -> None:
+    """A damaged disk: msgspec has another error for what is no UTF-8."""
+    for raw in (b"M\xa1\x80", b"M\x92\xa6speech\xa1\x80"):
+        assert packing.act(raw) is None
+        assert packing.unpack(Heard, raw) is None
