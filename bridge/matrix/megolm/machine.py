@@ -10,19 +10,19 @@ All that asks the homeserver may raise ``MatrixError`` or ``HomeserverDownError`
 can then simply be asked again.
 """
 
-import hashlib
 import logging
 from collections.abc import Callable, Sequence
 
 from bridge.core.ports import Store, Unit
-from bridge.matrix.megolm import payload, withheld
+from bridge.matrix.megolm import letters, payload, withheld
 from bridge.matrix.megolm.account import Accounts
 from bridge.matrix.megolm.devices import Devices
 from bridge.matrix.megolm.healing import Healing
-from bridge.matrix.megolm.inbound import Inbound, Key, Read
-from bridge.matrix.megolm.olm import Broken, open_letter
+from bridge.matrix.megolm.inbound import Inbound, Read
+from bridge.matrix.megolm.letterbox import Letterbox
 from bridge.matrix.megolm.outbound import Outbound
 from bridge.matrix.megolm.own import Own
+from bridge.matrix.megolm.persons import Device
 from bridge.matrix.megolm.ports import (
     Encrypted,
     Fault,
@@ -36,22 +36,21 @@ from bridge.matrix.megolm.ports import (
     Rejected,
     Role,
     SealedRoom,
+    ShortCode,
+    Shown,
     Stopped,
     Strictness,
     Unknown,
     Withheld,
 )
-from bridge.matrix.megolm.signing import MEGOLM, Seed, canonical
+from bridge.matrix.megolm.signing import MEGOLM, Seed
 from bridge.matrix.megolm.sources import Sources
 from bridge.matrix.megolm.vault import Vault
+from bridge.matrix.megolm.verifying import Verifying
 from bridge.matrix.megolm.waiting import Waiting
-from bridge.matrix.recent import Recent
 from bridge.model.records import Secret
 
 logger = logging.getLogger(__name__)
-
-FEED_MAX = 5000
-"""How many of the last to-device messages are known again when they come twice."""
 
 _OWNER, _EPOCH = "olm", "epoch"
 
@@ -59,7 +58,8 @@ _OWNER, _EPOCH = "olm", "epoch"
 class Machine:
     """Everything of ours that has keys.
 
-    *ours* tells whether an MXID is the bot or a ghost.
+    *ours* tells whether an MXID is the bot or a ghost. *on_code* is told who of ours
+    is verified by whom over their devices, and what both sides have to show.
     """
 
     def __init__(
@@ -70,6 +70,7 @@ class Machine:
         strictness: Strictness = Strictness.PINNED,
     ) -> None:
         vault = Vault(store)
+        self._server = server
         self._vault = vault
         self._accounts = Accounts(server, vault)
         self._devices = Devices(server, vault)
@@ -79,7 +80,9 @@ class Machine:
         self._healing = Healing(server, vault, self._devices)
         self._refusals = withheld.Refusals()
         self._waiting = Waiting()
-        self._fed: Recent[bytes, tuple[Unit, Key | None]] = Recent(FEED_MAX)
+        self._verifying = Verifying()
+        self.on_code: Callable[[str, str, ShortCode], None] = lambda *_: None
+        self._letterbox = Letterbox(self._devices, self._inbound, self._refusals)
 
     async def start(self) -> None:
         """Remember what an earlier run knew; asks nothing of the homeserver."""
@@ -109,7 +112,9 @@ class Machine:
         The caller commits *unit* with the feed's token. The same feed may come again.
         """
         own = await self._accounts.get(user)
-        keys = [await self._take(own, unit, event) for event in feed.to_device]
+        keys = [
+            await self._letterbox.take(own, unit, event) for event in feed.to_device
+        ]
         await self._devices.announce(unit, (*feed.changed, *feed.left))
         if feed.gap:
             self._devices.doubt()
@@ -125,7 +130,10 @@ class Machine:
         To be called after the commit of what ``received`` staged, and at start.
         """
         await self._accounts.restock(user)
-        await self._healing.mend(await self._accounts.get(user))
+        own = await self._accounts.get(user)
+        await self._healing.mend(own)
+        while own.verifiers:
+            await self._reply(own, own.verifiers.pop(0))
 
     async def decrypt(self, unit: Unit, event: Json) -> Opened:
         """Read an ``m.room.encrypted`` *event*; the same again gives the same.
@@ -188,6 +196,28 @@ class Machine:
             return None
         return Fingerprint(user, own.device, own.ed25519, Seed(own.keys.master).public)
 
+    async def verify(self, user: str, event: Json) -> Shown:
+        """Answer an *event* of a room, decrypted, by which *user* is verified.
+
+        It is one whose type, or msgtype, begins with ``m.key.verification.``. The
+        caller sends the replies to the room, and shows the code if there is one.
+        """
+        ours, sender = await self.fingerprint(user), event["sender"]
+        if ours is None:
+            return Shown()
+        theirs = (await self._devices.of([sender]))[sender]
+        return self._verifying.answer(ours, theirs, event)
+
+    async def _reply(self, own: Own, event: Json) -> None:
+        """Answer a to-device message of a verification."""
+        shown = await self.verify(own.user, event)
+        to = Device(event["sender"], shown.device, "", "")
+        for kind, content in shown.replies:
+            for batch in letters.batches(own, kind, [(to, content)]):
+                await self._server.send_to_device(batch)
+        if shown.code is not None:
+            self.on_code(own.user, to.user, shown.code)
+
     async def recover(self) -> None:
         """Begin anew after a restored backup, under the same identities.
 
@@ -198,35 +228,3 @@ class Machine:
         epoch = str(self._accounts.epoch).encode()
         await self._vault.commit(Unit(put=[Secret(_OWNER, _EPOCH, epoch)]))
         self._accounts.clear()
-
-    async def _take(self, own: Own, unit: Unit, event: Json) -> Key | None:
-        """Take in one to-device message; what came before is only staged again."""
-        try:
-            mark = hashlib.sha256(own.user.encode() + canonical(event)).digest()
-        except ValueError:
-            return None  # no JSON that anybody could have signed
-        known = self._fed.get(mark)
-        if known is None:
-            part = Unit()
-            known = part, await self._learn(own, part, event)
-            self._fed.put(mark, known)
-        unit.late += known[0].late
-        return known[1]
-
-    async def _learn(self, own: Own, unit: Unit, event: Json) -> Key | None:
-        sender, kind = event.get("sender"), event.get("type")
-        if not isinstance(sender, str):
-            return None
-        if kind == withheld.TYPE:
-            self._refusals.note(sender, event.get("content"))
-        if kind != "m.room.encrypted" or own.account is None:
-            return None
-        person = await self._devices.person(sender)
-        letter = open_letter(own, unit, person, event.get("content"))
-        if isinstance(letter, Broken):
-            logger.warning("an Olm message from %s cannot be read", sender)
-            own.broken[letter.curve] = letter.sender
-        elif letter is not None and letter.type == "m.room_key":
-            # Nothing else is taken: no forwarded key, no request, no secret.
-            return await self._inbound.give(unit, letter)
-        return None

@@ -67,7 +67,8 @@ class Own:
     """A user of ours; *kept* is what the store has of them.
 
     *lock* is held while its keys are made or uploaded: one at a time. *broken* are
-    identity keys whose messages could not be read, and whose they are.
+    identity keys whose messages could not be read, and whose they are; *verifiers*
+    what those said who verify us, not yet answered.
     """
 
     def __init__(self, user: str, kept: Mapping[str, bytes], epoch: int) -> None:
@@ -79,6 +80,7 @@ class Own:
         self.peers: dict[str, list[vodozemac.Session]] = {}
         self._introduction: msgspec.Raw | None = None
         self.broken: dict[str, str] = {}
+        self.verifiers: list[Mapping[str, Any]] = []
         self.one_time_left: int | None = None
         self.wants_fallback = False
         self._epoch = epoch

@@ -189,3 +189,23 @@ class Fingerprint:
     device: str
     ed25519: str
     master: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShortCode:
+    """What two people compare to verify each other: pictures with names, or numbers."""
+
+    emoji: tuple[tuple[str, str], ...]
+    decimals: tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """How a message of a verification is answered, in order: types and contents.
+
+    *code* has just become known, for people to compare; *device* is theirs.
+    """
+
+    replies: tuple[tuple[str, Json], ...] = ()
+    code: ShortCode | None = None
+    device: str = ""

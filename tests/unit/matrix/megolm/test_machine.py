@@ -5,13 +5,9 @@ import copy
 from typing import Any
 
 import pytest
-import vodozemac
 
 from bridge.core.ports import Unit
 from bridge.matrix.megolm.machine import Machine
-from bridge.matrix.megolm.olm import begin, seal
-from bridge.matrix.megolm.own import Own
-from bridge.matrix.megolm.persons import Device
 from bridge.matrix.megolm.ports import (
     Fault,
     Feed,
@@ -43,18 +39,6 @@ HERE = room(BOT, ALICE)
 async def bot(bridge: Party) -> Party:
     await bridge.joins(BOT)
     return bridge
-
-
-async def letter(sender: Party, to: Party, kind: str, content: Wild) -> dict[str, Any]:
-    """Write anything by Olm, from Alice to the bot."""
-    her: Own = await sender.machine._accounts.get(ALICE)
-    bot: Own = await to.machine._accounts.get(BOT)
-    device = Device(BOT, bot.device, bot.curve, bot.ed25519)
-    claimed = await sender.server.claim_keys({BOT: {bot.device: ""}})
-    key = next(iter(claimed["one_time_keys"][BOT][bot.device].values()))
-    assert begin(her, device, key)
-    sealed = seal(her, Unit(), device, kind, content)
-    return {"type": "m.room.encrypted", "sender": ALICE, "content": sealed}
 
 
 async def test_what_a_ghost_says_is_read_by_who_is_in_the_room(
@@ -188,71 +172,6 @@ async def test_a_message_that_comes_again_after_a_restart_breaks_nothing(
     await bot.takes(BOT, came)
 
     assert server.asked["claim_keys"] == 1
-
-
-@pytest.mark.parametrize(
-    "kind",
-    ["m.forwarded_room_key", "m.dummy", "m.secret.send", "m.room_key_request", "x"],
-)
-async def test_only_a_room_key_gives_a_session(
-    server: FakeKeyServer, bot: Party, alice: Party, kind: str
-) -> None:
-    """CVE-2022-39249: a key that somebody forwards is none."""
-    session = vodozemac.GroupSession()
-    content = {
-        "algorithm": "m.megolm.v1.aes-sha2",
-        "room_id": ROOM,
-        "session_id": session.session_id,
-        "session_key": session.session_key.to_base64(),
-        "sender_key": "c",
-        "sender_claimed_ed25519_key": "e",
-        "forwarding_curve25519_key_chain": [],
-    }
-
-    forwarded = await bot.takes(BOT, [await letter(alice, bot, kind, content)])
-    given = await bot.takes(BOT, [await letter(alice, bot, "m.room_key", content)])
-
-    assert forwarded.keys == frozenset()
-    assert given.keys == {(ROOM, session.session_id)}
-
-
-@pytest.mark.parametrize(
-    "event",
-    [
-        {"type": "m.room_key", "sender": ALICE, "content": {"room_id": ROOM}},
-        {"type": "m.forwarded_room_key", "sender": ALICE, "content": {}},
-        {"type": "m.room_key_request", "sender": BOB, "content": {"action": "request"}},
-        {"type": "m.secret.request", "sender": ALICE, "content": {"name": "x"}},
-        {"type": "m.room.encrypted", "sender": ALICE, "content": None},
-        {"type": "m.room.encrypted", "sender": ALICE},
-        {"type": "m.room.encrypted", "sender": None, "content": {}},
-        {"type": "m.room.encrypted", "sender": ALICE, "content": {"a": "\ud800"}},
-        {"type": None},
-        {},
-    ],
-)
-async def test_what_strangers_send_is_neither_taken_nor_answered(
-    server: FakeKeyServer, bot: Party, event: dict[str, Any]
-) -> None:
-    asked = dict(server.asked)
-
-    news = await bot.takes(BOT, [event])
-
-    assert news.keys == frozenset()
-    assert server.asked == asked
-
-
-async def test_a_key_that_megolm_carried_is_none(bot: Party, alice: Party) -> None:
-    """CVE-2022-39251: Olm and Megolm are not the same."""
-    await alice.says(ALICE, HERE, "good morrow")
-    await bot.hears(BOT)
-    session = vodozemac.GroupSession()
-    key = {"session_id": session.session_id}
-    event = alice.event(ALICE, ROOM, (await alice.writes(ALICE, HERE, key)).content)
-
-    news = await bot.takes(BOT, [event])
-
-    assert news.keys == frozenset()
 
 
 @pytest.mark.parametrize(
