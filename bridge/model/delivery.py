@@ -1,9 +1,9 @@
 """What is on its way: taken in, bound for the far side, and how it went."""
 
 import enum
-from dataclasses import dataclass
 
 from bridge.model.events import Protection, Rank
+from bridge.model.frozen import dataclass
 from bridge.model.places import Network, Person, PortalId, Ref, Room
 from bridge.model.records import Portal
 

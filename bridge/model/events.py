@@ -6,9 +6,9 @@ event: it stays in that network's adapter.
 """
 
 import enum
-from dataclasses import dataclass
 from datetime import datetime
 
+from bridge.model.frozen import dataclass
 from bridge.model.places import Person, Ref, Room
 from bridge.model.text import RichText
 
@@ -134,6 +134,13 @@ class Subject(Event):
     """The sender set the topic of the room."""
 
     topic: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replaced(Event):
+    """The sender says that the room goes on in the one at *address*."""
+
+    address: str
 
 
 AnyEvent = Message | Join | Rename | Leave | Invite | Command | Subject

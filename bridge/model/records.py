@@ -5,9 +5,10 @@ putting it twice does no harm.
 """
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import ClassVar
 
+from bridge.model.frozen import dataclass
 from bridge.model.places import Network, PortalId
 
 

@@ -8,7 +8,6 @@ import hashlib
 import logging
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from xml.etree.ElementTree import Element
 
@@ -27,6 +26,7 @@ from bridge.model.delivery import (
     Wire,
 )
 from bridge.model.events import AnyEvent, Command, Message, Rank
+from bridge.model.frozen import dataclass
 from bridge.model.places import Network, Person, Room
 from bridge.xmpp import contacts, receipts, replies
 from bridge.xmpp.bounces import Bounces

@@ -4,7 +4,6 @@ import hashlib
 import logging
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from xml.etree.ElementTree import Element
 
@@ -17,6 +16,7 @@ from bridge.model.delivery import (
     Wire,
 )
 from bridge.model.events import Message
+from bridge.model.frozen import dataclass
 from bridge.model.pace import Pace
 from bridge.model.places import Network, Person, Room
 from bridge.xmpp import replies
