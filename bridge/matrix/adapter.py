@@ -23,6 +23,7 @@ from bridge.matrix.rooms import Rooms
 from bridge.matrix.sealed import Sealed
 from bridge.matrix.secrecy import PINNED, Encryption, Secrecy
 from bridge.matrix.sending import Sending
+from bridge.matrix.upgrades import Upgrades
 from bridge.matrix.views import Views, refusing
 from bridge.model.delivery import (
     Arrival,
@@ -94,18 +95,17 @@ class MatrixAdapter(Adapter, MatrixRooms):
             members_max=members_max,
         )
         self._rooms, self._direct = self._places(homeserver)
+        self._upgrades = Upgrades(
+            homeserver=homeserver,
+            bot=self._bot,
+            presences=self._presences,
+            views=self._views,
+            rooms=self._rooms,
+            too_large=self._bot.too_large,
+        )
         self._inbound = self._way_in()
         self._outbound = Outbound(server, self._presences)
-        self._sending = Sending(
-            homeserver=homeserver,
-            ghosts=self._ghosts,
-            presences=self._presences,
-            guests=self._guests,
-            audiences=self._secrecy.audiences,
-            trials=Trials(homeserver),
-            sealing=self._secrecy.sealing,
-            said=self._secrecy.lates.said,
-        )
+        self._sending = self._way_out(homeserver)
 
     def _places(self, homeserver: Homeserver) -> tuple[Rooms, Direct]:
         rooms = Rooms(
@@ -128,6 +128,18 @@ class MatrixAdapter(Adapter, MatrixRooms):
             too_large=self._bot.too_large,
         )
         return rooms, direct
+
+    def _way_out(self, homeserver: Homeserver) -> Sending:
+        return Sending(
+            homeserver=homeserver,
+            ghosts=self._ghosts,
+            presences=self._presences,
+            guests=self._guests,
+            audiences=self._secrecy.audiences,
+            trials=Trials(homeserver),
+            sealing=self._secrecy.sealing,
+            said=self._secrecy.lates.said,
+        )
 
     def _way_in(self) -> Inbound:
         memberships = Memberships(
@@ -295,6 +307,10 @@ class MatrixAdapter(Adapter, MatrixRooms):
     @override
     async def found(self, muc: str, about: Description) -> Portal | Refusal:
         return await self._rooms.found(muc, about)
+
+    @override
+    async def follow(self, portal: Portal, room: str, by: Person) -> Portal | Refusal:
+        return await self._upgrades.follow(portal, room, by.id)
 
     @override
     async def describe(self, room: str) -> Description:

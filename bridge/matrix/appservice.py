@@ -102,7 +102,7 @@ class Appservice:
             here = f"{prefix}/thirdparty"
             add("GET", here + "/user", self._found(third.users_of))
             add("GET", here + "/location", self._found(third.locations_of))
-            add("GET", f"{here}/user/{PROTOCOL}", self._found(third.users))
+            add("GET", f"{here}/user/{PROTOCOL}", self._guard(self._looked_up))
             add("GET", f"{here}/location/{PROTOCOL}", self._found(third.locations))
             add("GET", f"{here}/protocol/{PROTOCOL}", self._guard(self._protocol))
         add("*", "/_matrix/app/{rest:.*}", self._guard(_unrecognised))
@@ -186,6 +186,16 @@ class Appservice:
 
     async def _protocol(self, _: web.Request) -> web.StreamResponse:
         return _json(self._third_party.protocol())
+
+    async def _looked_up(self, request: web.Request) -> web.StreamResponse:
+        """Find somebody of XMPP, and have them there for what is said to them next.
+
+        Clients encrypt the very first message for the devices that they find then.
+        """
+        found = self._third_party.users(request.query)
+        for one in found:
+            await self._queries.user(one["userid"])
+        return _json(found) if found else _exists(found)
 
     def _found(
         self, look: Callable[[Mapping[str, str]], list[Mapping[str, Any]]]

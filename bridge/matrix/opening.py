@@ -49,6 +49,7 @@ class Opening:
         self._feed = feed
         self._lates = lates
         self._agent = agent
+        self.wait_s = WAIT_S
         self._awaited: Recent[tuple[str, str], None] = Recent(10_000)
 
     async def open(
@@ -91,7 +92,7 @@ class Opening:
             return
         self._awaited.put((room, session), None)
         try:
-            async with asyncio.timeout(WAIT_S):
+            async with asyncio.timeout(self.wait_s):
                 while not await self._comes(room, session):
                     pass
         except TimeoutError:

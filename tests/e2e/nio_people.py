@@ -2,10 +2,13 @@
 
 import asyncio
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from urllib.parse import quote
 
+import aiohttp
 import nio
 
 from deploy.lab.synapse import Synapse
@@ -64,6 +67,15 @@ class NioPerson:
         """Return the JID under which XMPP reaches them."""
         server = world.synapse.server_name
         return f"{self.localpart}_{server}@{world.xmpp.component}"
+
+    async def looks_up(self, jid: str) -> str:
+        """Find the ghost of *jid*, as clients do before they start a chat."""
+        path = f"/_matrix/client/v3/thirdparty/user/xmpp?jid={quote(jid)}"
+        headers = {"Authorization": f"Bearer {self._client.access_token}"}
+        url = f"{self._synapse.url}{path}"
+        async with aiohttp.request("GET", url, headers=headers) as answer:
+            assert answer.status == HTTPStatus.OK
+            return str((await answer.json())[0]["userid"])
 
     async def makes_room(self, alias: str = "", *invited: str) -> str:
         """Make an encrypted room; return its id, once it is seen."""

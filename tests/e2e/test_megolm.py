@@ -41,6 +41,7 @@ async def test_a_direct_chat_from_its_first_message(
     alice = await circle.person(f"alice-{word}")
     ghost, puppet = world.ghost(juliet), alice.puppet(world)
 
+    await alice.looks_up(juliet.jid)
     room = await alice.starts_chat(ghost)
     await alice.says(room, "hello")
     refused = await alice.hears_next()
@@ -96,6 +97,7 @@ async def test_a_hosted_room(
     await alice.sees(room, world.bot)
     await alice.says(room, "!XMPP plaintext allow")
     await alice.hears_next()
+    await bob.hears("!XMPP plaintext allow", room, alice.id)
     await bob.hears_next()
     await juliet.hears("hello", "Juliet", hall)
     await juliet.hears_next(hall)

@@ -89,4 +89,5 @@ async def secret_world() -> AsyncIterator[SecretWorld]:
         alice = await Party(matrix.server.keys).start()
         await alice.joins(ALICE)
         matrix.server.users.add(ALICE)
+        matrix.adapter._secrecy.opening.wait_s = 0.1
         yield SecretWorld(matrix, alice)

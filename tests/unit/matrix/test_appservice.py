@@ -21,7 +21,11 @@ TRANSACTIONS = "/_matrix/app/v1/transactions/"
 class Ours:
     """Who and what exists."""
 
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
     async def user(self, mxid: str) -> bool:
+        self.asked.append(mxid)
         return mxid == "@_xmpp_a/b=25:hs"
 
     async def alias(self, alias: str) -> bool:
@@ -36,10 +40,11 @@ class Town:
         self.batches = 0
         self.broken = False
         self.ephemeral: list[bytes] = []
+        self.ours = Ours()
         self.appservice = Appservice(
             "hs-token",
             self.keep,
-            Ours(),
+            self.ours,
             THIRD_PARTY,
             ephemeral=self.ephemeral.extend,
             reunited=self.meet,
@@ -292,6 +297,12 @@ async def test_queries_are_answered(town: Town, path: str, status: int) -> None:
 
     assert answer[0] == status
     assert status == 200 or answer[1]["errcode"] in ("M_NOT_FOUND", "M_UNRECOGNIZED")
+
+
+async def test_whoever_is_looked_up_is_there_from_then_on(town: Town) -> None:
+    await town.ask("GET", "/_matrix/app/v1/thirdparty/user/xmpp?jid=a%40b.lit")
+
+    assert town.ours.asked == ["@_xmpp_a=40b.lit:hs"]
 
 
 async def test_others_may_add_routes() -> None:

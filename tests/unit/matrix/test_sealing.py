@@ -1,0 +1,166 @@
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+from bridge.matrix.wires import Says, content, order, wire
+from bridge.model.delivery import Delivered, Later, Refusal, Refused
+from bridge.model.records import Kind
+from tests.homeserver import Fault
+from tests.unit.matrix.secret import SecretWorld, secret_world
+from tests.unit.matrix.world import ALICE, BOB, BOT, GHOST, HALL, parcel
+
+
+@pytest.fixture
+async def secret() -> AsyncIterator[SecretWorld]:
+    async with secret_world() as world:
+        world.room()
+        world.matrix.link()
+        await world.matrix.adapter._sealed.add(HALL)
+        yield world
+
+
+def says(words: str, **more: object) -> Says:
+    said = content({"msgtype": "m.text", "body": words})
+    return Says(GHOST, HALL, said, "Juliet", "juliet@capulet.lit", **more)  # type: ignore[arg-type]
+
+
+async def test_what_was_encrypted_once_is_sent_again_as_it_is(
+    secret: SecretWorld,
+) -> None:
+    one = parcel(wire(says("hello")))
+    secret.matrix.server.faults.append(Fault("/send/", 502, "bad gateway"))
+
+    (first,) = await secret.matrix.adapter.send([one])
+    (second,) = await secret.matrix.adapter.send([one])
+
+    assert isinstance(first, Later)
+    assert isinstance(second, Delivered)
+    (final,) = [p for unit in secret.matrix.store.units for p in unit.final]
+    said = order(final.wire.data)
+    assert isinstance(said, Says)
+    assert said.type == "m.room.encrypted"
+    assert final.wire.key == one.wire.key
+
+
+async def test_after_a_crash_the_same_ciphertext_leaves(secret: SecretWorld) -> None:
+    one = parcel(wire(says("hello")))
+    secret.matrix.server.faults.append(Fault("/send/", 502, "bad gateway", after=True))
+    await secret.matrix.adapter.send([one])
+    (final,) = [p for unit in secret.matrix.store.units for p in unit.final]
+
+    await secret.matrix.restarts()
+    (outcome,) = await secret.matrix.adapter.send([final])
+
+    assert isinstance(outcome, Delivered)
+    assert [c["body"] for c in await secret.alice_reads()] == ["hello"]
+
+
+async def test_nothing_leaves_before_the_ratchet_is_on_disk(
+    secret: SecretWorld,
+) -> None:
+    await secret.matrix.adapter.send([parcel(wire(says("one")))])
+    sent = len(secret.matrix.server.asked("/send/"))
+    secret.matrix.store.broken = True
+
+    with pytest.raises(Exception, match="full"):
+        await secret.matrix.adapter.send([parcel(wire(says("two")))])
+
+    assert len(secret.matrix.server.asked("/send/")) == sent
+
+
+async def test_reactions_and_redactions_stay_as_they_are(secret: SecretWorld) -> None:
+    await secret.matrix.adapter.send([parcel(wire(says("x", type="m.reaction")))])
+
+    types = [e["type"] for e in secret.matrix.server.rooms[HALL].events]
+    assert types[-1] == "m.reaction"
+
+
+async def test_an_unknown_encryption_is_refused_in_words(secret: SecretWorld) -> None:
+    secret.matrix.adapter._sealed._rooms[HALL] = {"algorithm": "m.future"}
+
+    (outcome,) = await secret.matrix.adapter.send([parcel(wire(says("x")))])
+
+    assert isinstance(outcome, Refused)
+    assert outcome.why is Refusal.UNENCRYPTABLE
+    assert "does not know" in outcome.detail
+
+
+async def test_a_homeserver_without_devices_is_named(secret: SecretWorld) -> None:
+    fault = Fault("keys/upload", 400, {"errcode": "M_X", "error": "no devices"})
+    secret.matrix.server.faults.append(fault)
+
+    (outcome,) = await secret.matrix.adapter.send([parcel(wire(says("x")))])
+
+    assert outcome == Refused(Refusal.UNENCRYPTABLE, "no devices")
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(429, "M_LIMIT_EXCEEDED"), (500, "M_UNKNOWN")]
+)
+async def test_what_passes_is_waited_for(
+    secret: SecretWorld, status: int, code: str
+) -> None:
+    secret.matrix.server.faults.append(Fault("keys/upload", status, {"errcode": code}))
+
+    (outcome,) = await secret.matrix.adapter.send([parcel(wire(says("x")))])
+
+    assert isinstance(outcome, Later)
+
+
+async def test_a_device_that_is_gone_stops_no_message(secret: SecretWorld) -> None:
+    await secret.matrix.adapter.send([parcel(wire(says("one")))])
+    (device,) = secret.matrix.server.keys.device_keys[GHOST]
+    secret.matrix.server.lost.add(device)
+
+    (two,) = await secret.matrix.adapter.send([parcel(wire(says("two")))])
+    (three,) = await secret.matrix.adapter.send([parcel(wire(says("three")))])
+
+    assert isinstance(two, Delivered)
+    assert isinstance(three, Delivered)
+    bodies = [c["body"] for c in await secret.alice_reads()]
+    assert bodies == ["one", "two", "three"]
+
+
+async def test_words_of_our_own_go_to_those_who_have_not_changed(
+    secret: SecretWorld,
+) -> None:
+    secret.matrix.joins(HALL, BOB)
+    await secret.alice.joins(BOB)
+    (notice,) = secret.matrix.adapter._bot.notice(HALL, "listen")
+    machine = secret.secrecy.machine
+    await secret.matrix.adapter.send([parcel(wire(says("before")))])
+    person = await machine._devices.person(BOB)
+    person.pinned = "another"
+    machine._devices.version += 1
+
+    (said,) = await secret.matrix.adapter.send([parcel(wire(says("x")))])
+    (told,) = await secret.matrix.adapter.send([parcel(notice)])
+
+    assert isinstance(said, Refused)
+    assert "!xmpp confirm" in said.detail
+    assert BOB in said.detail
+    assert isinstance(told, Delivered)
+    assert [c["body"] for c in await secret.alice_reads()] == ["before", "listen"]
+
+
+async def test_in_a_chat_nobody_hears_of_devices_so_it_is_asked(
+    secret: SecretWorld,
+) -> None:
+    gone = {"membership": "leave"}
+    secret.matrix.server.add(HALL, BOT, "m.room.member", gone, state_key=BOT)
+    secret.matrix.host.portals[HALL] = replace(
+        secret.matrix.host.portals[HALL], kind=Kind.DIRECT, agent=GHOST
+    )
+    secret.matrix.joins(HALL, GHOST)
+    secret.matrix.server.users.add(GHOST)
+
+    await secret.matrix.adapter.send([parcel(wire(says("one")))])
+    await secret.matrix.adapter.send([parcel(wire(says("two")))])
+
+    assert len(secret.matrix.server.asked("simplified")) == 1
+    (device,) = secret.matrix.server.keys.device_keys[GHOST]
+    assert secret.matrix.server.keys.fallback[GHOST, device]
+    assert secret.matrix.server.keys.one_time[GHOST, device] == {}
+    assert [c["body"] for c in await secret.alice_reads()] == ["one", "two"]
+    assert ALICE in secret.alice.server.device_keys
