@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 PAUSE_S_MAX = 30.0
 RETRY_S = 1.0
 TRIES_MAX = 3
+PARTS_PAGE = 100
 
 Key = tuple[Network, str]
 
@@ -217,8 +218,8 @@ class Dispatch:
         for parcel in unit.parcels:
             self._lanes.put((parcel.network, parcel.lane), parcel)
 
-    async def _refill(self, key: Key, after: int) -> Sequence[Parcel]:
-        return await self._store.pending(key[0], key[1], after, 500)
+    async def _refill(self, key: Key, after: int, limit: int) -> Sequence[Parcel]:
+        return await self._store.pending(key[0], key[1], after, limit)
 
     async def _work(self, key: Key, parcels: Sequence[Parcel]) -> int:
         # What is sent while nothing can be written would be sent again after a crash.
@@ -291,7 +292,9 @@ class Dispatch:
         if not is_followed(refused):
             return outcomes
         try:
-            rest = await read_rest(refused, lambda after: self._refill(key, after))
+            rest = await read_rest(
+                refused, lambda after: self._refill(key, after, PARTS_PAGE)
+            )
         except StoreUnavailableError:
             logger.warning("lane %s: the store cannot be read, will be retried", key[1])
             return [*outcomes[:-1], Later()]

@@ -37,6 +37,7 @@ from bridge.model.events import (
     Leave,
     Message,
     Protection,
+    Replaced,
 )
 from bridge.model.places import Network, Ref, Room
 from bridge.model.records import Alias, Portal
@@ -143,9 +144,9 @@ class Hub:
         lane = self._homes[room] = self._directory.lane(room)
         return lane
 
-    async def _refill(self, lane: str, after: int) -> Sequence[Item]:
+    async def _refill(self, lane: str, after: int, limit: int) -> Sequence[Item]:
         rooms = [room for room, home in self._homes.items() if home == lane]
-        return await self._store.waiting(rooms, after, 500)
+        return await self._store.waiting(rooms, after, limit)
 
     async def _work(self, _: str, items: Sequence[Item]) -> int:
         """Carry *items*; their commits are awaited together, to share an fsync."""
@@ -237,6 +238,8 @@ class Hub:
                 await self._catch_up(await self._provisioning.invited(event))
             case Command():
                 await self._command(event, unit)
+            case Replaced():
+                await self._provisioning.replaced(event, unit)
             case _:
                 await self._state(event, unit)
 

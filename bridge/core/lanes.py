@@ -1,7 +1,8 @@
 """Keeps the order within a conversation while conversations run side by side.
 
 A lane is a queue in memory in front of one on disk: it holds a bounded number of
-items and reads the rest from disk when it has worked them off.
+items, and all lanes together do, and reads the rest from disk when it has worked them
+off. So a backlog of any size needs little memory.
 """
 
 import asyncio
@@ -17,7 +18,14 @@ K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 DEPTH_MAX = 2000
+TOTAL_MAX = 20_000
+"""So many items all lanes hold together; beyond that, each only ``SHARE_MIN`` more."""
+SHARE_MIN = 8
+FETCH_MAX = 500
 BATCH_MAX = 64
+BATCH_MIN = 2
+AT_WORK_MAX = 2048
+"""So many items are worked on at once, lest what comes new wait behind all of them."""
 
 
 class Lane(Generic[T]):
@@ -37,8 +45,8 @@ class Lanes(Generic[K, T]):
     """Works off the items of one key in turn, and of different keys at once.
 
     *work* is given the first items of a lane. It may return how many of them it is
-    through with; the others stay first. *refill* reads the items of a key that come
-    after a number. *order* tells the number of an item; 0 says that it is not on
+    through with; the others stay first. *refill* reads so many items of a key that
+    come after a number. *order* tells the number of an item; 0 says that it is not on
     disk, so it is never left there.
 
     A lane exists only while it has work, so a quiet conversation costs nothing.
@@ -51,7 +59,7 @@ class Lanes(Generic[K, T]):
         tasks: asyncio.TaskGroup,
         *,
         work: Callable[[K, Sequence[T]], Awaitable[int]],
-        refill: Callable[[K, int], Awaitable[Sequence[T]]],
+        refill: Callable[[K, int, int], Awaitable[Sequence[T]]],
         order: Callable[[T], int],
         held: bool = False,
     ) -> None:
@@ -66,6 +74,7 @@ class Lanes(Generic[K, T]):
         if not held:
             self._begun.set()
         self._closed = False
+        self._depth = 0
 
     def begin(self) -> None:
         """Work off what there is, and what comes."""
@@ -79,6 +88,7 @@ class Lanes(Generic[K, T]):
         number = self._order(item)
         if number == 0:
             lane.queue.append(item)
+            self._depth += 1
         elif number in lane.fetched:
             return  # it was read from disk before we were told of it
         elif number > lane.last and self._leaves(lane):
@@ -86,6 +96,7 @@ class Lanes(Generic[K, T]):
             lane.skipped += 1
         else:
             lane.queue.append(item)
+            self._depth += 1
             lane.last = max(lane.last, number)
 
     def wake(self, key: K) -> None:
@@ -99,7 +110,7 @@ class Lanes(Generic[K, T]):
 
     def depth(self) -> int:
         """Count the items that wait in memory."""
-        return sum(len(lane.queue) for lane in self._lanes.values())
+        return self._depth
 
     async def wait_empty(self) -> None:
         """Wait until no lane has work left."""
@@ -112,8 +123,17 @@ class Lanes(Generic[K, T]):
 
     def _leaves(self, lane: Lane[T]) -> bool:
         """Tell whether *lane* leaves on disk what it will read on to."""
-        full = lane.behind or len(lane.queue) >= DEPTH_MAX
+        depth_max = DEPTH_MAX if self._depth < TOTAL_MAX else SHARE_MIN
+        full = lane.behind or len(lane.queue) >= depth_max
         return full or not self._begun.is_set()
+
+    def _share(self) -> int:
+        """Tell how many items a lane may read from disk at once."""
+        return max(SHARE_MIN, min(FETCH_MAX, TOTAL_MAX // len(self._lanes)))
+
+    def _batch(self) -> int:
+        """Tell how many items of a lane may be worked on at once."""
+        return max(BATCH_MIN, min(BATCH_MAX, AT_WORK_MAX // len(self._lanes)))
 
     def _open(self, key: K) -> Lane[T]:
         lane = self._lanes[key] = Lane()
@@ -126,7 +146,7 @@ class Lanes(Generic[K, T]):
         while not self._closed:
             if not lane.queue and not await self._fetch(key, lane):
                 break
-            batch = list(islice(lane.queue, BATCH_MAX))
+            batch = list(islice(lane.queue, self._batch()))
             try:
                 through = await self._work(key, batch)
             except Exception:
@@ -136,7 +156,9 @@ class Lanes(Generic[K, T]):
                 through = 1
             for _ in range(through):
                 lane.queue.popleft()
+            self._depth -= through
             await asyncio.sleep(0)  # one busy conversation starves nobody
+        self._depth -= len(lane.queue)
         del self._lanes[key]
         if not self._lanes:
             self._empty.set()
@@ -146,13 +168,14 @@ class Lanes(Generic[K, T]):
         while lane.behind and not lane.queue:
             skipped = lane.skipped
             try:
-                items = await self._refill(key, lane.last)
+                items = await self._refill(key, lane.last, self._share())
             except Exception:
                 logger.exception("lane %s: reading on from disk failed", key)
                 await asyncio.sleep(1)
                 continue
             if items:
                 lane.queue.extend(items)
+                self._depth += len(items)
                 lane.last = self._order(items[-1])
                 lane.fetched = frozenset(map(self._order, items))
             elif skipped == lane.skipped:

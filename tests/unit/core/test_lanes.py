@@ -4,12 +4,12 @@ from collections.abc import Sequence
 import pytest
 
 from bridge.core import lanes as lanes_module
-from bridge.core.lanes import DEPTH_MAX, Lanes
+from bridge.core.lanes import BATCH_MAX, DEPTH_MAX, FETCH_MAX, SHARE_MIN, Lanes
 
 Numbers = Lanes[str, int]
 
 
-async def nothing(key: str, after: int) -> Sequence[int]:
+async def nothing(key: str, after: int, limit: int) -> Sequence[int]:
     return ()
 
 
@@ -61,7 +61,7 @@ async def test_what_a_full_lane_leaves_on_disk_is_read_again_in_order() -> None:
         done.extend(items)
         return len(items)
 
-    async def refill(key: str, after: int) -> Sequence[int]:
+    async def refill(key: str, after: int, limit: int) -> Sequence[int]:
         await asyncio.sleep(0)
         return [item for item in disk if item > after][:500]
 
@@ -87,7 +87,7 @@ async def test_what_lay_on_disk_is_worked_off_after_a_restart() -> None:
         done.extend(items)
         return len(items)
 
-    async def refill(key: str, after: int) -> Sequence[int]:
+    async def refill(key: str, after: int, limit: int) -> Sequence[int]:
         return [item for item in disk if item > after]
 
     async with asyncio.TaskGroup() as tasks:
@@ -169,7 +169,7 @@ class Disk:
         self.done.extend(items)
         return len(items)
 
-    async def refill(self, key: str, after: int) -> Sequence[int]:
+    async def refill(self, key: str, after: int, limit: int) -> Sequence[int]:
         return [number for number in self.numbers if number > after]
 
     def lanes(self, tasks: asyncio.TaskGroup, *, held: bool = False) -> Numbers:
@@ -243,3 +243,77 @@ async def test_what_was_read_before_its_commit_was_told_is_done_once() -> None:
         disk.numbers.clear()
 
     assert disk.done == [3, 5]
+
+
+class Backlog:
+    """Lanes over a disk, with what is measured while they are worked off."""
+
+    def __init__(self, tasks: asyncio.TaskGroup, *sizes: int) -> None:
+        self.disk = {
+            f"room {room}": list(range(1, size + 1)) for room, size in enumerate(sizes)
+        }
+        self.done: dict[str, list[int]] = {key: [] for key in self.disk}
+        self.depth_max = 0
+        self.lanes: Numbers = Lanes(
+            tasks, work=self.work, refill=self.refill, order=lambda n: n, held=True
+        )
+        for key in self.disk:
+            self.lanes.wake(key)
+
+    async def work(self, key: str, items: Sequence[int]) -> int:
+        self.depth_max = max(self.depth_max, self.lanes.depth())
+        await asyncio.sleep(0)
+        self.done[key].extend(items)
+        return len(items)
+
+    async def refill(self, key: str, after: int, limit: int) -> Sequence[int]:
+        await asyncio.sleep(0)
+        return self.disk[key][after : after + limit]
+
+
+async def test_a_backlog_of_any_size_needs_little_memory() -> None:
+    async with asyncio.TaskGroup() as tasks:
+        backlog = Backlog(tasks, 100_000)
+        backlog.lanes.begin()
+
+    assert backlog.done == backlog.disk
+    assert backlog.depth_max <= FETCH_MAX
+    assert backlog.lanes.depth() == 0
+
+
+async def test_many_lanes_share_the_memory_of_one() -> None:
+    async with asyncio.TaskGroup() as tasks:
+        backlog = Backlog(tasks, *([30] * 4000))
+        backlog.lanes.begin()
+
+    assert backlog.done == backlog.disk
+    assert backlog.depth_max <= 4000 * SHARE_MIN
+
+
+async def test_lanes_that_together_hold_much_leave_the_rest_on_disk(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("bridge.core.lanes.TOTAL_MAX", 100)
+    async with asyncio.TaskGroup() as tasks:
+        backlog = Backlog(tasks, 0, 0)
+        backlog.lanes.begin()
+        await backlog.lanes.wait_empty()
+        for number in range(1, 301):
+            for key in backlog.disk:
+                backlog.disk[key].append(number)
+                backlog.lanes.put(key, number)
+
+        assert backlog.lanes.depth() == 100
+
+    assert backlog.done == backlog.disk
+
+
+async def test_a_hot_room_starves_nobody() -> None:
+    async with asyncio.TaskGroup() as tasks:
+        backlog = Backlog(tasks, 100_000, 64)
+        backlog.lanes.begin()
+        while not backlog.done["room 1"]:  # noqa: ASYNC110 - turns are counted here
+            await asyncio.sleep(0)
+        ahead = len(backlog.done["room 0"])
+
+    assert ahead <= 3 * BATCH_MAX
