@@ -22,16 +22,32 @@ async def before(
     return alice, room, juliet, muc
 
 
-async def link(alice: MatrixPerson, room: str, juliet: XmppPerson, muc: str) -> None:
-    """Link them."""
+async def ask(alice: MatrixPerson, room: str, juliet: XmppPerson, muc: str) -> None:
+    """Ask for the link, in front of both sides."""
     await alice.says(room, f"!xmpp bridge {muc}")
     await alice.hears_next(room)
     await juliet.hears_next(muc)
-    await juliet.says_in(muc, "!matrix accept")
-    await juliet.hears("!matrix accept", "Juliet", muc)
-    await juliet.hears_next(muc)
-    linked = await alice.hears_next(room)
-    assert "linked" in linked.text
+
+
+async def accept(person: XmppPerson, nick: str, muc: str) -> str:
+    """Agree; return the answer."""
+    await person.says_in(muc, "!matrix accept")
+    await person.hears("!matrix accept", nick, muc)
+    return (await person.hears_next(muc)).text
+
+
+async def link(alice: MatrixPerson, room: str, juliet: XmppPerson, muc: str) -> None:
+    """Link them."""
+    await ask(alice, room, juliet, muc)
+    assert "linked" in await accept(juliet, "Juliet", muc)
+    assert "linked" in (await alice.hears_next(room)).text
+
+
+async def unlink(alice: MatrixPerson, room: str, juliet: XmppPerson, muc: str) -> None:
+    """Undo it, and see the bridge go."""
+    await alice.says(room, "!xmpp unbridge")
+    assert "undone" in (await alice.hears_next(room)).text
+    await juliet.sees_go(muc, "Matrix bridge")
 
 
 async def test_a_linked_room_carries_both_ways(
@@ -53,19 +69,13 @@ async def test_nothing_crosses_before_the_muc_has_agreed(
 ) -> None:
     alice, room, juliet, muc = await before(world, company, word)
 
-    await alice.says(room, f"!xmpp bridge {muc}")
-    await alice.hears_next(room)
-    await juliet.hears_next(muc)
+    await ask(alice, room, juliet, muc)
     await alice.says(room, "not for you")
     await juliet.says_in(muc, "nor for you")
     await juliet.hears("nor for you", "Juliet", muc)
-    await juliet.says_in(muc, "!matrix accept")
-    await juliet.hears("!matrix accept", "Juliet", muc)
 
-    agreed = await juliet.hears_next(muc)
-    assert "linked" in agreed.text
-    linked = await alice.hears_next(room)
-    assert "linked" in linked.text
+    assert "linked" in await accept(juliet, "Juliet", muc)
+    assert "linked" in (await alice.hears_next(room)).text
 
 
 async def test_only_an_admin_of_the_muc_can_agree(
@@ -75,14 +85,9 @@ async def test_only_an_admin_of_the_muc_can_agree(
     romeo = await company.on_xmpp("romeo")
     await romeo.joins(muc, "Romeo")
 
-    await alice.says(room, f"!xmpp bridge {muc}")
-    await alice.hears_next(room)
-    await romeo.hears_next(muc)
-    await romeo.says_in(muc, "!matrix accept")
-    await romeo.hears("!matrix accept", "Romeo", muc)
+    await ask(alice, room, romeo, muc)
 
-    answer = await romeo.hears_next(muc)
-    assert "Only owners and admins" in answer.text
+    assert "Only owners and admins" in await accept(romeo, "Romeo", muc)
     assert juliet.all_heard(muc)
 
 
@@ -107,12 +112,9 @@ async def test_the_link_can_be_undone_from_matrix(
     await alice.says(room, "together")
     await juliet.hears("together", "Alice", muc)
 
-    await alice.says(room, "!xmpp unbridge")
-    undone = await alice.hears_next(room)
-    await juliet.sees_go(muc, "Alice")
+    await unlink(alice, room, juliet, muc)
 
-    assert "undone" in undone.text
-    await juliet.sees_go(muc, "Matrix bridge")
+    await juliet.sees_go(muc, "Alice")
 
 
 async def test_the_link_can_be_undone_from_xmpp(
@@ -132,9 +134,7 @@ async def test_what_is_unbridged_can_be_bridged_again(
 ) -> None:
     alice, room, juliet, muc = await before(world, company, word)
     await link(alice, room, juliet, muc)
-    await alice.says(room, "!xmpp unbridge")
-    await alice.hears_next(room)
-    await juliet.sees_go(muc, "Matrix bridge")
+    await unlink(alice, room, juliet, muc)
     juliet.all_heard(muc)
 
     await link(alice, room, juliet, muc)

@@ -1,11 +1,13 @@
 """The venue for MUCs elsewhere, in a world of its own."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
 from bridge.core.ports import Unit
-from bridge.model.delivery import Refusal, Taken, Unreadable, Wire
+from bridge.model.delivery import Description, Refusal, Taken, Unreadable, Wire
 from bridge.model.events import AnyEvent, Message
 from bridge.model.places import Person
 from bridge.xmpp.codec.names import Jid
@@ -81,3 +83,16 @@ def join(world: World, former: MucsWorld | None = None) -> MucsWorld:
 
     world.server.received = received
     return MucsWorld(means, world.server, world.host, world.intake, world.store, mucs)
+
+
+@asynccontextmanager
+async def tea_time(*, visited: bool = False) -> AsyncIterator[MucsWorld]:
+    """Put the Hatter into the MUC, and the bridge too if it has *visited*."""
+    async with asyncio.TaskGroup() as tasks:
+        made = join(build(tasks))
+        made.server.occupants["Hatter"] = "hatter@wonder.example/tea"
+        if visited:
+            assert isinstance(await made.mucs.visit(MUC), Description)
+            await made.settle()
+        yield made
+        made.mucs.close()

@@ -1,4 +1,3 @@
-import asyncio
 from collections.abc import AsyncIterator
 from xml.etree.ElementTree import Element
 
@@ -9,8 +8,8 @@ from bridge.model.events import Message
 from bridge.xmpp.codec.names import Jid
 from bridge.xmpp.codec.peek import UNREAD
 from bridge.xmpp.hearing import Mark
-from tests.unit.xmpp.elsewhere import DOMAIN, LISTENER, MUC, build
-from tests.unit.xmpp.mucs_world import MucsWorld, join
+from tests.unit.xmpp.elsewhere import DOMAIN, LISTENER, MUC
+from tests.unit.xmpp.mucs_world import MucsWorld, tea_time
 
 LISTENING = Jid("bridge", DOMAIN, "listener")
 HATTER = "hatter@wonder.example"
@@ -18,11 +17,8 @@ HATTER = "hatter@wonder.example"
 
 @pytest.fixture
 async def world() -> AsyncIterator[MucsWorld]:
-    async with asyncio.TaskGroup() as tasks:
-        made = join(build(tasks))
-        made.server.occupants["Hatter"] = f"{HATTER}/tea"
+    async with tea_time() as made:
         yield made
-        made.mucs.close()
 
 
 async def enter(world: MucsWorld, *features: str) -> None:

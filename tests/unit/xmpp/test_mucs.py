@@ -5,7 +5,6 @@ import pytest
 
 from bridge.model.delivery import (
     Delivered,
-    Description,
     Later,
     Refusal,
     Refused,
@@ -27,18 +26,13 @@ from tests.unit.xmpp.elsewhere import (
     parcels,
     route,
 )
-from tests.unit.xmpp.mucs_world import MucsWorld, join
+from tests.unit.xmpp.mucs_world import MucsWorld, join, tea_time
 
 
 @pytest.fixture
 async def world() -> AsyncIterator[MucsWorld]:
-    async with asyncio.TaskGroup() as tasks:
-        made = join(build(tasks))
-        made.server.occupants["Hatter"] = "hatter@wonder.example/tea"
-        assert isinstance(await made.mucs.visit(MUC), Description)
-        await made.settle()
+    async with tea_time(visited=True) as made:
         yield made
-        made.mucs.close()
 
 
 async def test_what_an_occupant_says_arrives_under_their_occupant_id(

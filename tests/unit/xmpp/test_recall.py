@@ -1,20 +1,16 @@
-import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 
 from bridge.xmpp.codec.about import About
-from tests.unit.xmpp.elsewhere import MUC, build
-from tests.unit.xmpp.mucs_world import MucsWorld, join
+from tests.unit.xmpp.elsewhere import MUC
+from tests.unit.xmpp.mucs_world import MucsWorld, tea_time
 
 
 @pytest.fixture
 async def world() -> AsyncIterator[MucsWorld]:
-    async with asyncio.TaskGroup() as tasks:
-        made = join(build(tasks))
-        made.server.occupants["Hatter"] = "hatter@wonder.example/tea"
+    async with tea_time() as made:
         yield made
-        made.mucs.close()
 
 
 async def test_more_than_can_be_read_again_is_missed_aloud(

@@ -16,21 +16,17 @@ from tests.unit.xmpp.elsewhere import (
     MUC,
     USER,
     Server,
-    build,
     name_of,
 )
-from tests.unit.xmpp.mucs_world import MucsWorld, join
+from tests.unit.xmpp.mucs_world import MucsWorld, tea_time
 
 HISTORY = "{http://jabber.org/protocol/muc}history"
 
 
 @pytest.fixture
 async def world() -> AsyncIterator[MucsWorld]:
-    async with asyncio.TaskGroup() as tasks:
-        made = join(build(tasks))
-        made.server.occupants["Hatter"] = "hatter@wonder.example/tea"
+    async with tea_time() as made:
         yield made
-        made.mucs.close()
 
 
 def history(world: MucsWorld) -> dict[str, str]:

@@ -1,4 +1,3 @@
-import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -6,7 +5,6 @@ import pytest
 from bridge.core.ports import Unit
 from bridge.model.delivery import (
     Delivered,
-    Description,
     Refusal,
     Refused,
     Taken,
@@ -17,21 +15,15 @@ from tests.unit.xmpp.elsewhere import (
     LISTENER,
     MUC,
     ROOM,
-    build,
     parcels,
 )
-from tests.unit.xmpp.mucs_world import MucsWorld, join
+from tests.unit.xmpp.mucs_world import MucsWorld, tea_time
 
 
 @pytest.fixture
 async def world() -> AsyncIterator[MucsWorld]:
-    async with asyncio.TaskGroup() as tasks:
-        made = join(build(tasks))
-        made.server.occupants["Hatter"] = "hatter@wonder.example/tea"
-        assert isinstance(await made.mucs.visit(MUC), Description)
-        await made.settle()
+    async with tea_time(visited=True) as made:
         yield made
-        made.mucs.close()
 
 
 @pytest.mark.parametrize(
