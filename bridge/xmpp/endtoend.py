@@ -89,11 +89,13 @@ class NotForUs:
 class Failed:
     """It cannot be read; *words* are for both sides. The session is being repaired.
 
-    *passing* says that it may work later, as when the far server is away.
+    *passing* says that it may work later, as when the far server is away. *repeated*
+    says that it was opened before, so that most likely nobody misses it.
     """
 
     words: str
     passing: bool = False
+    repeated: bool = False
 
 
 Opened = Plain | Empty | NotForUs | Failed

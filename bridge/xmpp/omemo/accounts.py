@@ -10,7 +10,7 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, Protocol
 
 from bridge.core.ports import Store, StoreUnavailableError, Unit
 from bridge.model.records import Secret
@@ -29,11 +29,24 @@ _NUMBERS: Final = "omemo numbers"
 _OWN: Final = "own"
 
 
+class Watch(Protocol):
+    """Whoever looks after the accounts."""
+
+    def look_at(self, account: Account) -> None:
+        """Take note of an account that was loaded."""
+
+    def republish(self, account: str) -> None:
+        """Take note of an account that publishes something new."""
+
+
 class Accounts:
     """The accounts, the most recently used ones in memory.
 
-    *exists* tells whether a bare address is a person's who may have a device.
+    *exists* tells whether a bare address is a person's who may have a device. *watch*
+    is told of those that are loaded or made.
     """
+
+    watch: Watch | None = None
 
     def __init__(
         self,
@@ -101,6 +114,8 @@ class Accounts:
             return None
         account = await Account.open(jid, rows, self._bundles, self._label)
         self._put(account)
+        if self.watch is not None:
+            self.watch.look_at(account)
         return account
 
     async def _make(self, jid: str) -> Account | None:
@@ -117,6 +132,8 @@ class Accounts:
             return None
         logger.info("%s has device %s now", jid, number)
         self._put(account)
+        if self.watch is not None:
+            self.watch.republish(jid)
         return account
 
     def _put(self, account: Account) -> None:

@@ -185,7 +185,7 @@ class Opening:
     ) -> Opened:
         cause = error.__cause__
         if isinstance(cause, DuplicateMessageException):
-            return Empty() if sealed.empty else Failed(DUPLICATE)
+            return Empty() if sealed.empty else Failed(DUPLICATE, repeated=True)
         logger.info(
             "%s cannot open what device %d of %s has sealed: %s",
             account.jid,

@@ -67,6 +67,7 @@ class Omemo:
         self._upkeep = Upkeep(
             self._accounts, self._remote, means.store, means.write, means.published
         )
+        self._accounts.watch = self._upkeep
         self._opening = Opening(self._accounts, self._remote, self._upkeep)
         self._sealing = Sealing(self._accounts, self._remote)
         self._published = Published(self._accounts, means.store, self._upkeep)

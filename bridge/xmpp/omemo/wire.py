@@ -15,7 +15,9 @@ import oldmemo.etree
 import twomemo.etree
 import x3dh
 import xeddsa
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from google.protobuf.message import (  # type: ignore[import-untyped]
+    Error as ProtobufError,
+)
 from oldmemo.oldmemo import KeyExchangeImpl as LegacyExchange
 from omemo import Bundle, DeviceList, Message, OMEMOException, SignedLabel
 from twomemo.twomemo import KeyExchangeImpl as Omemo2Exchange
@@ -51,7 +53,7 @@ MALFORMED: Final = (
     AttributeError,
     AssertionError,
     OverflowError,
-    DecodeError,
+    ProtobufError,
     x3dh.KeyAgreementException,
     doubleratchet.AuthenticationFailedException,
     doubleratchet.DecryptionFailedException,

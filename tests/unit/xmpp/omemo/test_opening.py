@@ -119,7 +119,11 @@ async def test_the_same_message_again_is_told_from_a_broken_session(
     await world.words(later)
     world.restart()
 
-    assert isinstance(await world.read(later), Failed)
+    found = await world.read(later)
+
+    assert isinstance(found, Failed)
+    assert found.repeated
+    assert world.posts == []
 
 
 async def test_a_peer_that_skipped_900_messages_is_understood(world: World) -> None:
@@ -367,6 +371,24 @@ def _break(encrypted: Element, how: str) -> None:
             header[0].text = "A" * 70_000
         case _:
             header[0].text = "\u1234 no base64"
+
+
+@pytest.mark.parametrize("namespace", [LEGACY, OMEMO2])
+async def test_what_is_cut_off_anywhere_is_refused(
+    world: World, namespace: str
+) -> None:
+    romeo = await world.person(ROMEO, namespace)
+    stanza = await romeo.seal(ALICE, "one", namespace=namespace)
+    key = stanza.find(f".//{{{namespace}}}key")
+    assert key is not None
+    whole = base64.b64decode(key.text or "")
+
+    for length in range(0, len(whole), 3):
+        key.text = base64.b64encode(whole[:length]).decode()
+        assert isinstance(await world.read(stanza), Failed)
+
+    key.text = base64.b64encode(whole).decode()
+    assert await world.words(stanza) == "one"
 
 
 async def test_what_holds_nothing_sealed_is_refused(world: World) -> None:
