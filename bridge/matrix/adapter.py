@@ -73,17 +73,8 @@ class MatrixAdapter(Adapter, MatrixRooms):
         self._guests = Guests(homeserver, store, self._presences)
         self._sealed = Sealed(store)
         self._views = Views(homeserver)
-        self._secrecy = Secrecy(
-            homeserver=homeserver,
-            store=store,
-            views=self._views,
-            sealed=self._sealed,
-            agent=self.agent,
-            ours=self.is_ours,
-            bot=bot,
-            strictness=encryption.strictness,
-        )
         self._encrypts = encryption.direct
+        self._secrecy = self._secrets(homeserver, store, bot, encryption)
         self._bot = Bot(
             mxid=bot,
             homeserver=homeserver,
@@ -128,6 +119,20 @@ class MatrixAdapter(Adapter, MatrixRooms):
             too_large=self._bot.too_large,
         )
         return rooms, direct
+
+    def _secrets(
+        self, homeserver: Homeserver, store: Store, bot: str, encryption: Encryption
+    ) -> Secrecy:
+        return Secrecy(
+            homeserver=homeserver,
+            store=store,
+            views=self._views,
+            sealed=self._sealed,
+            agent=self.agent,
+            ours=self.is_ours,
+            bot=bot,
+            strictness=encryption.strictness,
+        )
 
     def _way_out(self, homeserver: Homeserver) -> Sending:
         return Sending(
