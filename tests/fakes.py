@@ -168,6 +168,9 @@ class FakeMatrixRooms:
             PortalId(0), Kind.FOREIGN, f"!{muc}:hs.example", "", agent="@xmppbot"
         )
 
+    async def follow(self, portal: Portal, room: str, by: Person) -> Portal | Refusal:
+        return self.made.get(room, Refusal.NOT_ALLOWED)
+
     async def describe(self, room: str) -> Description:
         return Description(name=room)
 
@@ -209,6 +212,9 @@ class FakeXmppRooms:
 
     async def depart(self, portal: Portal) -> Sequence[Wire]:
         return [Wire("leave", b"the puppets leave")]
+
+    def notice(self, room: Room, words: str) -> Sequence[Wire]:
+        return [Wire(f"notice {words}", words.encode())]
 
     async def invite(self, invite: Invite, portal: Portal) -> Refusal | None:
         self.invited.append(invite)

@@ -227,6 +227,12 @@ class MatrixRooms(Protocol):
     async def found(self, muc: str, about: Description) -> Portal | Refusal:
         """Make the room for a MUC, or find the one made before; without an id."""
 
+    async def follow(self, portal: Portal, room: str, by: Person) -> Portal | Refusal:
+        """Go with the room of *portal* to *room*, which must say that it replaces it.
+
+        The portal comes without an id and an XMPP address.
+        """
+
     async def describe(self, room: str) -> Description:
         """Tell the name, the topic and the members of real people of a room."""
 
@@ -273,6 +279,9 @@ class XmppRooms(Protocol):
     async def invite(self, invite: Invite, portal: Portal) -> Refusal | None:
         """Ask a person of XMPP into a room that we host."""
 
+    def notice(self, room: Room, words: str) -> Sequence[Wire]:
+        """Write words of the bridge's own to *room*, which is here."""
+
 
 class Host(Protocol):
     """What the core offers to the adapters."""
@@ -297,9 +306,6 @@ class Host(Protocol):
 
     def later(self, room: Room, wires: Sequence[Wire]) -> None:
         """Send *wires* to *room* on its own network, in order, safe on disk."""
-
-    def warn(self, room: Room, words: str) -> None:
-        """Tell the people on the far side of *room* what will not reach them."""
 
     def warn(self, room: Room, words: str) -> None:
         """Tell the people on the far side of *room* what will not reach them."""

@@ -12,13 +12,17 @@ from bridge.core.dispatch import Dispatch
 from bridge.core.guard import Guard, Limits
 from bridge.core.ports import MatrixRooms, Store, StoreUnavailableError, Unit, XmppRooms
 from bridge.model.delivery import Arrival, Description, Refusal
-from bridge.model.events import Invite, Leave, Message
+from bridge.model.events import Invite, Leave, Message, Replaced
 from bridge.model.places import Network, Person, PortalId, Room
 from bridge.model.records import Kind, Portal
 
 logger = logging.getLogger(__name__)
 
 RETRY_S = 1.0
+NOT_FOLLOWED = (
+    "The Matrix room was replaced by {room}, to which the bridge cannot go: {why}."
+    " What is said here may reach nobody any more."
+)
 
 
 class Provisioning:
@@ -167,6 +171,27 @@ class Provisioning:
         farewell = await self._xmpp.depart(portal)
         self._dispatch.add(unit, side(portal, Network.XMPP), farewell)
         await self._close(portal, unit)
+
+    async def replaced(self, event: Replaced, unit: Unit) -> None:
+        """Go on in the room that replaces the one of a portal, or say why not."""
+        portal = self._directory.portal(event.room)
+        if portal is None:
+            return
+        there = Room(Network.MATRIX, event.address)
+        made: Portal | Refusal = Refusal.NOT_ALLOWED
+        # A room that is linked already could be taken over by naming it.
+        if not (self._directory.portal(there) or self._guard.closes(there)):
+            made = await self._matrix.follow(portal, event.address, event.sender)
+        if isinstance(made, Refusal):
+            logger.warning("portal %d: not followed: %s", portal.id, made.name)
+            words = NOT_FOLLOWED.format(room=event.address, why=made.value)
+            far = self._directory.far(portal, event.room)
+            self._dispatch.add(unit, far, self._xmpp.notice(far, words))
+            return
+        sealed = portal.encrypted or made.encrypted
+        moved = replace(portal, matrix=made.matrix, via=made.via, encrypted=sealed)
+        logger.info("portal %d: goes on in %s", portal.id, moved.matrix)
+        self._directory.put(moved, unit)
 
     async def describe(self, portal: Portal) -> Description:
         """Tell what the Matrix room of *portal* looks like; see ``Host``."""

@@ -28,6 +28,7 @@ from bridge.model.events import (
     Manner,
     Message,
     Protection,
+    Replaced,
     Subject,
     Text,
 )
@@ -39,7 +40,8 @@ COMPLAINT_EVERY_S = 3600.0
 
 _ENCRYPTION = "m.room.encryption"
 _SAID = frozenset(("m.room.message", "m.room.encrypted", "m.sticker"))
-_STATE = frozenset(("m.room.member", "m.room.topic", _ENCRYPTION))
+_TOMBSTONE = "m.room.tombstone"
+_STATE = frozenset(("m.room.member", "m.room.topic", _ENCRYPTION, _TOMBSTONE))
 _HIDDEN = "m.room.encrypted"
 
 
@@ -114,12 +116,34 @@ class Inbound:
             return await self._secret(taken.arrival, event, unit)
         if kind in _SAID:
             return await self._said(event)
+        return await self._stands(kind, event)
+
+    async def _stands(self, kind: str, event: Mapping[str, Any]) -> AnyEvent | None:
+        """Read how things now stand in a room."""
         if kind == "m.room.member":
             return await self._memberships.read(event)
         if kind == _ENCRYPTION and event.get("state_key") == "":
             await self._sealed.add(event["room_id"], event.get("content"))
             return None
+        if kind == _TOMBSTONE:
+            return self._replaced(event)
         return await self._titled(event)
+
+    def _replaced(self, event: Mapping[str, Any]) -> Replaced | None:
+        """Read a tombstone (spec: room upgrades)."""
+        content, room = event.get("content"), event["room_id"]
+        there = content.get("replacement_room") if isinstance(content, dict) else None
+        if event.get("state_key") != "" or self._portal(room) is None:
+            return None
+        if not isinstance(there, str) or not there.startswith("!") or there == room:
+            return None
+        return Replaced(
+            ref=Ref(Network.MATRIX, event["event_id"]),
+            room=Room(Network.MATRIX, room),
+            sender=Person(Network.MATRIX, event["sender"]),
+            sent_at=sent_at(event),
+            address=there,
+        )
 
     def receipt(self, event: Message) -> bytes:
         """Note where to answer *event*; nobody answers a notice, or bots would chat."""

@@ -143,4 +143,4 @@ class Replaced(Event):
     address: str
 
 
-AnyEvent = Message | Join | Rename | Leave | Invite | Command | Subject
+AnyEvent = Message | Join | Rename | Leave | Invite | Command | Subject | Replaced
