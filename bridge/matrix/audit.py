@@ -9,7 +9,16 @@ once only, so reading too much does no harm; reading forward keeps the order.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+    Set,
+)
 from typing import Any
 
 import msgspec
@@ -54,7 +63,7 @@ class Audit:
         self._keep = keep
         self._marks: dict[str, Cursor] = {}
         self._unsaved: set[str] = set()
-        self._seen: dict[str, None] = {}
+        self._seen: OrderedDict[str, None] = OrderedDict()
         self._due: set[str] = set()
         self._loaded = False
         self._lock = asyncio.Lock()
@@ -70,7 +79,7 @@ class Audit:
                 self._mark(event.room_id, event.event_id)
                 self._save_first(event.room_id)
         while len(seen) > SEEN_MAX:
-            del seen[next(iter(seen))]
+            seen.popitem(last=False)
 
     async def run(
         self,
@@ -87,14 +96,23 @@ class Audit:
             await self._save()
             turn = (turn + 1) % ROUND_EVERY
             if turn == 0:
-                await self._round(rooms())
+                await self._round(list(rooms()))
 
-    async def _round(self, rooms: Iterable[tuple[str, str]]) -> None:
+    async def _round(self, rooms: Sequence[tuple[str, str]]) -> None:
         due, self._due = self._due, set()
         try:
             await self.audit(pair for pair in rooms if pair[0] in due)
+            await self._prune({room for room, _ in rooms})
         except StoreUnavailableError:
             self._due |= due
+
+    async def _prune(self, bridged: Set[str]) -> None:
+        """Forget the marks of rooms that nobody reads again."""
+        gone = [mark for room, mark in self._marks.items() if room not in bridged]
+        for mark in gone:
+            del self._marks[mark.key]
+            self._unsaved.discard(mark.key)
+        await self._store.commit(Unit(drop=list(gone)))
 
     async def audit(self, rooms: Iterable[tuple[str, str]]) -> None:
         """Read on in *rooms*, several at once; a room that fails is due again."""

@@ -1,6 +1,7 @@
 """Memory that stays small, and locks that cost nothing while nobody holds them."""
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 from weakref import WeakValueDictionary
@@ -15,16 +16,17 @@ class Recent(Generic[K, V]):
     __slots__ = ("_entries", "_size_max", "get")
 
     def __init__(self, size_max: int) -> None:
-        self._entries: dict[K, V] = {}
+        # A plain dict gets slow where its first item is taken out again and again.
+        self._entries: OrderedDict[K, V] = OrderedDict()
         self._size_max = size_max
         self.get = self._entries.get
 
     def put(self, key: K, value: V) -> None:
         """Remember *value*, and forget the oldest if there are too many."""
-        self._entries.pop(key, None)
         self._entries[key] = value
+        self._entries.move_to_end(key)
         if len(self._entries) > self._size_max:
-            del self._entries[next(iter(self._entries))]
+            self._entries.popitem(last=False)
 
     def drop(self, key: K) -> None:
         """Forget *key*, if it is known."""

@@ -5,6 +5,7 @@ A MUC shows every message to its sender and everybody else, or answers with an e
 """
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -55,7 +56,7 @@ class Confirmations:
 
     def __init__(self) -> None:
         self._waiting: dict[str, Batch] = {}
-        self._fates: dict[str, Shown | Fault] = {}
+        self._fates: OrderedDict[str, Shown | Fault] = OrderedDict()
 
     def expect(self, keys: Iterable[str]) -> Batch:
         """Wait for *keys*, but for those whose fate is known already."""
@@ -101,6 +102,6 @@ class Confirmations:
         # Also what nobody waits for: the archive tells what a former run had sent.
         self._fates[key] = fate
         while len(self._fates) > KNOWN_MAX:
-            del self._fates[next(iter(self._fates))]
+            self._fates.popitem(last=False)
         if batch is not None:
             batch.close(key)
