@@ -17,7 +17,7 @@ import msgspec
 
 from bridge.core.ports import Unit
 from bridge.matrix.client import MatrixError
-from bridge.matrix.megolm.own import ONE_TIME_MAX, Own, owner
+from bridge.matrix.megolm.own import KEPT, ONE_TIME_MAX, Own, owner
 from bridge.matrix.megolm.ports import KeyServer, Role
 from bridge.matrix.megolm.signing import SigningKeys, signed
 from bridge.matrix.megolm.vault import Vault, Warm
@@ -28,7 +28,7 @@ DEVICE_NAME = "XMPP bridge"
 ONE_TIME_MIN = 25
 FALLBACK_S = 3600.0
 """A fallback key is replaced no faster: only the last two can be read with."""
-OWN_MAX = 500
+OWN_MAX = 200
 
 _RANKS = (Role.OCCUPANT, Role.CONTACT, Role.BOT)
 
@@ -51,7 +51,10 @@ class Accounts:
         self.get = self._owns.get
 
     async def _load(self, user: str) -> Own:
-        return Own(user, await self._vault.of(owner(user)), self.epoch)
+        whose = owner(user)
+        found = {name: await self._vault.find(whose, name) for name in KEPT}
+        kept = {name: value for name, value in found.items() if value is not None}
+        return Own(user, kept, self.epoch)
 
     def clear(self) -> None:
         """Forget what was read, as of another epoch."""

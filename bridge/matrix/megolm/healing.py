@@ -51,6 +51,7 @@ class Healing:
 
     async def _mend(self, own: Own, device: Device) -> None:
         async with own.lock:
+            await own.meet(self._vault)
             if await letters.open_sessions(self._server, own, [device]):
                 return
             unit = Unit()

@@ -13,6 +13,7 @@ from bridge.matrix.megolm.own import Own
 from bridge.matrix.megolm.ports import Json
 from bridge.matrix.megolm.sas import PREFIX
 from bridge.matrix.megolm.signing import canonical
+from bridge.matrix.megolm.vault import Vault
 from bridge.matrix.recent import Recent
 
 logger = logging.getLogger(__name__)
@@ -26,8 +27,13 @@ class Letterbox:
     """Where all that comes to devices of ours is opened."""
 
     def __init__(
-        self, devices: Devices, inbound: Inbound, refusals: withheld.Refusals
+        self,
+        vault: Vault,
+        devices: Devices,
+        inbound: Inbound,
+        refusals: withheld.Refusals,
     ) -> None:
+        self._vault = vault
         self._devices = devices
         self._inbound = inbound
         self._refusals = refusals
@@ -66,6 +72,7 @@ class Letterbox:
         self, own: Own, unit: Unit, sender: str, content: object
     ) -> Key | None:
         person = await self._devices.person(sender)
+        await own.meet(self._vault)
         letter = open_letter(own, unit, person, content)
         if letter is None:
             return None

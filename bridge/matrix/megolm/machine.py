@@ -82,7 +82,7 @@ class Machine:
         self._waiting = Waiting()
         self._verifying = Verifying()
         self.on_code: Callable[[str, str, ShortCode], None] = lambda *_: None
-        self._letterbox = Letterbox(self._devices, self._inbound, self._refusals)
+        self._letterbox = Letterbox(vault, self._devices, self._inbound, self._refusals)
 
     async def start(self) -> None:
         """Remember what an earlier run knew; asks nothing of the homeserver."""

@@ -130,18 +130,17 @@ def open_letter(
         return None  # CVE-2022-39251: nothing but Olm carries what is to a device
     curve = envelope.sender_key
     try:
-        raw = _decrypt(own, curve, cipher)
+        raw = _decrypt(own, unit, curve, cipher)
     except (vodozemac.DecodeException, vodozemac.KeyException):
         return None
     except ValueError as error:
         # A ratchet goes only forward: what it had already is a copy, not a fault.
         return None if _COPY in str(error) else Broken(sender.user, curve)
-    own.stage(unit)
     own.stage_peer(unit, curve)
     return _checked(own, sender, curve, raw)
 
 
-def _decrypt(own: Own, curve: str, cipher: _Cipher) -> bytes:
+def _decrypt(own: Own, unit: Unit, curve: str, cipher: _Cipher) -> bytes:
     sender = vodozemac.Curve25519PublicKey.from_base64(curve)
     message = vodozemac.AnyOlmMessage.from_parts(cipher.type, _bytes(cipher.body))
     sessions = own.peers.get(curve, [])
@@ -150,6 +149,7 @@ def _decrypt(own: Own, curve: str, cipher: _Cipher) -> bytes:
         sessions = [one for one in sessions if one.session_matches(first)]
         if not sessions:
             session, raw = own.olm.create_inbound_session(sender, first)
+            own.stage(unit)  # a one-time key is used up
             _remember(own, curve, session)
             return raw
     fault: ValueError = vodozemac.OlmDecryptionException("there is no session")

@@ -113,6 +113,7 @@ class Outbound:
         missing = [one for one in trusted.values() if outgoing.lacks(one)]
         if not missing:
             return True
+        await own.meet(self._vault)
         now = time.monotonic()
         strange = [d for d in missing if d.curve not in own.peers]
         asked = [d for d in strange if self._may_ask(own, d, now)]
@@ -127,6 +128,7 @@ class Outbound:
         told = [(to, _no_olm(own)) for to in failed]
         outgoing.pending += letters.batches(own, letters.WITHHELD, told)
         await self._keep(own, outgoing, unit)
+        own.part()
         return len(reached) == len(missing)
 
     def _may_ask(self, own: Own, device: Device, now: float) -> bool:
@@ -148,6 +150,7 @@ class Outbound:
     async def _keep(self, own: Own, outgoing: Outgoing, unit: Unit) -> None:
         unit.late.append(outgoing.all_records)
         outgoing.unsaved = unit
+        own.unsaved.add(outgoing.room)
         await self._flush(own, outgoing)
 
     async def _flush(self, own: Own, outgoing: Outgoing) -> None:
@@ -155,6 +158,7 @@ class Outbound:
         if outgoing.unsaved is not None:
             await self._vault.commit(outgoing.unsaved)
             outgoing.unsaved = None
+            own.unsaved.discard(outgoing.room)
         if not outgoing.pending:
             return
         unit = Unit()

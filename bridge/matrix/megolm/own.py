@@ -11,10 +11,11 @@ import vodozemac
 from bridge.core.ports import Unit
 from bridge.matrix.megolm.ports import Role
 from bridge.matrix.megolm.signing import MEGOLM, OLM, Seed, SigningKeys, signed
-from bridge.matrix.megolm.vault import PICKLE_KEY
+from bridge.matrix.megolm.vault import PICKLE_KEY, Vault
 from bridge.model.records import Record, Secret
 
-IDENTITY, ACCOUNT, PEER = "identity", "account", "peer "
+KEPT = IDENTITY, ACCOUNT = "identity", "account"
+PEER = "peer "
 ONE_TIME_MAX = 50
 ALGORITHMS = (OLM, MEGOLM)
 
@@ -68,7 +69,8 @@ class Own:
 
     *lock* is held while its keys are made or uploaded: one at a time. *broken* are
     identity keys whose messages could not be read, and whose they are; *verifiers*
-    what those said who verify us, not yet answered.
+    what those said who verify us, not yet answered. *unsaved* are rooms for which Olm
+    sessions went on that are not on disk yet.
     """
 
     def __init__(self, user: str, kept: Mapping[str, bytes], epoch: int) -> None:
@@ -78,6 +80,8 @@ class Own:
         self.state: AccountState | None = None
         self.account: vodozemac.Account | None = None
         self.peers: dict[str, list[vodozemac.Session]] = {}
+        self.unsaved: set[str] = set()
+        self._met = False
         self._introduction: msgspec.Raw | None = None
         self.broken: dict[str, str] = {}
         self.verifiers: list[Mapping[str, Any]] = []
@@ -87,24 +91,40 @@ class Own:
         if raw := kept.get(IDENTITY):
             self.keys = _decode_identity(raw)
         if raw := kept.get(ACCOUNT):
-            self._load(_decode_account(raw), kept)
+            self._load(_decode_account(raw))
 
-    def _load(self, state: AccountState, kept: Mapping[str, bytes]) -> None:
+    def _load(self, state: AccountState) -> None:
         if state.epoch != self._epoch:
             # From before a restored backup: whatever it signed stays, it does not.
             self.state = msgspec.structs.replace(state, ready=False, pickle="")
             return
         self.state = state
         self.account = vodozemac.Account.from_pickle(state.pickle, PICKLE_KEY)
+
+    async def meet(self, vault: Vault) -> None:
+        """Have the Olm sessions at hand: they are large, and rarely needed."""
+        if self._met:
+            return
+        kept = await vault.of(owner(self.user))
+        if self._met:
+            return  # somebody was faster, and may have gone on from there
+        self._met = True
         for name, raw in kept.items():
             if not name.startswith(PEER):
                 continue
-            peer = _decode_peer(raw)
+            peer, curve = _decode_peer(raw), name.removeprefix(PEER)
             if peer.own == self.curve:
-                self.peers[name.removeprefix(PEER)] = [
+                self.peers[curve] = [
                     vodozemac.Session.from_pickle(one, PICKLE_KEY)
                     for one in peer.pickles
                 ]
+
+    def part(self) -> None:
+        """Let go of the Olm sessions, if all is on disk and only the lock uses them."""
+        assert self.state is not None
+        if self.state.role is Role.OCCUPANT and not self.unsaved:
+            self.peers.clear()
+            self._met = False
 
     @property
     def ready(self) -> bool:
@@ -145,6 +165,7 @@ class Own:
         device = f"XMPP{secrets.token_hex(4).upper()}"
         self.account = vodozemac.Account()
         self.peers.clear()
+        self._met = True
         self._introduction = None
         self.state = AccountState(device, self._epoch, role, stale=stale)
         self.stock(ONE_TIME_MAX)

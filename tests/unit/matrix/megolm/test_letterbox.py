@@ -19,7 +19,7 @@ async def bot(bridge: Party) -> Own:
 @pytest.fixture
 def box(bridge: Party) -> Letterbox:
     machine = bridge.machine
-    return Letterbox(machine._devices, machine._inbound, Refusals())
+    return Letterbox(machine._vault, machine._devices, machine._inbound, Refusals())
 
 
 async def letter(server: FakeKeyServer, alice: Party, own: Own) -> dict[str, Any]:

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -78,6 +79,19 @@ async def test_a_session_goes_on_after_a_restart(
     assert server.asked["send_to_device"] == 1
     await alice.hears(ALICE)
     assert await alice.understands(second) == "two"
+
+
+async def test_olm_sessions_are_let_go_and_go_on_where_they_were(
+    server: FakeKeyServer, bridge: Party, alice: Party
+) -> None:
+    rooms = [replace(HERE, id=f"!{number}:hs") for number in range(5)]
+
+    events = [await bridge.says(GHOST, one, one.id) for one in rooms]
+
+    assert (await bridge.machine._accounts.get(GHOST)).peers == {}
+    assert server.asked["claim_keys"] == 1
+    await alice.hears(ALICE)
+    assert [await alice.understands(one) for one in events] == [r.id for r in rooms]
 
 
 async def test_who_comes_in_reads_what_is_said_from_now_on(

@@ -1,3 +1,5 @@
+import asyncio
+
 import pytest
 
 from bridge.core.ports import Unit
@@ -6,8 +8,10 @@ from bridge.matrix.megolm.own import ONE_TIME_MAX, Own
 from bridge.matrix.megolm.persons import Device, Person, read
 from bridge.matrix.megolm.ports import Role, Strictness
 from bridge.matrix.megolm.signing import SigningKeys, signed
+from bridge.matrix.megolm.vault import Vault
 from bridge.model.records import Secret
-from tests.unit.matrix.megolm.party import ALICE, BOB, GHOST
+from tests.fakes_store import FakeStore
+from tests.unit.matrix.megolm.party import ALICE, BOB, GHOST, ROOM
 
 
 @pytest.fixture
@@ -49,23 +53,63 @@ def test_its_device_is_signed_by_itself_and_its_identity(own: Own) -> None:
     assert len(person.trusted(Strictness.SIGNED)) == 1
 
 
-def test_olm_sessions_are_kept_with_the_device(own: Own) -> None:
+def meets(own: Own) -> str:
+    """Let *own* open a session with Bob; return his key."""
     bob = Own(BOB, {}, 0)
     bob.renew(Role.BOT)
     bob.keys = SigningKeys.new()
     to = Device(BOB, bob.device, bob.curve, bob.ed25519)
     public = next(iter(bob.olm.one_time_keys.values())).to_base64()
     assert begin(own, to, signed({"key": public}, BOB, {bob.device: bob.sign}))
-    unit = Unit()
+    return to.curve
+
+
+async def test_olm_sessions_are_kept_and_read_when_needed(own: Own) -> None:
+    curve = meets(own)
+    unit, store = Unit(), FakeStore()
     own.stage(unit)
-    own.stage_peer(unit, to.curve)
+    own.stage_peer(unit, curve)
+    await store.commit(unit)
 
     again = Own(GHOST, kept(unit), 3)
-    assert list(again.peers) == [to.curve]
+    assert again.peers == {}
+    await asyncio.gather(*(again.meet(Vault(store)) for _ in range(3)))
+
+    assert list(again.peers) == [curve]
+
+
+async def test_olm_sessions_of_another_device_are_not_used(own: Own) -> None:
+    curve = meets(own)
+    unit, store = Unit(), FakeStore()
+    own.stage_peer(unit, curve)
+    await store.commit(unit)
     own.renew(Role.BOT)
-    own.stage(unit := Unit())
+    own.stage(unit)
+
     renewed = Own(GHOST, kept(unit), 3)
+    await renewed.meet(Vault(store))
+
     assert renewed.peers == {}
+
+
+@pytest.mark.parametrize(
+    ("role", "unsaved", "let_go"),
+    [
+        (Role.OCCUPANT, set(), True),
+        (Role.OCCUPANT, {ROOM}, False),
+        (Role.CONTACT, set(), False),
+    ],
+)
+def test_only_what_is_safe_on_disk_and_not_in_use_is_let_go(
+    own: Own, role: Role, unsaved: set[str], let_go: object
+) -> None:
+    meets(own)
+    assert own.state
+    own.state.role, own.unsaved = role, unsaved
+
+    own.part()
+
+    assert (own.peers == {}) is let_go
 
 
 def test_nothing_of_a_former_epoch_but_the_identity_is_used(own: Own) -> None:
