@@ -17,7 +17,7 @@ from collections.abc import (
     Iterator,
     Mapping,
     Sequence,
-    Set,
+    Set as AbstractSet,
 )
 from typing import Any
 
@@ -106,7 +106,7 @@ class Audit:
         except StoreUnavailableError:
             self._due |= due
 
-    async def _prune(self, bridged: Set[str]) -> None:
+    async def _prune(self, bridged: AbstractSet[str]) -> None:
         """Forget the marks of rooms that nobody reads again."""
         gone = [mark for room, mark in self._marks.items() if room not in bridged]
         for mark in gone:

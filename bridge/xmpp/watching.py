@@ -20,6 +20,9 @@ from bridge.xmpp.puppets import Puppets
 SMALL_MAX = 40
 """Up to so many occupants, all of them are told of."""
 
+SPOKEN_MAX = 2_000
+"""Beyond so many who have spoken, only those are remembered who are still there."""
+
 _EVENT = "presence"
 
 
@@ -73,6 +76,9 @@ class Watching:
     def spoke(self, person: str) -> None:
         """Take note that somebody has said something."""
         self._spoken.add(person)
+        if len(self._spoken) > SPOKEN_MAX:
+            # Who has left counts again when they speak again.
+            self._spoken &= {person, *(self._known or ())}
 
     def saw(self, seen: Seen) -> None:
         """Take a presence of anybody but the listener."""

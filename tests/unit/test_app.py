@@ -173,6 +173,27 @@ async def test_a_database_of_a_newer_version_ends_it(site: Site) -> None:
     assert "made by a newer version of the bridge" in ended.words
 
 
+async def test_a_restored_backup_is_known_for_it_and_made_safe(site: Site) -> None:
+    """facts C.8: keys that were used since would be used again."""
+    config = site.write()
+    database = config.parent / "bridge.db"
+    async with started(site, config):
+        pass
+    backup = database.read_bytes()
+    async with started(site, config):
+        pass
+    database.write_bytes(backup)
+
+    restored = await site.start(config)
+    await restored.ready()
+    ended = await restored.asked(TERM)
+
+    assert ended.code == 0
+    assert any("ERROR" in line and "old copy" in line for line in ended.log)
+    async with started(site, config):
+        pass
+
+
 async def test_another_key_ends_it(site: Site) -> None:
     config = site.write((KEY, "B" * 43 + "="))
     store = await SqlStore.open(f"sqlite:///{config.parent}/bridge.db", bytes(32))

@@ -39,6 +39,9 @@ class Shelf:
         for record in unit.put:
             assert isinstance(record, Cursor)
             self.cursors[record.key] = record
+        for record in unit.drop:
+            assert isinstance(record, Cursor)
+            self.cursors.pop(record.key, None)
         future.set_result(frozenset())
         return future
 
@@ -263,6 +266,30 @@ async def test_a_store_that_is_gone_for_a_while_loses_no_room(
 
     assert watched.kept == lost
     assert ROOM in watched.shelf.cursors
+
+
+async def test_rooms_that_are_bridged_no_more_are_forgotten(watched: Watched) -> None:
+    watched.opens("!gone:hs")
+    watched.pushes()
+    watched.pushes("!gone:hs")
+    await watched.reads(ROOM, "!gone:hs")
+    assert set(watched.shelf.cursors) == {ROOM, "!gone:hs"}
+
+    await watched.audit._round([(ROOM, BOT)])
+
+    assert set(watched.shelf.cursors) == {ROOM}
+    assert set(watched.audit._marks) == {ROOM}
+
+
+async def test_what_was_missing_is_counted(watched: Watched) -> None:
+    rescued: list[int] = []
+    watched.audit.on_rescued = rescued.append
+    await watched.reads()
+    watched.says(3)
+
+    await watched.reads()
+
+    assert rescued == [3]
 
 
 async def test_memory_of_what_was_pushed_is_bounded(

@@ -126,6 +126,23 @@ async def test_in_a_crowd_only_those_who_speak_count(
     assert world.told() == [(Leave, f"{MUC}//h")]
 
 
+async def test_only_who_is_there_is_remembered_among_very_many(
+    world: WatchingWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.xmpp.watching.SPOKEN_MAX", 10)
+    monkeypatch.setattr("bridge.xmpp.watching.SMALL_MAX", 0)
+    enter(world, HATTER, HARE)
+    world.watching.spoke(f"{MUC}//h")
+
+    for number in range(100):
+        world.watching.spoke(f"{MUC}//{number}")
+
+    assert len(world.watching._spoken) <= 12
+    world.told()
+    world.watching.saw(replace(HATTER, gone=True))
+    assert world.told() == [(Leave, f"{MUC}//h")]
+
+
 async def test_nothing_is_told_of_a_room_that_is_not_linked(
     world: WatchingWorld,
 ) -> None:
