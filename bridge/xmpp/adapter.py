@@ -18,11 +18,13 @@ from bridge import __version__
 from bridge.core.ports import Host, State, Store, Unit
 from bridge.model.delivery import (
     XMPP_SERVER,
+    Arrival,
     Description,
     Later,
     Outcome,
     Parcel,
     Refusal,
+    Refused,
     Route,
     Taken,
     Unreadable,
@@ -79,6 +81,7 @@ class XmppAdapter:
     """
 
     _stream: Stream
+    _host: Host
     _inbound: Inbound
     _chats: Chats
     _mucs: Mucs
@@ -160,6 +163,8 @@ class XmppAdapter:
         for venue in (self._chats, self._mucs, self._hosted):
             self._venues[venue.tag] = venue
             await venue.start()
+        self._host = host
+        inbound.lost = self._lost
 
     async def wait_up(self) -> None:
         """Wait until the stream is open for the first time."""
@@ -311,6 +316,18 @@ class XmppAdapter:
     async def invite(self, invite: Invite, portal: Portal) -> Refusal | None:
         """Ask somebody of XMPP into a room that we host; see ``XmppRooms``."""
         return await self._hosted.invite(invite, portal)
+
+    async def _lost(self, arrival: Arrival) -> None:
+        """Tell the sender of *arrival* that it cannot be kept."""
+        event = await self.read(Taken(0, arrival), Unit())
+        if isinstance(event, Message):
+            receipt = self.receipt(event)
+        elif isinstance(event, Unreadable):
+            receipt = event.receipt
+        else:
+            return
+        wires = self.settle(receipt, Refused(Refusal.MALFORMED))
+        self._host.later(arrival.room, wires)
 
     def _venue(self, address: str) -> Venue:
         if chat_parts(address) is not None:

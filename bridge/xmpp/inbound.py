@@ -6,7 +6,7 @@ we stop reading, and after a while close the stream: then servers tell the sende
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from bridge.core.ports import Host, StoreUnavailableError
@@ -36,9 +36,13 @@ class Valve(Protocol):
 
 
 class Inbound:
-    """Keeps arrivals in the order in which they came, grouped by turn of the loop."""
+    """Keeps arrivals in the order in which they came, grouped by turn of the loop.
+
+    *lost* tells the sender of what can never be kept.
+    """
 
     def __init__(self, host: Host, valve: Valve) -> None:
+        self.lost: Callable[[Arrival], Awaitable[None]] | None = None
         self._host = host
         self._valve = valve
         self._waiting: list[Arrival] = []
@@ -96,9 +100,18 @@ class Inbound:
             # The end of the line for an arrival: it must not take others with it.
             if len(arrivals) == 1:
                 logger.exception("an arrival in %s is lost", arrivals[0].room.address)
+                await self._lose(arrivals[0])
                 return
             for arrival in arrivals:
                 await self._keep([arrival])
+
+    async def _lose(self, arrival: Arrival) -> None:
+        """Tell the sender of *arrival* that it can never be kept."""
+        try:
+            if self.lost is not None:
+                await self.lost(arrival)
+        except Exception:
+            logger.exception("its sender cannot be told")
 
     async def _keep_somehow(self, arrivals: list[Arrival]) -> None:
         """Keep *arrivals*, however long nothing can be written."""

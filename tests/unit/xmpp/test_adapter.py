@@ -221,6 +221,32 @@ async def test_what_is_in_no_format_is_refused_and_never_raises(
     assert world.adapter.settle(b"?", outcome) == ()
 
 
+@pytest.mark.parametrize("inside", ["<body>hi</body>", "<body>?OTR:AAED</body>"])
+async def test_whoever_wrote_what_can_never_be_kept_is_told(
+    world: AdapterWorld, monkeypatch: pytest.MonkeyPatch, inside: str
+) -> None:
+    async def keep(arrivals: Sequence[Arrival]) -> None:
+        raise ValueError("no disk could hold it")
+
+    told: list[Wire] = []
+    monkeypatch.setattr(world.core, "keep", keep)
+    monkeypatch.setattr(world.core, "later", lambda room, wires: told.extend(wires))
+    world.adapter.received(
+        stanza(
+            f"<message type='chat' from='{JULIET}' to='{ALICE_JID}' id='m1'>"
+            f"{inside}</message>"
+        )
+    )
+    await world.settle()
+
+    (wire,) = told
+    (outcome,) = await world.adapter.send(parcels([wire]))
+    assert outcome == Delivered()
+    error = world.server.written[-1]
+    assert (error.get("type"), error.get("id")) == ("error", "m1")
+    assert error.get("to") == JULIET
+
+
 async def test_what_closes_the_stream_each_time_is_given_up(
     world: AdapterWorld,
 ) -> None:

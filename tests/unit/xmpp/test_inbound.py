@@ -76,6 +76,25 @@ async def test_what_must_follow_follows_what_was_added_before() -> None:
     assert seen == [[["1"]]]
 
 
+async def test_the_sender_of_what_can_never_be_kept_is_told() -> None:
+    core = Core()
+    inbound = Inbound(core, Tap())
+    lost: list[str] = []
+
+    async def tell(arrival: Arrival) -> None:
+        lost.append(arrival.key)
+        raise ValueError("there is no way back either")
+
+    inbound.lost = tell
+    for key in (1, "bad", 2):
+        inbound.add(arrival(key))
+
+    await run(inbound)
+
+    assert core.kept == [["1"], ["2"]]
+    assert lost == ["bad"]
+
+
 async def test_reading_pauses_while_too_much_waits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
