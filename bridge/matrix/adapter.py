@@ -75,16 +75,7 @@ class MatrixAdapter(Adapter, MatrixRooms):
         self._views = Views(homeserver)
         self._encrypts = encryption.direct
         self._secrecy = self._secrets(homeserver, store, bot, encryption)
-        self._bot = Bot(
-            mxid=bot,
-            homeserver=homeserver,
-            ghosts=self._ghosts,
-            presences=self._presences,
-            views=self._views,
-            agent=self.agent,
-            admits=self._admits,
-            members_max=members_max,
-        )
+        self._bot = self._speaker(homeserver, bot, members_max)
         self._rooms, self._direct = self._places(homeserver)
         self._upgrades = Upgrades(
             homeserver=homeserver,
@@ -119,6 +110,18 @@ class MatrixAdapter(Adapter, MatrixRooms):
             too_large=self._bot.too_large,
         )
         return rooms, direct
+
+    def _speaker(self, homeserver: Homeserver, bot: str, members_max: int) -> Bot:
+        return Bot(
+            mxid=bot,
+            homeserver=homeserver,
+            ghosts=self._ghosts,
+            presences=self._presences,
+            views=self._views,
+            agent=self.agent,
+            admits=self._admits,
+            members_max=members_max,
+        )
 
     def _secrets(
         self, homeserver: Homeserver, store: Store, bot: str, encryption: Encryption
