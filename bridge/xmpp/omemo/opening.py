@@ -13,10 +13,8 @@ from collections.abc import Iterator
 from typing import Final
 from xml.etree.ElementTree import Element
 
-import oldmemo.etree
-import twomemo.etree
 from doubleratchet import DuplicateMessageException
-from omemo import DeviceInformation, KeyExchangeFailed, Message, SenderDistrusted
+from omemo import DeviceInformation, KeyExchangeFailed, SenderDistrusted
 
 from bridge.core.ports import Unit
 from bridge.xmpp.endtoend import (
@@ -28,7 +26,7 @@ from bridge.xmpp.endtoend import (
     Plain,
     Trust,
 )
-from bridge.xmpp.omemo import envelope, lists, sce, trust
+from bridge.xmpp.omemo import envelope, lists, sce, trust, wire
 from bridge.xmpp.omemo.account import Account
 from bridge.xmpp.omemo.accounts import Accounts
 from bridge.xmpp.omemo.names import LEGACY, OMEMO2
@@ -117,8 +115,9 @@ class Opening:
         self, account: Account, came: tuple[Sealed, Element], passage: Passage
     ) -> Plain | Empty:
         sealed, stanza = came
-        await self._identify(account, passage.peer, sealed)
-        message = await _message(account, passage.peer, sealed)
+        peer = passage.peer
+        known = await self._identify(account, peer, sealed)
+        message = wire.message(sealed, peer, account.jid, account.id, known)
         opened, device, _ = await account.device.decrypt(message)
         # As long as nobody decided, by who was verified before.
         trust.decide_first(account.shelf, passage.peer, device.identity_key)
@@ -166,19 +165,22 @@ class Opening:
             if listed is not None and device in listed.devices:
                 yield namespace, peer, device
 
-    async def _identify(self, account: Account, peer: str, sealed: Sealed) -> None:
-        """Make sure that *account* has the key of the sender's device."""
+    async def _identify(self, account: Account, peer: str, sealed: Sealed) -> bytes:
+        """Return the key of the sender's device."""
         await lists.feed(account, self._remote, peer)
-        if lists.is_known(account, peer, sealed.device):
-            return
+        known = lists.identity_of(account, peer, sealed.device)
+        if known is not None:
+            return known
         # Downloads what is at hand.
         await account.device.get_device_information(peer)
-        if lists.is_known(account, peer, sealed.device):
-            return
+        known = lists.identity_of(account, peer, sealed.device)
+        if known is not None:
+            return known
         key = identity_key(sealed)
         if key is None:
             raise _FailedError(Failed(UNKNOWN_DEVICE, passing=True))
         await lists.take_unlisted(account, sealed.namespace, (peer, sealed.device), key)
+        return key
 
     def _trouble(
         self, account: Account, sealed: Sealed, passage: Passage, error: Exception
@@ -221,14 +223,6 @@ def standing(account: Account, device: DeviceInformation) -> Trust:
     if level is Trust.BLIND and lists.is_unlisted(account, peer, device.device_id):
         return Trust.UNLISTED
     return level
-
-
-async def _message(account: Account, peer: str, sealed: Sealed) -> Message:
-    if sealed.namespace == OMEMO2:
-        return twomemo.etree.parse_message(sealed.element, peer)
-    return await oldmemo.etree.parse_message(
-        sealed.element, peer, account.jid, account.device
-    )
 
 
 def _has_payload(stanza: Element) -> bool:

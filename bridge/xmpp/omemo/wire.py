@@ -18,9 +18,17 @@ import xeddsa
 from google.protobuf.message import (  # type: ignore[import-untyped]
     Error as ProtobufError,
 )
-from oldmemo.oldmemo import KeyExchangeImpl as LegacyExchange
+from oldmemo.oldmemo import (
+    ContentImpl as LegacyContent,
+    EncryptedKeyMaterialImpl as LegacyMaterial,
+    KeyExchangeImpl as LegacyExchange,
+)
 from omemo import Bundle, DeviceList, Message, OMEMOException, SignedLabel
-from twomemo.twomemo import KeyExchangeImpl as Omemo2Exchange
+from twomemo.twomemo import (
+    ContentImpl as Omemo2Content,
+    EncryptedKeyMaterialImpl as Omemo2Material,
+    KeyExchangeImpl as Omemo2Exchange,
+)
 from xeddsa.bindings import XEdDSAException
 
 from bridge.xmpp.codec.xml import Node
@@ -64,13 +72,23 @@ MALFORMED: Final = (
 
 
 class Sealed(NamedTuple):
-    """An element that holds a key for us, with our part of its header only."""
+    """What an element holds for our device.
+
+    *exchange* says that *key* begins a session. Without a *payload* it only moves one
+    on.
+    """
 
     namespace: str
     device: int
-    element: Element
-    exchange: bytes | None
-    empty: bool
+    key: bytes
+    exchange: bool
+    payload: bytes | None
+    iv: bytes
+
+    @property
+    def empty(self) -> bool:
+        """Whether it says nothing."""
+        return self.payload is None
 
 
 class Misfit(NamedTuple):
@@ -147,18 +165,47 @@ def identity_key(sealed: Sealed) -> bytes | None:
 
     Legacy ones do not tell the sign of their key, which only matters for signatures.
     """
-    if sealed.exchange is None:
+    if not sealed.exchange:
         return None
     try:
         if sealed.namespace == LEGACY:
-            legacy, _ = LegacyExchange.parse(sealed.exchange, set_sign_bit=False)
+            legacy, _ = LegacyExchange.parse(sealed.key, set_sign_bit=False)
             key = legacy.identity_key
         else:
-            exchange, _ = Omemo2Exchange.parse(sealed.exchange)
+            exchange, _ = Omemo2Exchange.parse(sealed.key)
             key = exchange.identity_key
     except MALFORMED:
         return None
     return key if is_sound(key) else None
+
+
+def message(sealed: Sealed, peer: str, account: str, us: int, known: bytes) -> Message:
+    """Make what python-omemo opens; *known* is the key of the sender's device.
+
+    Its own readers look at the keys for all others too, and at every element twice.
+    Raises one of ``MALFORMED``.
+    """
+    content: LegacyContent | Omemo2Content
+    exchange: LegacyExchange | Omemo2Exchange | None = None
+    material: LegacyMaterial | Omemo2Material
+    key = sealed.key
+    if sealed.namespace == LEGACY:
+        if sealed.exchange:
+            sign = bool(known[31] >> 7)
+            exchange, key = LegacyExchange.parse(key, set_sign_bit=sign)
+        material = LegacyMaterial.parse(key, account, us)
+        content = LegacyContent.make_empty()
+        if sealed.payload is not None:
+            content = LegacyContent(sealed.payload, sealed.iv)
+    else:
+        if sealed.exchange:
+            exchange, key = Omemo2Exchange.parse(key)
+        material = Omemo2Material.parse(key, account, us)
+        content = Omemo2Content.make_empty()
+        if sealed.payload is not None:
+            content = Omemo2Content(sealed.payload)
+    keys = frozenset({(material, exchange)})
+    return Message(sealed.namespace, peer, sealed.device, content, keys)
 
 
 def _read(
@@ -175,12 +222,21 @@ def _read(
         return Misfit(malformed=False, empty=empty)
     flag = ours.get("prekey" if namespace == LEGACY else "kex", "")
     try:
-        key = base64.b64decode(ours.text or "", validate=False)
-    except (binascii.Error, ValueError):
+        return Sealed(
+            namespace,
+            sender,
+            _bytes(ours),
+            flag in ("true", "1"),
+            None if payload is None else _bytes(payload),
+            _bytes(header.find(f"{ns}iv")),
+        )
+    except ValueError:
         return Misfit(malformed=True, empty=empty)
-    reduced = _reduced(ns, (header, ours, payload), account)
-    exchange = key if flag in ("true", "1") else None
-    return Sealed(namespace, sender, reduced, exchange, empty)
+
+
+def _bytes(element: Element | None) -> bytes:
+    text = "" if element is None else element.text or ""
+    return base64.b64decode("".join(text.split()), validate=True)
 
 
 def _ours(header: Element, ns: str, account: str, number: int) -> Iterator[Element]:
@@ -193,25 +249,6 @@ def _ours(header: Element, ns: str, account: str, number: int) -> Iterator[Eleme
         for key in parent.iterfind(f"{ns}key"):
             if key.get("rid") == rid:
                 yield key
-
-
-def _reduced(
-    ns: str, parts: tuple[Element, Element, Element | None], account: str
-) -> Element:
-    header, ours, payload = parts
-    element = Element(f"{ns}encrypted")
-    head = Element(f"{ns}header", {"sid": header.get("sid", "")})
-    element.append(head)
-    if ns == f"{{{LEGACY}}}":
-        head.append(ours)
-        head.extend(header.findall(f"{ns}iv")[:1])
-    else:
-        keys = Element(f"{ns}keys", {"jid": account})
-        keys.append(ours)
-        head.append(keys)
-    if payload is not None:
-        element.append(payload)
-    return element
 
 
 def _fits(header: Element, payload: Element | None) -> bool:

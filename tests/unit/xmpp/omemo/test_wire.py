@@ -131,4 +131,4 @@ async def test_who_began_no_session_shows_no_key(world: World) -> None:
 
     assert isinstance(sealed, wire.Sealed)
     assert wire.identity_key(sealed) is None
-    assert wire.identity_key(sealed._replace(exchange=b"nonsense")) is None
+    assert wire.identity_key(sealed._replace(exchange=True, key=b"x")) is None
