@@ -182,6 +182,10 @@ class MatrixAdapter(Adapter, MatrixRooms):
         except (MatrixError, HomeserverDownError) as error:
             logger.warning("the bot cannot be registered yet: %s", error)
 
+    async def recover(self) -> None:
+        """Begin anew where keys are concerned; see the port ``Recovering``."""
+        await self._secrecy.recover()
+
     async def run(self) -> None:
         """Listen for keys, until cancelled."""
         await self._secrecy.run()

@@ -84,6 +84,10 @@ class Secrecy:
         await self.machine.start()
         await self.lates.start(host)
 
+    async def recover(self) -> None:
+        """Use nothing again that a restored backup remembers; after the start."""
+        await self.machine.recover()
+
     async def run(self) -> None:
         """Listen for keys, and see to what waits for them, until cancelled."""
         async with asyncio.TaskGroup() as tasks:

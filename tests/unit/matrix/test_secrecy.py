@@ -2,6 +2,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from bridge.core.ports import Recovering
 from bridge.matrix.codec.names import ghost_mxid
 from bridge.model.delivery import Delivered
 from bridge.model.events import Message, Protection
@@ -122,6 +123,24 @@ async def test_a_new_identity_stops_us_until_it_is_confirmed(
     assert await secret.secrecy.confirm(HALL) == [ALICE]
     assert await secret.secrecy.confirm(HALL) == []
     assert [type(o) for o in await secret.matrix.says("on", portal)] == [Delivered]
+
+
+async def test_after_a_restored_backup_we_have_another_device(
+    secret: SecretWorld,
+) -> None:
+    secret.room()
+    portal = secret.matrix.link(Kind.HOSTED)
+    await secret.matrix.adapter._sealed.add(HALL)
+    await secret.matrix.says("before", portal)
+    before = await secret.secrecy.machine.device(GHOST)
+    assert isinstance(secret.matrix.adapter, Recovering)
+
+    await secret.matrix.adapter.recover()
+    (outcome,) = await secret.matrix.says("after", portal)
+
+    assert isinstance(outcome, Delivered)
+    assert before is not None
+    assert await secret.secrecy.machine.device(GHOST) != before
 
 
 async def new_identity() -> object:
