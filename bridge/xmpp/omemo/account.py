@@ -31,7 +31,7 @@ from bridge.xmpp.omemo.names import NAMESPACES
 from bridge.xmpp.omemo.shelf import Shelf
 
 ROTATION_S: Final = 7 * 86_400
-ABANDONED_S: Final = 3600
+ABANDONED_S: Final = 900
 IDLE_S: Final = 30
 
 _NEVER_S: Final = 10**9
@@ -188,8 +188,9 @@ class Account:
 
     def _keep(self, key: str, found: Plain | Empty, rows: frozenset[str]) -> None:
         self._recalled[key] = Recalled(found, rows)
-        if len(self._recalled) > _RECALLED_MAX:
-            self._recalled.popitem(last=False)
+        if len(self._recalled) > _RECALLED_MAX + len(self._waiting):
+            old = next(one for one in self._recalled if one not in self._waiting)
+            del self._recalled[old]
 
     def _stage(self, unit: Unit, rows: frozenset[str], key: str) -> None:
         if key:

@@ -162,11 +162,12 @@ def _confirm_one(account: Account, remote: Remote, peer: str, device: int) -> No
             account.desk.wanted.add(wanted)
             return
         if bundle is not None:
-            _replace(account, peer, device, bundle.identity_key)
+            replace_key(account, peer, device, bundle.identity_key)
             return
 
 
-def _replace(account: Account, peer: str, device: int, key: bytes) -> None:
+def replace_key(account: Account, peer: str, device: int, key: bytes) -> None:
+    """Know a device by the key that it publishes; with another one it begins anew."""
     shelf = account.shelf
     place = identity_place(peer, device)
     known = identity_of(account, peer, device)

@@ -14,7 +14,12 @@ from typing import Final
 from xml.etree.ElementTree import Element
 
 from doubleratchet import DuplicateMessageException
-from omemo import DeviceInformation, KeyExchangeFailed, SenderDistrusted
+from omemo import (
+    DeviceInformation,
+    KeyExchangeFailed,
+    PublicDataInconsistency,
+    SenderDistrusted,
+)
 
 from bridge.core.ports import Unit
 from bridge.xmpp.endtoend import (
@@ -195,8 +200,8 @@ class Opening:
             passage.peer,
             type(cause or error).__name__,
         )
-        if isinstance(error, KeyExchangeFailed):
-            # Its bundle, or what it knows of ours, is out of date.
+        if isinstance(error, KeyExchangeFailed | PublicDataInconsistency):
+            # What we know of it is out of date, or what it knows of us.
             self._remote.doubt(passage.peer)
         self._upkeep.repair(account, sealed.namespace, passage.peer, sealed.device)
         # Of an empty one nobody misses anything.

@@ -22,6 +22,7 @@ SKIPPED_KEPT: Final = 100
 SKIPPED_STEP: Final = 5
 
 _RATCHET: Final = "/double_ratchet"
+_INDEX: Final = "/bare_jids"
 _SKIPPED: Final = "skipped_message_keys"
 _PEERS: Final = frozenset(("devices", "trust", "unlisted", "optout", "postponed"))
 
@@ -131,6 +132,9 @@ class Shelf(Storage):
 
     @override
     async def _store(self, key: str, value: JSONType) -> None:
+        if key.endswith(_INDEX):
+            # Only read to delete everything, and as long as there are peers.
+            return
         if value is None:
             # A label that is not there is stored as null, which is not nothing.
             name = row_of(key)
@@ -153,7 +157,7 @@ def row_of(key: str) -> str:
             return session_row(first, parts[2], parts[3])
         if len(parts) == 4:  # noqa: PLR2004 - /namespace/jid/device_ids
             return f"peer {parts[2]}"
-        return "index" if parts[2] == "bare_jids" else f"keys {first}"
+        return f"keys {first}"
     if first in _PEERS:
         return f"peer {parts[2]}"
     return first if first in ("queue", "pep", "opened") else "own"

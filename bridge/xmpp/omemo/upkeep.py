@@ -182,8 +182,11 @@ async def _rebuild(
 ) -> Message | None:
     """Replace a session, and write the message that tells of it."""
     await account.device.get_device_information(peer)
-    if lists.identity_of(account, peer, device) != bundle.identity_key:
+    known = lists.identity_of(account, peer, device)
+    if known is None:
         return None
+    if known != bundle.identity_key:
+        lists.replace_key(account, peer, device, bundle.identity_key)
     version = account.versions[bundle.namespace]
     content, key = await version.encrypt_empty()
     try:

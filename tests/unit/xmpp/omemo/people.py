@@ -1,5 +1,6 @@
 """People of XMPP with stock python-omemo, and a PEP in memory."""
 
+import base64
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from omemo import (
     SessionManager,
     TrustLevel,
 )
+from omemo.identity_key_pair import IdentityKeyPair
 from omemo.storage import Just, Maybe, Nothing, Storage
 
 from bridge.xmpp.codec.xml import Child, Node
@@ -186,12 +188,17 @@ class Person:
         self._remember()
         return await self.start_anew()
 
-    async def start_anew(self) -> "Person":
-        """Have a device that nobody has seen before, unless one is remembered."""
+    async def start_anew(self, number: int = 0) -> "Person":
+        """Have a device that nobody has seen before, unless one is remembered.
+
+        With a *number* it is a client that was set up anew under its old one.
+        """
         made = {
             LEGACY: oldmemo.Oldmemo(self.memory),
             OMEMO2: twomemo.Twomemo(self.memory),
         }
+        if number:
+            await self._take(number)
         kind: type[Client] = type("Device", (Client,), {"person": self})
         self.client = await kind.create(
             [made[one] for one in self.namespaces], self.memory, self.jid, None, "new"
@@ -204,6 +211,20 @@ class Person:
             items = {k: v for k, v in self.pep.items.items() if k[0] == self.jid}
             _people[self.jid, self.namespaces] = dict(self.memory.kept), items
         return self
+
+    async def _take(self, number: int) -> None:
+        """Write what python-omemo writes when it makes a device."""
+        pair = await IdentityKeyPair.get(self.memory)
+        key = base64.urlsafe_b64encode(pair.identity_key).decode()
+        own = f"/devices/{self.jid}"
+        self.memory.kept |= {
+            "/own_device_id": number,
+            f"{own}/list": [number],
+            f"{own}/{number}/namespaces": [],
+            f"{own}/{number}/active": {},
+            f"{own}/{number}/label": None,
+            f"{own}/{number}/identity_key": key,
+        }
 
     def _remember(self) -> None:
         """Be whom an earlier test has made: keys take their time."""

@@ -76,7 +76,7 @@ async def test_a_device_that_turns_out_to_have_another_key_begins_anew(
 
     async with account.operation(Unit()):
         other = (await account.versions[LEGACY].get_bundle(ALICE, 1)).identity_key
-        lists._replace(account, ROMEO, romeo.id, other)
+        lists.replace_key(account, ROMEO, romeo.id, other)
 
     assert not account.shelf.holds(row)
     assert lists.identity_of(account, ROMEO, romeo.id) == other

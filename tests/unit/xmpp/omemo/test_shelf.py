@@ -53,6 +53,14 @@ async def test_an_operation_is_undone_whole() -> None:
     assert shelf.touched() == frozenset()
 
 
+async def test_a_list_that_nobody_reads_is_not_kept() -> None:
+    shelf = Shelf("omemo a@x", {})
+
+    await shelf.store("/urn:xmpp:omemo:2/bare_jids", ["r@x"])
+
+    assert shelf.touched() == frozenset()
+
+
 async def test_what_has_not_changed_is_not_written() -> None:
     shelf = Shelf("omemo a@x", {})
     await shelf.store("/a", [1])
@@ -70,7 +78,6 @@ async def test_what_has_not_changed_is_not_written() -> None:
         ("/own_device_id", "own"),
         ("/ikp/key", "own"),
         ("/urn:xmpp:omemo:2/x3dh", "keys urn:xmpp:omemo:2"),
-        ("/urn:xmpp:omemo:2/bare_jids", "index"),
         ("/urn:xmpp:omemo:2/r@x/device_ids", "peer r@x"),
         ("/devices/r@x/list", "peer r@x"),
         ("/devices/r@x/7/active", "peer r@x"),

@@ -4,9 +4,10 @@ import contextlib
 import pytest
 
 from bridge.core.ports import Unit
+from bridge.xmpp.endtoend import Failed
 from bridge.xmpp.omemo import upkeep as module
 from bridge.xmpp.omemo.names import LEGACY, LEGACY_DEVICES, OMEMO2_DEVICES
-from tests.unit.xmpp.omemo.world import ALICE, BOB, ROMEO, World, passage
+from tests.unit.xmpp.omemo.world import ALICE, BOB, ROMEO, Person, World, passage
 
 
 async def test_a_session_is_confirmed_soon(world: World) -> None:
@@ -109,6 +110,20 @@ async def test_a_session_that_has_no_remedy_is_left(world: World) -> None:
     await world.omemo.settle()
 
     assert world.posts == []
+
+
+async def test_a_client_that_was_set_up_anew_is_heard_again(world: World) -> None:
+    old = await world.person()
+    await world.words(await old.seal(ALICE, "one"))
+    await world.omemo.settle()
+    world.posts.clear()
+    new = await Person(world, ROMEO, (LEGACY,)).start_anew(old.id)
+    assert isinstance(await world.read(await new.seal(ALICE, "who am I")), Failed)
+
+    await world.omemo.settle()
+
+    assert await new.open(ALICE, world.posts[0].children) is None
+    assert await world.words(await new.seal(ALICE, "there")) == "there"
 
 
 async def test_it_runs_by_itself(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
