@@ -52,6 +52,21 @@ def test_a_complete_file_is_read() -> None:
         ("store", "key", "short", "store.key: should be 32 bytes in base64"),
         ("store", "key", "AAAA", "store.key: should be 32 bytes in base64"),
         ("store", "key_file", "gone", "store.key_file: cannot be read"),
+        (
+            "limits",
+            "messages_per_minute",
+            -1,
+            "limits.messages_per_minute: should be a",
+        ),
+        ("limits", "messages_per_minute", "9", "limits.messages_per_minute: should be"),
+        (
+            "limits",
+            "requests_per_minute",
+            True,
+            "limits.requests_per_minute: should be",
+        ),
+        ("limits", "blocked", "spam.example", "limits.blocked: should be a list"),
+        ("limits", "blocked", ["", 5], "limits.blocked: should be a list of names"),
     ],
 )
 def test_a_wrong_setting_is_named(
@@ -124,3 +139,16 @@ def test_a_file_that_is_missing_or_no_toml_is_named(tmp_path: Path) -> None:
         load(tmp_path / "config.toml", {})
     with pytest.raises(ConfigError, match="cannot be read"):
         load(tmp_path, {})
+
+
+def test_limits_have_defaults_and_are_read() -> None:
+    """S36, S37, S39."""
+    plain = parse(document(), Path(), {}).limits
+    assert (plain.requests_per_minute, plain.messages_per_minute) == (30, 0)
+    assert (plain.room_members_max, plain.blocked) == (5_000, ())
+
+    given = {"messages_per_minute": 60, "blocked": ["spam.example", "@eve:hs"]}
+    limits = parse(document() | {"limits": given}, Path(), {}).limits
+
+    assert limits.messages_per_minute == 60
+    assert limits.blocked == ("spam.example", "@eve:hs")

@@ -257,3 +257,16 @@ async def test_an_invitation_that_was_taken_back_is_not_accepted(
     matrix.server.add(ROOM, ALICE, "m.room.member", gone, state_key=GHOST)
 
     assert await matrix.adapter.accept(invite) is Refusal.NOT_ALLOWED
+
+
+async def test_an_invitation_is_declined_and_nobody_misses_it(
+    matrix: MatrixWorld,
+) -> None:
+    """E77: also if it was taken back meanwhile."""
+    invite = asks_in(matrix)
+
+    await matrix.adapter.decline(invite)
+    assert matrix.server.membership(invite.room.address, GHOST) == "leave"
+
+    matrix.server.faults.append(Fault("leave", 403, {"errcode": "M_FORBIDDEN"}))
+    await matrix.adapter.decline(invite)
