@@ -36,8 +36,12 @@ def unpacked() -> Path:
     _apt(["update", "-q"])
     words = ["install", "-q", "-y", "--download-only", "--no-install-recommends"]
     _apt([*words, "-t", release, *PACKAGES])
-    for package in sorted((PLACE / "cache" / "archives").glob("*.deb")):
-        _run(["dpkg-deb", "--extract", str(package), str(ROOT)])
+    archives = sorted((PLACE / "cache" / "archives").glob("*.deb"))
+    for name in PACKAGES:
+        if not any(archive.name.startswith(f"{name}_") for archive in archives):
+            raise LabError(f"{release} has no newer {name} than this machine")
+    for archive in archives:
+        _run(["dpkg-deb", "--extract", str(archive), str(ROOT)])
     stamp.write_text(sources)
     return ROOT
 
