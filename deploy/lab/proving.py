@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 
-from deploy.lab import debian, venvs
+from deploy.lab import debian, node, venvs
 from deploy.lab.words import LabError, say
 
 PACKAGES = {
@@ -24,6 +24,7 @@ def prove(arguments: list[str]) -> int:
         debian.need(PACKAGES, venvs.LOGS / "apt.log")
         venvs.tests()
         venvs.synapse()
+        node.ensure()
         done = subprocess.run(
             [str(venvs.ROOT / "tests" / "check"), *arguments],
             env={**os.environ, REQUIRED: "required"},

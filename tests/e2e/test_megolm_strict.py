@@ -1,0 +1,147 @@
+"""Encrypted rooms, with the code that Element is made of: no shield, no failure."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import pytest
+
+from deploy.lab import node
+from deploy.lab.world import World
+from tests.e2e.conftest import Company
+from tests.e2e.js_people import JsPerson
+
+ALLOW = "!xmpp plaintext allow"
+
+
+class Elements:
+    """Brings in people with such clients."""
+
+    def __init__(self, world: World, ends: AsyncExitStack) -> None:
+        self._world = world
+        self._ends = ends
+
+    async def person(self, name: str, *, strict: bool = True) -> JsPerson:
+        """Return somebody called *name*."""
+        program = node.client()
+        if program is None:
+            pytest.skip("tests/run installs matrix-js-sdk, if there is node and npm")
+        person = JsPerson(self._world.synapse, name, program, strict=strict)
+        return await self._ends.enter_async_context(person)
+
+
+@pytest.fixture
+async def elements(world: World) -> AsyncIterator[Elements]:
+    async with AsyncExitStack() as ends:
+        yield Elements(world, ends)
+
+
+@pytest.mark.parametrize("strict", [True, False], ids=["strict", "default"])
+async def test_a_direct_chat_with_a_known_contact(
+    world: World, company: Company, elements: Elements, word: str, *, strict: bool
+) -> None:
+    juliet = await company.on_xmpp("juliet")
+    alice = await elements.person(f"alice-{word}", strict=strict)
+    ghost, puppet = world.ghost(juliet), alice.puppet(world)
+
+    await alice.asks("lookup", jid=juliet.jid)
+    room = await alice.asks("create", invite=[ghost], direct=True)
+    await alice.says(room, "hello")
+    refused = await alice.hears_next()
+    await alice.says(room, ALLOW)
+    await alice.hears_next()
+    await juliet.hears_next(puppet)
+    await juliet.hears("hello", puppet, puppet)
+    await juliet.says(puppet, "hello yourself")
+
+    assert ALLOW in refused.words
+    assert refused.secret
+    assert refused.shield == 0
+    await alice.hears("hello yourself", room, ghost)
+    assert alice.failures == []
+
+
+async def test_a_chat_that_somebody_on_xmpp_begins(
+    world: World, company: Company, elements: Elements, word: str
+) -> None:
+    juliet = await company.on_xmpp("juliet")
+    alice = await elements.person(f"alice-{word}")
+    ghost, puppet = world.ghost(juliet), alice.puppet(world)
+
+    await juliet.says(puppet, "hello")
+    room = await alice.is_invited(ghost)
+    await alice.asks("join", room=room)
+    await alice.hears("hello", room, ghost)
+    await alice.says(room, "hello yourself")
+
+    await juliet.hears("hello yourself", puppet, puppet)
+
+
+async def test_a_hosted_room_of_both_kinds_of_clients(
+    world: World, company: Company, elements: Elements, word: str
+) -> None:
+    alice = await elements.person(f"alice-{word}")
+    bob = await elements.person(f"bob-{word}", strict=False)
+    juliet, romeo = await company.on_xmpp("juliet"), await company.on_xmpp("romeo")
+    hall = world.hosted(word)
+    room = await alice.asks("create", alias=word)
+    await bob.asks("join", room=room)
+    await juliet.joins(hall, "Juliet")
+    await romeo.joins(hall, "Romeo")
+    await alice.asks("sees", room=room, user=world.bot)
+
+    await juliet.says_in(hall, "one")
+    for person in (alice, bob):
+        await person.hears("one", room, world.ghost(juliet))
+    await romeo.says_in(hall, "two")
+    for person in (alice, bob):
+        await person.hears("two", room, world.ghost(romeo))
+    await alice.says(room, ALLOW)
+    assert (await alice.hears_next()).sender == world.bot
+    await bob.hears(ALLOW, room, alice.id)
+    assert (await bob.hears_next()).shield == 0
+    for words in ("three", "four"):
+        await alice.says(room, words)
+        await bob.hears(words, room, alice.id)
+        await alice.asks("turn", room=room)
+    await bob.says(room, "five")
+
+    await juliet.hears("one", "Juliet", hall)
+    await juliet.hears("two", "Romeo", hall)
+    await juliet.hears_next(hall)
+    for words, person in (("three", alice), ("four", alice), ("five", bob)):
+        await juliet.hears(words, person.localpart, hall)
+    assert alice.failures == bob.failures == []
+
+
+@pytest.mark.skipif(
+    "BRIDGE_TEST_SHORT" in os.environ, reason="takes long; unset BRIDGE_TEST_SHORT"
+)
+async def test_what_is_said_while_the_bridge_is_down_arrives(
+    world: World, company: Company, elements: Elements, word: str
+) -> None:
+    juliet = await company.on_xmpp("juliet")
+    alice = await elements.person(f"alice-{word}")
+    hall = world.hosted(word)
+    room = await alice.asks("create", alias=word)
+    await juliet.joins(hall, "Juliet")
+    await alice.asks("sees", room=room, user=world.bot)
+    await alice.says(room, ALLOW)
+    await alice.hears_next()
+    await juliet.hears_next(hall)
+
+    await world.end_bridge(20)
+    for number in range(3):
+        await alice.says(room, f"word {number}")
+        await alice.asks("turn", room=room)
+    await world.start_bridge()
+    for number in range(3):
+        await juliet.hears(f"word {number}", alice.localpart, hall)
+    await world.crash("bridge")
+    await alice.says(room, "after the crash")
+    await juliet.hears("after the crash", alice.localpart, hall)
+
+    log = world.bridge_log()
+    assert "already exists" not in log
+    assert "word 1" not in log
+    assert alice.failures == []
