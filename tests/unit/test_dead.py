@@ -1,4 +1,6 @@
 import asyncio
+import signal
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +12,10 @@ from bridge.config import Config, load
 from bridge.core.ports import Unit
 from bridge.model.records import DeadLetter, Wish
 from bridge.store.store import SqlStore
+from tests.homeserver import Fault
+from tests.site import Site
 from tests.unit.core.test_letters import letter
+from tests.unit.test_app import bodies, said, until
 
 Printed = pytest.CaptureFixture[str]
 
@@ -108,3 +113,39 @@ async def test_a_bridge_that_runs_does_it_at_once(
     else:
         assert code == 1
         assert "plaintext allow" in printed.err
+
+
+async def run(config: Path, *words: str) -> str:
+    """Run the command line as an admin does; return what it prints."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "bridge", "dead", "--config", str(config), *words),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    out, _ = await process.communicate()
+    assert process.returncode == 0
+    return out.decode()
+
+
+async def test_what_a_homeserver_refused_arrives_when_it_is_sent_again(
+    site: Site,
+) -> None:
+    """While the bridge runs, and the room stays as usable as it was."""
+    site.homeserver.profiles["@alice:hs"] = {"displayname": "Alice"}
+    refusal = {"errcode": "M_BAD_JSON", "error": "no"}
+    site.homeserver.faults = [Fault("/send/m.room.message", 400, refusal)]
+    config = site.write()
+    bridge = await site.start(config)
+    await bridge.ready()
+    for number in (1, 2):
+        site.xmpp.send(said(number))
+    await until(lambda: bodies(site) == ["2"])
+
+    listed = await run(config, "list")
+    again = await run(config, "retry", listed.partition(":")[0])
+    await until(lambda: bodies(site) == ["2", "1"])
+
+    assert "the other network rejected the message (no)" in listed
+    assert again == "1 will be sent again\n"
+    assert await run(config) == "0 undelivered\n"
+    assert (await bridge.asked(signal.SIGTERM)).code == 0
