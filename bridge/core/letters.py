@@ -29,12 +29,13 @@ PAGE = 100
 
 
 class Letters:
-    """Keeps what died, and lets it live again."""
+    """Keeps what died, and lets it live again; *buried* counts what this run kept."""
 
     def __init__(self, store: Store, directory: Directory, counters: Counters) -> None:
         self._store = store
         self._directory = directory
         self._counters = counters
+        self.buried = 0
 
     def bury(self, unit: Unit, parts: Sequence[Parcel], refused: Refused) -> None:
         """Keep *parts*, which are the rest of a message, if they may yet arrive."""
@@ -44,6 +45,7 @@ class Letters:
         number = self._store.number()
         unit.put.append(letter_of(number, parts, room, refused, now_ms()))
         self._counters.add("dead", refused.why.name)
+        self.buried += 1
 
     def revive(self, letter: DeadLetter, unit: Unit) -> bool:
         """Let *unit* send a letter at the end of its lane; False if it may not leave.

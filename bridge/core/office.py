@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from bridge.core.directory import Directory
 from bridge.core.dispatch import Dispatch
-from bridge.core.letters import PAGE, expired, now_ms
+from bridge.core.letters import LANE_MAX, PAGE, expired, now_ms
 from bridge.core.ports import Store, StoreUnavailableError, Unit
 from bridge.model.delivery import Refusal
 from bridge.model.events import Command, Rank
@@ -35,6 +35,8 @@ class Office:
         self._directory = directory
         self._dispatch = dispatch
         self._letters = dispatch.letters
+        self._swept = -SWEEP_EVERY_S
+        self._buried = 0
 
     async def obey(self, event: Command, words: Sequence[str], unit: Unit) -> str:
         """Do with the letters of a room what *words* say; return the answer."""
@@ -54,16 +56,19 @@ class Office:
 
     async def run(self) -> None:
         """Fulfil wishes, and throw away what is too old, until cancelled."""
-        swept = -SWEEP_EVERY_S
         while True:
             try:
                 await self.grant()
-                if time.monotonic() - swept >= SWEEP_EVERY_S:
-                    swept = time.monotonic()
+                if self._sweep_due():
                     await self.sweep()
             except StoreUnavailableError:
                 logger.debug("dead letters cannot be seen to at present")
             await sleep(LOOK_EVERY_S)
+
+    def _sweep_due(self) -> bool:
+        """Tell whether it is time to sweep, or whether many have come meanwhile."""
+        late = time.monotonic() - self._swept >= SWEEP_EVERY_S
+        return late or self._letters.buried - self._buried >= LANE_MAX
 
     async def grant(self) -> None:
         """Do what the command line has asked for."""
@@ -78,6 +83,7 @@ class Office:
     async def sweep(self) -> None:
         """Throw away the letters that are too old, or too many."""
         # Without what they hold, so that all of them take little room.
+        self._swept, self._buried = time.monotonic(), self._letters.buried
         letters: list[DeadLetter] = []
         while page := await self._page(letters[-1].id if letters else 0):
             letters += page

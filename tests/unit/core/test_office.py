@@ -155,6 +155,20 @@ async def test_what_is_too_old_is_swept_out(
     assert await world.store.load(DeadLetter) == []
 
 
+async def test_it_sweeps_each_hour_and_when_many_have_died(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(office, "LANE_MAX", 3)
+    here = office_of(world)
+    assert here._sweep_due()
+
+    await here.sweep()
+    assert not here._sweep_due()
+    await die(world, 3)
+
+    assert here._sweep_due()
+
+
 async def test_it_looks_again_and_again_even_if_the_disk_fails(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
