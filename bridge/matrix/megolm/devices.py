@@ -41,7 +41,7 @@ class Devices:
         self._persons: Recent[str, Person] = Recent(PERSONS_MAX)
         self._asked: Recent[str, float] = Recent(PERSONS_MAX)
         self._silent: Recent[str, float] = Recent(PERSONS_MAX)
-        self._told: dict[str, int] = {}
+        self._told: Recent[str, int] = Recent(PERSONS_MAX)
         self._lock = asyncio.Lock()
         self._doubted_at = -float("inf")
 
@@ -85,7 +85,7 @@ class Devices:
         """
         for user in users:
             person = await self.person(user)
-            self._told[user] = self._told.get(user, 0) + 1
+            self._told.put(user, (self._told.get(user) or 0) + 1)
             self._silent.drop(user)
             if person.outdated:
                 continue
@@ -120,7 +120,7 @@ class Devices:
         return fresh_s is not None and now - asked_at >= fresh_s
 
     async def _ask(self, users: Sequence[str]) -> None:
-        told = {user: self._told.get(user, 0) for user in users}
+        told = {user: self._told.get(user) for user in users}
         answer = await self._server.query_keys(users)
         failed = _failed(answer)
         now = time.monotonic()
@@ -131,7 +131,7 @@ class Devices:
                 continue
             person = read(await self.person(user), answer)
             # What is announced while the answer is on its way may not be in it.
-            person.outdated = self._told.get(user, 0) != told[user]
+            person.outdated = self._told.get(user) != told[user]
             self._keep(person)
             self._asked.put(user, now)
             answered.append(user)

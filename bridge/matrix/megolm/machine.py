@@ -14,13 +14,14 @@ import logging
 from collections.abc import Callable, Sequence
 
 from bridge.core.ports import Store, Unit
+from bridge.matrix.client import MatrixError
 from bridge.matrix.megolm import letters, payload, withheld
 from bridge.matrix.megolm.account import Accounts
 from bridge.matrix.megolm.devices import Devices
 from bridge.matrix.megolm.healing import Healing
 from bridge.matrix.megolm.inbound import Inbound, Read
 from bridge.matrix.megolm.letterbox import Letterbox
-from bridge.matrix.megolm.outbound import Outbound
+from bridge.matrix.megolm.outbound import Outbound, is_unknown_device
 from bridge.matrix.megolm.own import Own
 from bridge.matrix.megolm.persons import Device
 from bridge.matrix.megolm.ports import (
@@ -177,6 +178,14 @@ class Machine:
         ratchet's advance is staged: commit *unit* before anything leaves, and never
         encrypt the same again.
         """
+        own = await self._accounts.ensure(sender, Role.OCCUPANT)
+        try:
+            return await self._outbound.encrypt(own, unit, room, (kind, content))
+        except MatrixError as error:
+            if not is_unknown_device(error):
+                raise
+        logger.error("%s has lost its device %s: it gets another", sender, own.device)
+        await self._accounts.replace(sender)
         own = await self._accounts.ensure(sender, Role.OCCUPANT)
         return await self._outbound.encrypt(own, unit, room, (kind, content))
 

@@ -172,11 +172,16 @@ class Outbound:
         try:
             await self._server.send_to_device(batch)
         except MatrixError as error:
-            if error.status not in _HOPELESS:
+            if error.status not in _HOPELESS or is_unknown_device(error):
                 raise
             logger.error(  # noqa: TRY400 - nothing but this is of interest
                 "keys of %s are refused and will not arrive: %s", batch.user, error
             )
+
+
+def is_unknown_device(error: MatrixError) -> bool:
+    """Tell whether the homeserver does not know the device that asked (MSC4326)."""
+    return "UNKNOWN_DEVICE" in error.errcode
 
 
 def _untold(

@@ -117,6 +117,8 @@ class FakeKeyServer:
 
     async def send_to_device(self, batch: Batch) -> None:
         self._begin("send_to_device")
+        if (batch.user, batch.device) not in self.names:
+            raise self._refusal(400, "M_UNKNOWN_DEVICE", "no such device")
         known = self.txns.setdefault(batch.txn, batch)
         assert known == batch, "a txnId came again with something else"
         if known is batch:

@@ -304,6 +304,21 @@ async def test_a_device_that_somebody_removed_is_replaced(
     assert await alice.understands(event) == "still here"
 
 
+async def test_a_device_that_is_missed_while_keys_are_sent_is_replaced(
+    server: FakeKeyServer, bridge: Party, alice: Party, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = await bridge.machine.device(GHOST)
+    assert before
+    await server.delete_device(GHOST, before)
+
+    event = await bridge.says(GHOST, room(ALICE), "still here")
+
+    assert await bridge.machine.device(GHOST) != before
+    await alice.hears(ALICE)
+    assert await alice.understands(event) == "still here"
+    assert "lost its device" in caplog.text
+
+
 async def test_people_can_compare_what_they_see(
     server: FakeKeyServer, bridge: Party
 ) -> None:
