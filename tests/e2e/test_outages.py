@@ -55,6 +55,8 @@ async def come_back(world: World, fault: Fault, *seats: Seat) -> None:
     for seat in seats:
         if fault is restart_xmpp:
             await seat.person.comes_back()
+            # Whoever enters a room of ours sooner is told to try again.
+            await reachable(seat.person, world.xmpp.component)
         if fault is not restart_synapse:
             await seat.take()
 
