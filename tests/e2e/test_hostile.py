@@ -19,7 +19,7 @@ async def test_e1_no_character_of_matrix_closes_the_stream(
     await alice.says(room, "]]><!-- &bomb; <message to='x'/></body></message>")
     await alice.says(room, "after it")
 
-    heard = await juliet.hears_next(f"{jid}/Alice")
+    heard = await juliet.hears_next(jid)
     assert heard.text.startswith("a\ufffd")
     assert heard.text.endswith("\U0001fffez")
     await juliet.hears("after it", "Alice", jid)
@@ -31,7 +31,7 @@ async def test_e11_no_stanza_is_larger_than_servers_take(
     """E11: what grows sixfold when it is written is cut before."""
     alice, room, juliet, jid = await both(world, company, word)
 
-    await alice.says(room, "<'\"&>\u0001" * 9_000)
+    await alice.says(room, "<'\"&>" * 9_000)
     await alice.says(room, "after it")
 
     await juliet.hears("after it", "Alice", jid)

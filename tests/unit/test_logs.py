@@ -51,13 +51,13 @@ def test_a_nick_begins_no_line_of_the_log(out: io.StringIO) -> None:
 
 def test_nor_does_what_a_fault_says(out: io.StringIO) -> None:
     """S6."""
-    try:
-        {}["x\n2026-01-01 ERROR bridge: forged\u202e"]
-    except KeyError as error:
-        logger.exception("a fault: %s", error.args[0])
+    fault = ValueError("x\n2026-01-01 ERROR bridge: forged\u202e")
+
+    logger.error("a fault", exc_info=fault)
 
     first, *rest = out.getvalue().splitlines()
-    assert first.endswith(r"a fault: x\n2026-01-01 ERROR bridge: forged\u202e")
+    assert first.endswith("bridge.test: a fault")
+    assert rest
     assert all(line.startswith("    ") for line in rest)
     assert "\u202e" not in out.getvalue()
 

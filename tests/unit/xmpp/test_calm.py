@@ -33,7 +33,7 @@ class Muc:
                 ref=ref, room=ROOM, sender=person, sent_at=AT, person=person
             )
         else:
-            event = kind(ref=ref, room=ROOM, sender=person, sent_at=AT, name=name)  # type: ignore[call-arg, assignment]
+            event = kind(ref=ref, room=ROOM, sender=person, sent_at=AT, name=name)  # type: ignore[call-arg]
         self.calm.tell(who, event)
 
     def waits(self, seconds: float) -> None:
