@@ -20,6 +20,7 @@ from bridge.xmpp.omemo import envelope, lists, sce, trust, wire
 from bridge.xmpp.omemo.account import Account
 from bridge.xmpp.omemo.accounts import Accounts
 from bridge.xmpp.omemo.device import Wanted
+from bridge.xmpp.omemo.meeting import Meeting
 from bridge.xmpp.omemo.names import LEGACY, NAMESPACES, OMEMO2
 from bridge.xmpp.omemo.remote import Remote, State
 
@@ -65,6 +66,11 @@ class _Letter:
     plain: dict[str, bytes]
     recipients: frozenset[str]
 
+    @property
+    def order(self) -> list[str]:
+        """The versions that can carry it, the one that we prefer first."""
+        return [OMEMO2] if self.words is None else list(NAMESPACES)
+
 
 class Sealing:
     """The way out of all accounts."""
@@ -72,6 +78,7 @@ class Sealing:
     def __init__(self, accounts: Accounts, remote: Remote) -> None:
         self._accounts = accounts
         self._remote = remote
+        self._meeting = Meeting(remote)
 
     async def encrypt(
         self,
@@ -92,6 +99,7 @@ class Sealing:
         plain = {OMEMO2: inside, LEGACY: (words or "").encode()}
         letter = _Letter(content, words, plain, frozenset(recipients))
         await self._remote.learn(account.jid, letter.recipients)
+        await self._meeting.meet(account, letter.recipients, letter.order, unit)
         return await self._seal(account, letter, unit)
 
     async def capable(self, account: Account | None, jid: str, peer: str) -> bool:
@@ -121,10 +129,9 @@ class Sealing:
                 raise _RefusedError(Unsealable(OPTED_OUT, (peer,)))
             await lists.feed(account, self._remote, peer)
         account.desk.sealing = True
-        order = list(NAMESPACES) if letter.words is not None else [OMEMO2]
         try:
             messages, errors = await account.device.encrypt(
-                letter.recipients, letter.plain, order
+                letter.recipients, letter.plain, letter.order
             )
         except NoEligibleDevices as none:
             self._want(account, ())

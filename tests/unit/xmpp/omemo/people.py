@@ -4,7 +4,7 @@ import base64
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 from xml.etree.ElementTree import Element, SubElement
 
 import oldmemo
@@ -298,10 +298,23 @@ class Person:
         self.last = content.nodes
         return text(content.nodes)
 
+    async def open_own(self, sender: str, children: Sequence[Child]) -> str | None:
+        """Read what is sealed for many: python-omemo reads a number as ours only."""
+        (element,) = [to_element(one) for one in children if _is_sealed(one)]
+        header = element[0]
+        for key in header.findall(f"{{{LEGACY}}}key"):
+            if key.get("rid") != str(self.id):
+                header.remove(key)
+        return await self._open(sender, element, LEGACY)
+
     async def content(self, sender: str, children: Sequence[Child]) -> Sequence[Node]:
         """Read all that the bridge has sealed."""
         await self.open(sender, children)
         return self.last
+
+
+def _is_sealed(child: Child) -> TypeGuard[Node]:
+    return isinstance(child, Node) and child.name == "encrypted"
 
 
 def text(content: Sequence[Node]) -> str:
