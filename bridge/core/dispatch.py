@@ -281,6 +281,9 @@ class Dispatch:
                 return [Later()]
             outcomes = [Refused(Refusal.REJECTED)]
         self._faults.pop(key, None)
+        if not outcomes:
+            logger.error("parcel %d got no outcome, will be retried", parcels[0].id)
+            return [Later()]
         if len(outcomes) <= len(parcels) and isinstance(outcomes[-1], Refused):
             return await self._with_rest(key, parcels[len(outcomes) - 1], outcomes)
         return outcomes

@@ -26,9 +26,14 @@ logger = logging.getLogger(__name__)
 
 PAUSE_S_MIN = 0.5
 PAUSE_S_MAX = 30.0
-FAR_PAUSE_S_MAX = 60.0
+FAR_PAUSE_S_MAX = 5.0
+"""For a remote beyond the servers, whose adapter knows by itself when to ask it."""
 NOTICE_S = 300.0
 BLOCKED_S_MAX = 600.0
+RELAPSE_S = 60.0
+"""What is away again so soon was never back: nobody is told a second time."""
+
+ENDED_MAX = 1000
 
 WHOLE = {Network.MATRIX: HOMESERVER, Network.XMPP: XMPP_SERVER}
 """The remotes through which everything of a network goes."""
@@ -117,6 +122,7 @@ class Outages:
         self._far: dict[str, Outage] = {}
         self._lanes: dict[Key, Outage] = {}
         self._stuck: dict[Key, Stuck] = {}
+        self._ended: dict[str, tuple[float, Outage]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._whole or self._lanes or self._stuck)
@@ -148,8 +154,15 @@ class Outages:
                 continue
             logger.info("%s is back", one.remote)
             one.end()
+            self._note_end(one)
             self._far.pop(one.remote, None)
             self._lanes = {k: v for k, v in self._lanes.items() if v is not one}
+
+    def _note_end(self, outage: Outage) -> None:
+        self._ended.pop(outage.remote, None)
+        self._ended[outage.remote] = asyncio.get_running_loop().time(), outage
+        if len(self._ended) > ENDED_MAX:
+            del self._ended[next(iter(self._ended))]
 
     def failed(self, key: Key, parcel: Parcel, later: Later) -> Refused | None:
         """Take note that *parcel*, the first of its lane, was put off.
@@ -188,7 +201,11 @@ class Outages:
         else:
             outage = self._far[remote] = Outage(remote, FAR_PAUSE_S_MAX)
         loop = asyncio.get_running_loop()
-        outage.timer = loop.call_later(NOTICE_S, self._say_all, outage)
+        ended_at, before = self._ended.pop(remote, (0.0, outage))
+        if loop.time() - ended_at < RELAPSE_S:
+            outage.since, outage.told = before.since, before.told
+        due = outage.since + NOTICE_S
+        outage.timer = loop.call_at(due, self._say_all, outage)
         return outage
 
     def _say_all(self, outage: Outage) -> None:

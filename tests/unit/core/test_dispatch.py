@@ -186,6 +186,23 @@ async def test_a_sender_that_cannot_read_the_disk_is_asked_again(
     assert world.matrix.said() == ["hello"]
 
 
+async def test_a_sender_that_says_nothing_is_asked_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch, "sleep", at_once)
+    send = world.matrix.send
+    silences = [1, 1]
+
+    async def silent(parcels: Sequence[Parcel]) -> Sequence[Outcome | Later]:
+        return [] if silences and silences.pop() else await send(parcels)
+
+    monkeypatch.setattr(world.matrix, "send", silent)
+
+    await world.happens(said(TEA_XMPP, "hello"))
+
+    assert world.matrix.said() == ["hello"]
+
+
 async def test_once_closed_it_does_not_wait_for_the_disk(world: World) -> None:
     world.dispatch.close()
     world.store.broken = True

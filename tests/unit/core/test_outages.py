@@ -166,6 +166,34 @@ async def test_who_waits_for_long_is_told_once_in_each_room(
     assert "the homeserver has been away" in asked.told[0][1]
 
 
+@pytest.mark.usefixtures("slow")
+async def test_what_is_away_again_at_once_was_never_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = Asked()
+    monkeypatch.setattr(outages, "NOTICE_S", 0.0)
+    for _ in range(3):
+        asked.outages.failed(TEA, parcel(), AWAY)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(asked.outages.turn(TEA, parcel()))
+            await rest()
+            asked.outages.passed(TEA)
+
+    assert len(asked.told) == 1
+
+
+async def test_of_very_many_that_were_away_the_first_are_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(outages, "ENDED_MAX", 3)
+    here = Asked().outages
+    for number in range(10):
+        here.failed(TEA, parcel(), Later(0.0, f"{number}@muc.example"))
+        here.passed(TEA)
+
+    assert list(here._ended) == [f"{n}@muc.example" for n in (7, 8, 9)]
+
+
 async def test_what_is_put_off_for_too_long_is_given_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
