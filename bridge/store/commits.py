@@ -25,7 +25,8 @@ class Commits:
     """The only way to change an open database; used by one thread at a time.
 
     *unsure* are the numbers of what lies in the database though it was not said, or
-    not yet, that it was written: nobody may read it until that is said.
+    not yet, that it was written: until then nobody may read it, or who reads and is
+    told would have it twice.
     """
 
     def __init__(self, database: Database, seal: Seal) -> None:
@@ -55,6 +56,11 @@ class Commits:
                 return results
         self._note_unavailable(why)
         return [StoreUnavailableError(why) for _ in units]
+
+    def told(self, unit: Unit) -> None:
+        """Let what *unit* holds be read: it is said that it was written."""
+        self.unsure.difference_update(taken.seq for taken in unit.take)
+        self.unsure.difference_update(parcel.id for parcel in unit.parcels)
 
     def _attempt(self, units: Sequence[Unit]) -> Sequence[Result]:
         try:
@@ -107,7 +113,6 @@ class Commits:
         self._doubtful.update(seqs)
         self.unsure.update(seqs, ids)
         connection.commit()
-        self.unsure.difference_update(seqs, ids)
         self._doubtful.clear()
         self._reserved = reserved
 

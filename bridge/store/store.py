@@ -37,8 +37,8 @@ class SqlStore:
         self._reader = reader
         self._seal = seal
         self._recent = Recent()
-        commits = Commits(database, seal)
-        self._writer = Writer(commits.write, self._recent.note)
+        self._commits = commits = Commits(database, seal)
+        self._writer = Writer(commits.write, self._note)
         self.number = commits.numbers.take
         self.skip = commits.numbers.skip
         self._unsure = commits.unsure
@@ -57,6 +57,10 @@ class SqlStore:
         file = file_of(where)
         space = Space(None if file is None else file.resolve().parent, floor)
         return cls(database, Reader(where), seal, space)
+
+    def _note(self, unit: Unit) -> None:
+        self._recent.note(unit)
+        self._commits.told(unit)
 
     async def close(self) -> None:
         """Commit what was handed in, and let go of the database."""

@@ -94,10 +94,10 @@ def test_what_may_or_may_not_be_written_is_not_for_reading(
     commits.write([unit])
     assert commits.unsure == {1, 2}
 
-    commits.write([Unit(take=[taken(3)])])
+    commits.write([unit])
     assert commits.unsure == {1, 2}
 
-    commits.write([unit])
+    commits.told(unit)
     assert commits.unsure == set()
 
 
