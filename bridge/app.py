@@ -70,15 +70,7 @@ class App:
         self._matrix = self._matrix_side()
         self._xmpp = self._xmpp_side()
         self._hub = self._core()
-        self._upkeep = Upkeep(
-            store,
-            self._directory,
-            self._dispatch,
-            self._homeserver,
-            bot=f"@{config.appservice.bot}:{name}",
-            folder=config.directory.resolve(),
-            depth=lambda: self._hub.depth() + self._dispatch.depth(),
-        )
+        self._upkeep = self._maintenance()
         self._audit = Audit(self._homeserver, store, self._keep)
         self._watch = Watch(
             self._homeserver, config.appservice.id, self._homeserver_is_back
@@ -98,6 +90,18 @@ class App:
     def waiting(self) -> int:
         """How many messages were left by an earlier run, or wait since."""
         return self._upkeep.progress.waiting
+
+    def _maintenance(self) -> Upkeep:
+        config = self._config
+        return Upkeep(
+            self._store,
+            self._directory,
+            self._dispatch,
+            self._homeserver,
+            bot=f"@{config.appservice.bot}:{config.homeserver.name}",
+            folder=config.directory.resolve(),
+            depth=lambda: self._hub.depth() + self._dispatch.depth(),
+        )
 
     def _matrix_side(self) -> MatrixAdapter:
         config = self._config
