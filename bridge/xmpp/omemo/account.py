@@ -14,8 +14,8 @@ message could not be opened again.
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Final, NamedTuple
 
 import msgspec
@@ -68,6 +68,7 @@ class Account:
         self.fed: dict[tuple[str, str], frozenset[int]] = {}
         self.healed: dict[tuple[str, str, int], float] = {}
         self.used_at = time.monotonic()
+        self._held = 0
         self._lock = asyncio.Lock()
         self._waiting: dict[str, float] = {}
         self._recalled: OrderedDict[str, Recalled] = OrderedDict()
@@ -107,7 +108,7 @@ class Account:
     def is_idle(self) -> bool:
         """Whether it may be forgotten: nothing that it did is still on its way."""
         resting = time.monotonic() - self.used_at > IDLE_S
-        return resting and not self._lock.locked() and not self.waits
+        return resting and not self._held and not self.waits
 
     @property
     def waits(self) -> bool:
@@ -116,6 +117,19 @@ class Account:
         for key in [k for k, at in self._waiting.items() if at < now - ABANDONED_S]:
             del self._waiting[key]
         return bool(self._waiting)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep it in memory, though it waits for the network between operations.
+
+        Of two copies each would go on with the same ratchets.
+        """
+        self._held += 1
+        try:
+            yield
+        finally:
+            self._held -= 1
+            self.used_at = time.monotonic()
 
     @asynccontextmanager
     async def operation(self, unit: Unit) -> AsyncIterator[None]:

@@ -82,6 +82,17 @@ class Opening:
         account = await self._accounts.find(passage.account)
         if account is None:
             return self._not_for_us(passage, empty=not _has_payload(stanza))
+        with account.held():
+            return await self._decrypt(account, stanza, passage, (unit, key))
+
+    async def _decrypt(
+        self,
+        account: Account,
+        stanza: Element,
+        passage: Passage,
+        step: tuple[Unit, str],
+    ) -> Opened:
+        unit, key = step
         known = account.recall(key, unit)
         if known is not None:
             return known
@@ -93,7 +104,7 @@ class Opening:
                 return Failed(MALFORMED_WORDS)
             return self._not_for_us(passage, empty=sealed.empty)
         await self._get_to_know(account, passage.peer, sealed.device)
-        return await self._open(account, (sealed, stanza), passage, (unit, key))
+        return await self._open(account, (sealed, stanza), passage, step)
 
     async def _open(
         self,

@@ -98,9 +98,10 @@ class Sealing:
             return Unsealable(TOO_LARGE)
         plain = {OMEMO2: inside, LEGACY: (words or "").encode()}
         letter = _Letter(content, words, plain, frozenset(recipients))
-        await self._remote.learn(account.jid, letter.recipients)
-        await self._meeting.meet(account, letter.recipients, letter.order, unit)
-        return await self._seal(account, letter, unit)
+        with account.held():
+            await self._remote.learn(account.jid, letter.recipients)
+            await self._meeting.meet(account, letter.recipients, letter.order, unit)
+            return await self._seal(account, letter, unit)
 
     async def capable(self, account: Account | None, jid: str, peer: str) -> bool:
         """Tell whether *peer* has a device; see ``EndToEnd``."""

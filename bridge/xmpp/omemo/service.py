@@ -122,10 +122,11 @@ class Omemo:
         known = await self._accounts.find(account)
         if known is None:
             return ()
-        if peer != account:
-            await self._remote.learn(account, (peer,))
         unit = Unit()
-        found = await fingerprints.devices(known, self._remote, peer, unit)
+        with known.held():
+            if peer != account:
+                await self._remote.learn(account, (peer,))
+            found = await fingerprints.devices(known, self._remote, peer, unit)
         await self._means.store.commit(unit)
         return found
 

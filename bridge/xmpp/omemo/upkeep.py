@@ -10,6 +10,7 @@ overtaken; one that is lost does no harm.
 import asyncio
 import contextlib
 import logging
+import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
@@ -121,10 +122,12 @@ class Upkeep:
     async def renew(self, account: Account) -> None:
         """Renew the signed pre keys of *account* if they are too old."""
         unit = Unit()
-        async with account.operation(unit):
-            due = await account.renew()
+        with account.held():
+            async with account.operation(unit):
+                due = await account.renew()
+            if due:
+                await self._store.commit(unit)
         if due:
-            await self._store.commit(unit)
             logger.info("the signed pre keys of %s were renewed", account.jid)
 
     async def _renew_all(self) -> None:
@@ -148,10 +151,15 @@ class Upkeep:
         self._post(account, posts)
 
     async def _repair(self, patient: Patient) -> None:
-        jid, namespace, peer, device = patient
+        jid = patient[0]
         account = await self._accounts.find(jid)
         if account is None:
             return
+        with account.held():
+            await self._treat(account, patient)
+
+    async def _treat(self, account: Account, patient: Patient) -> None:
+        jid, namespace, peer, device = patient
         await self._remote.learn(jid, (peer,))
         await self._remote.fetch(jid, [(namespace, peer, device)])
         try:
@@ -173,8 +181,9 @@ class Upkeep:
     def _post(self, account: Account, posts: list[tuple[Message, str]]) -> None:
         for message, peer in posts:
             sealed = envelope.empty(wire.written(message))
-            attributes = {"type": "chat", "from": account.jid, "to": peer}
-            self._write(node("message", attributes, *sealed))
+            about = {"type": "chat", "from": account.jid, "to": peer}
+            name = secrets.token_hex(8)
+            self._write(node("message", {**about, "id": name}, *sealed))
 
 
 async def _rebuild(

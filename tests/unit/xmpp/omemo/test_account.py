@@ -185,3 +185,16 @@ async def test_an_account_rests_when_nothing_of_it_is_on_its_way(
     monkeypatch.setattr(module, "IDLE_S", -1)
 
     assert account.is_idle
+
+
+async def test_an_account_that_waits_for_the_network_does_not_rest(
+    rows: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account = await load(rows)
+    monkeypatch.setattr(module, "IDLE_S", -1)
+
+    with account.held():
+        held = account.is_idle
+
+    assert not held
+    assert account.is_idle
