@@ -6,6 +6,7 @@ have something which we then cannot keep.
 
 import logging
 import os
+import sqlite3
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,17 +30,22 @@ class Floor:
 
 
 class Space:
-    """How full the disk is on which *folder* lies; None if there is none of ours."""
+    """How full the disk is on which *file* lies; None if there is none of ours.
+
+    What the database has free within itself, in bytes as *spare* tells them, is free.
+    """
 
     def __init__(
         self,
-        folder: Path | None,
+        file: Path | None,
         floor: Floor,
         *,
+        spare: Callable[[Path], int] = lambda _: 0,
         statvfs: Callable[[Path], os.statvfs_result] = os.statvfs,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._folder = folder
+        self._file = file
+        self._spare = spare
         self._floor = floor
         self._statvfs = statvfs
         self._clock = clock
@@ -48,14 +54,14 @@ class Space:
 
     def low(self) -> bool:
         """Tell whether so little is free that nothing more may be taken in."""
-        if self._folder is not None and self._clock() >= self._next:
+        if self._file is not None and self._clock() >= self._next:
             self._next = self._clock() + LOOK_EVERY_S
-            self._look(self._folder)
+            self._look(self._file)
         return self._low
 
-    def _look(self, folder: Path) -> None:
+    def _look(self, file: Path) -> None:
         try:
-            disk = self._statvfs(folder)
+            disk = self._statvfs(file.parent)
         except OSError as error:
             logger.warning("how full the disk is cannot be seen: %s", error.strerror)
             return
@@ -64,14 +70,31 @@ class Space:
             disk.f_blocks * disk.f_frsize * self._floor.percent // 100,
             self._floor.megabytes * MEGABYTE,
         )
-        low = free < floor * (RELIEF if self._low else 1)
+        floor = int(floor * RELIEF) if self._low else floor
+        low = free < floor and free + self._spare(file) < floor
         if low and not self._low:
             logger.error(
                 "only %d MB are free where the database lies: nothing more is taken in"
                 " until there are %d MB; make room",
                 free // MEGABYTE,
-                floor * RELIEF // MEGABYTE,
+                int(floor * RELIEF) // MEGABYTE,
             )
         elif self._low and not low:
             logger.info("there is room on the disk again")
         self._low = low
+
+
+def spare_bytes(file: Path) -> int:
+    """Tell how much room an SQLite database has for new rows before it grows."""
+    try:
+        connection = sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)
+    except sqlite3.Error:
+        return 0
+    try:
+        (pages,) = connection.execute("PRAGMA freelist_count").fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+    except sqlite3.Error:
+        return 0
+    finally:
+        connection.close()
+    return int(pages) * int(size)

@@ -17,7 +17,7 @@ from bridge.store.reader import Reader
 from bridge.store.recent import Recent
 from bridge.store.records import shelf
 from bridge.store.seal import Seal
-from bridge.store.space import Floor, Space
+from bridge.store.space import Floor, Space, spare_bytes
 from bridge.store.writer import Answer, Writer
 
 R = TypeVar("R", bound=Record)
@@ -55,7 +55,7 @@ class SqlStore:
         database = Database(where, seal)
         await asyncio.to_thread(database.open)
         file = file_of(where)
-        space = Space(None if file is None else file.resolve().parent, floor)
+        space = Space(file and file.resolve(), floor, spare=spare_bytes)
         return cls(database, Reader(where), seal, space)
 
     def _note(self, unit: Unit) -> None:

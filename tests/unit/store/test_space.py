@@ -1,15 +1,16 @@
 import logging
 import os
+import sqlite3
 from pathlib import Path
 
 import pytest
 
 from bridge.core.ports import StoreUnavailableError, Unit
-from bridge.store.space import MEGABYTE, Floor, Space
+from bridge.store.space import MEGABYTE, Floor, Space, spare_bytes
 from bridge.store.store import SqlStore
 from tests.unit.store.world import KEY, taken
 
-HERE = Path()
+HERE = Path("bridge.db")
 
 
 class Disk:
@@ -20,6 +21,7 @@ class Disk:
         self.now = 1.0
         self.broken = False
         self.looks = 0
+        self.spare = 0
 
     def statvfs(self, _: Path) -> os.statvfs_result:
         self.looks += 1
@@ -32,7 +34,11 @@ class Disk:
 
     def space(self, floor: Floor | None = None) -> Space:
         return Space(
-            HERE, floor or Floor(), statvfs=self.statvfs, clock=lambda: self.now
+            HERE,
+            floor or Floor(),
+            spare=lambda _: self.spare * MEGABYTE,
+            statvfs=self.statvfs,
+            clock=lambda: self.now,
         )
 
 
@@ -66,6 +72,33 @@ def test_the_admin_is_told_once_and_when_it_is_mended(
     levels = [record.levelname for record in caplog.records]
     assert levels == ["ERROR", "INFO"]
     assert "only 49 MB are free" in caplog.text
+
+
+def test_what_is_free_within_the_database_is_free() -> None:
+    """What was sent leaves room in the file, which itself does not shrink."""
+    disk = Disk(1_000, 10)
+    space = disk.space()
+    assert space.low()
+
+    disk.spare, disk.now = 50, 10
+
+    assert not space.low()
+
+
+def test_the_database_tells_what_is_free_within_it(tmp_path: Path) -> None:
+    file = tmp_path / "some.db"
+    with sqlite3.connect(file) as connection:
+        connection.execute("CREATE TABLE words (said BLOB)")
+        connection.execute("INSERT INTO words VALUES (zeroblob(1000000))")
+        connection.commit()
+        assert spare_bytes(file) == 0
+        connection.execute("DELETE FROM words")
+    connection.close()
+
+    assert 900_000 < spare_bytes(file) < 1_100_000
+    assert spare_bytes(tmp_path / "none.db") == 0
+    (tmp_path / "no.db").write_bytes(b"nonsense" * 1000)
+    assert spare_bytes(tmp_path / "no.db") == 0
 
 
 def test_it_does_not_look_each_time() -> None:
