@@ -20,6 +20,8 @@ from typing_extensions import override
 from bridge.xmpp.omemo.shelf import Shelf
 
 SPENT_KEPT_S: Final = 86_400
+SKIPPED_MAX: Final = 1000
+"""How many messages may be missing before one; XEP-0384 §4.3 recommends it."""
 
 _BYTES: Final = "latin-1"
 """How x3dh writes bytes as JSON."""
@@ -31,7 +33,7 @@ class Legacy(oldmemo.Oldmemo):
     """What most clients speak."""
 
     def __init__(self, shelf: Shelf) -> None:
-        super().__init__(shelf)
+        super().__init__(shelf, SKIPPED_MAX)
         self._spent = Spent(shelf, self.namespace)
 
     @override
@@ -62,7 +64,7 @@ class Omemo2(twomemo.Twomemo):
     """OMEMO as XEP-0384 has it now."""
 
     def __init__(self, shelf: Shelf) -> None:
-        super().__init__(shelf)
+        super().__init__(shelf, SKIPPED_MAX)
         self._spent = Spent(shelf, self.namespace)
 
     @override
