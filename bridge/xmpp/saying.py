@@ -30,7 +30,7 @@ class Saying:
     """The mouth of the bridge in one MUC.
 
     *floor* is how far we may claim to have heard: not past what we are still saying,
-    or a fall now would make us say it twice.
+    or have yet to say again, or a fall now would make us say it twice.
     """
 
     def __init__(self, means: Means, stay: Stay) -> None:
@@ -41,18 +41,19 @@ class Saying:
 
     async def say(self, items: Sequence[Item]) -> Sequence[Outcome | Later]:
         """Say *items* in their order; return what became of the first of them."""
-        trouble = await self._stay.ready()
-        if trouble is not None:
-            return [trouble]
-        if not self._speaking:
+        if self.floor is None:
             self.floor = self._stay.hearing.mark
         self._speaking += 1
+        outcomes: Sequence[Outcome | Later] = (Later(),)
         try:
-            return await self._rounds(items)
+            trouble = await self._stay.ready()
+            outcomes = await self._rounds(items) if trouble is None else [trouble]
         finally:
             self._speaking -= 1
-            if not self._speaking:
+            again = any(isinstance(outcome, Later) for outcome in outcomes)
+            if not self._speaking and not again:
                 self.floor = None
+        return outcomes
 
     async def _rounds(self, items: Sequence[Item]) -> Sequence[Outcome | Later]:
         fates: dict[str, Outcome | Later] = {}

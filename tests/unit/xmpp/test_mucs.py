@@ -197,6 +197,20 @@ async def test_the_cursor_does_not_pass_what_is_still_being_said(
     assert during == before
 
 
+async def test_the_cursor_does_not_pass_what_is_yet_to_be_said_again(
+    world: MucsWorld,
+) -> None:
+    mouth = world.mucs._mouths[MUC]
+    heard = world.stay.hearing.mark
+    world.server.connected = False
+    world.disconnect()
+
+    outcomes = await world.mucs.send(parcels(world.wires("hello", "$1")))
+
+    assert [type(outcome) for outcome in outcomes] == [Later]
+    assert mouth.floor is heard
+
+
 async def test_where_we_began_to_listen_is_noted_at_once(world: MucsWorld) -> None:
     cursor = await world.store.find(Cursor, "muc", MUC)
 
