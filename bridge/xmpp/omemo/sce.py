@@ -115,8 +115,19 @@ def _doubt(envelope: Element, passage: Passage) -> str:
         return "the message does not say what room it is for"
     if to is not None and to != passage.to:
         return "the message is meant for somebody else"
-    at, sent_at = _stamp(envelope), passage.at or datetime.now(UTC)
-    if at is not None and abs(at - sent_at) > MARGIN:
+    return _doubt_of_time(_stamp(envelope), passage.at)
+
+
+def _doubt_of_time(at: datetime | None, sent_at: datetime | None) -> str:
+    """Compare the time inside with when it was sent; XEP-0420 §4.
+
+    If nobody says when that was, it may have waited anywhere, but not in the future.
+    """
+    if at is None:
+        return ""
+    if at - (sent_at or datetime.now(UTC)) > MARGIN:
+        return "the message says to be from another day"
+    if sent_at is not None and sent_at - at > MARGIN:
         return "the message says to be from another day"
     return ""
 

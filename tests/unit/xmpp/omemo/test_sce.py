@@ -46,7 +46,6 @@ def test_each_has_padding_of_its_own() -> None:
         "<from jid='@@@'/>",
         f"<to jid='{JULIET}'/>",
         f"<to jid='{ROOM}'/>",
-        "<time stamp='2001-01-01T00:00:00Z'/>",
         "<time stamp='2101-01-01T00:00:00Z'/>",
     ],
 )
@@ -77,6 +76,20 @@ def test_in_a_room_the_message_must_say_so() -> None:
     assert isinstance(
         sce.parse(envelope(affixes=f"<to jid='{ROOM}'/>"), way), sce.Content
     )
+
+
+def test_a_message_that_waited_somewhere_is_believed() -> None:
+    old = envelope(affixes="<time stamp='2001-01-01T00:00:00Z'/>")
+
+    assert isinstance(sce.parse(old, BACK), sce.Content)
+
+
+@pytest.mark.parametrize("stamp", ["2001-01-01T00:00:00Z", "2101-01-01T00:00:00Z"])
+def test_a_message_of_another_day_is_not(stamp: str) -> None:
+    way = Passage(account=ALICE, peer=ROMEO, to=ALICE, at=datetime.now(UTC))
+    other = envelope(affixes=f"<time stamp='{stamp}'/>")
+
+    assert isinstance(sce.parse(other, way), str)
 
 
 def test_an_old_message_that_came_late_is_believed() -> None:
