@@ -19,6 +19,8 @@ RELIEF = 1.1
 """How many times as much must be free before the disk counts as mended."""
 
 MEGABYTE = 1 << 20
+SWING = 32 * MEGABYTE
+"""By so much SQLite may grow at once, when it moves its log into the database."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +68,9 @@ class Space:
             logger.warning("how full the disk is cannot be seen: %s", error.strerror)
             return
         free = disk.f_bavail * disk.f_frsize
-        floor = min(
-            disk.f_blocks * disk.f_frsize * self._floor.percent // 100,
-            self._floor.megabytes * MEGABYTE,
-        )
-        floor = int(floor * RELIEF) if self._low else floor
+        floor = self._least(disk.f_blocks * disk.f_frsize)
+        if self._low:
+            floor = int(floor * RELIEF)
         low = free < floor and free + self._spare(file) < floor
         if low and not self._low:
             logger.error(
@@ -82,6 +82,11 @@ class Space:
         elif self._low and not low:
             logger.info("there is room on the disk again")
         self._low = low
+
+    def _least(self, size: int) -> int:
+        """Tell how much of a disk of that *size* has to be free, in bytes."""
+        floor = min(size * self._floor.percent // 100, self._floor.megabytes * MEGABYTE)
+        return max(floor, min(SWING, size // 2)) if floor else 0
 
 
 def spare_bytes(file: Path) -> int:

@@ -49,9 +49,13 @@ class Disk:
         (1_000_000, 499, True),
         (1_000, 51, False),
         (1_000, 49, True),
+        (100, 33, False),
+        (100, 31, True),
+        (20, 11, False),
+        (20, 9, True),
     ],
 )
-def test_the_smaller_of_share_and_size_counts(
+def test_the_smaller_of_share_and_size_counts_but_a_log_always_fits(
     size: int, free: int, *, low: bool
 ) -> None:
     assert Disk(size, free).space().low() is low
