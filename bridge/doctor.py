@@ -21,6 +21,7 @@ from bridge.lookup import Addresses
 from bridge.matrix.appservice import Appservice
 from bridge.matrix.client import Homeserver, HomeserverDownError, MatrixError, join
 from bridge.matrix.queries import ThirdParty
+from bridge.matrix.rehearsal import rehearse
 from bridge.xmpp import offline
 from bridge.xmpp.component import ComponentRefusedError
 from bridge.xmpp.trial import Trial
@@ -29,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 CLOCK_S_MAX = 30
 ANSWER_S = 15
+CHECKER = "_xmpp_check"
 TIMEOUT_S = 25
 
 _NO_PING = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
@@ -180,7 +182,7 @@ class Doctor:
     async def namespaces(self) -> str:
         """Act for a ghost and for the bot."""
         bot = f"@{self._config.appservice.bot}:{self._config.homeserver.name}"
-        ghost = f"@_xmpp_check:{self._config.homeserver.name}"
+        ghost = f"@{CHECKER}:{self._config.homeserver.name}"
         for mxid in (bot, ghost):
             try:
                 await self._register(mxid)
@@ -205,6 +207,20 @@ class Doctor:
         except MatrixError as error:
             if error.errcode != "M_USER_IN_USE":
                 raise
+
+    async def encryption(self) -> str:
+        """Make a device, and have its keys brought."""
+        user = f"@{CHECKER}:{self._config.homeserver.name}"
+        try:
+            way = await rehearse(self._homeserver, user)
+        except MatrixError as error:
+            raise Note(
+                f"this homeserver does not let an appservice have devices ({error}):"
+                " encrypted rooms stay closed to XMPP; all others work"
+            ) from None
+        except HomeserverDownError as error:
+            raise Finding(f"{error}; does the homeserver still run?") from None
+        return f"devices of our own, keys come by {way}"
 
     async def way_back(self) -> str:
         """Let the homeserver reach us, with its token (appservice ping)."""
@@ -349,6 +365,7 @@ STEPS = (
     Step("clock", Doctor.clock, "homeserver"),
     Step("as_token", Doctor.token, "homeserver"),
     Step("namespaces", Doctor.namespaces, "as_token"),
+    Step("encryption", Doctor.encryption, "namespaces"),
     Step("hs_token", Doctor.way_back, "as_token"),
     Step("component", Doctor.component),
     Step("upload service", Doctor.upload, "component"),

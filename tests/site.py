@@ -16,7 +16,8 @@ from aiohttp import web
 
 from bridge.config import Config, load
 from tests.component_server import DOMAIN, SECRET, ComponentServer
-from tests.homeserver import AS_TOKEN, FakeHomeserver
+from tests.homeserver import AS_TOKEN
+from tests.unit.matrix.keys import KeyHomeserver
 
 KEY = "A" * 43 + "="
 HS_TOKEN = "hs-token-0123456789abcdef"
@@ -25,7 +26,7 @@ PATIENCE_S = 30
 _LOG_LINE = re.compile(r"\d{4}-\d\d-\d\d [\d:,]+ (DEBUG|INFO|WARNING|ERROR) ")
 
 
-class PingingHomeserver(FakeHomeserver):
+class PingingHomeserver(KeyHomeserver):
     """Really asks the appservice at *calls* when it is to ping it."""
 
     def __init__(self) -> None:

@@ -257,6 +257,8 @@ class MatrixAdapter(Adapter, MatrixRooms):
         told = where(receipt)
         if told is None or isinstance(outcome, Delivered):
             return ()
+        if outcome.why is Refusal.WOULD_EXPOSE and not self._inbound.tells(told):
+            return ()  # in a room that nobody has opened, once says it all
         detail = f" ({outcome.detail})" if outcome.detail else ""
         fate = "confirmed" if outcome.why is Refusal.UNCONFIRMED else "delivered"
         words = f"Not {fate}: {outcome.why.value}{detail}"
@@ -331,6 +333,10 @@ class MatrixAdapter(Adapter, MatrixRooms):
     @override
     async def look(self, address: str) -> Description | Refusal:
         return await self._rooms.look(address)
+
+    @override
+    async def knows(self, person: Person) -> bool:
+        return not self.is_ours(person.id) and await self._views.exists(person.id)
 
     @override
     async def foreign_bridge(self, room: str, muc: str) -> str:

@@ -33,7 +33,7 @@ from bridge.model.events import (
     Text,
 )
 from bridge.model.places import Network, Person, Ref, Room
-from bridge.model.records import Portal
+from bridge.model.records import Kind, Portal
 
 PREFIX = "!xmpp"
 COMPLAINT_EVERY_S = 3600.0
@@ -85,6 +85,7 @@ class Inbound:
         self._memberships = memberships
         self._sealed = sealed
         self._views = views
+        self._exposed: Recent[tuple[str, str], float] = Recent(10_000)
         self._told: Recent[tuple[str, Refusal], float] = Recent(10_000)
 
     def arrivals(self, events: Sequence[RawEvent]) -> list[Arrival]:
@@ -144,6 +145,21 @@ class Inbound:
             sent_at=sent_at(event),
             address=there,
         )
+
+    def tells(self, receipt: Receipt) -> bool:
+        """Tell whether the sender of *receipt* is to be told, again, that all waits.
+
+        In a chat always: there it is one person, and each message counts.
+        """
+        portal, key = self._portal(receipt.room), (receipt.room, receipt.sender)
+        if portal is None or portal.kind is Kind.DIRECT:
+            return True
+        now = time.monotonic()
+        told = self._exposed.get(key)
+        if told is not None and now - told < COMPLAINT_EVERY_S:
+            return False
+        self._exposed.put(key, now)
+        return True
 
     def receipt(self, event: Message) -> bytes:
         """Note where to answer *event*; nobody answers a notice, or bots would chat."""

@@ -77,18 +77,23 @@ class NioPerson:
             assert answer.status == HTTPStatus.OK
             return str((await answer.json())[0]["userid"])
 
-    async def makes_room(self, alias: str = "", *invited: str) -> str:
-        """Make an encrypted room; return its id, once it is seen."""
+    async def makes_room(self, alias: str, *, encrypted: bool = True) -> str:
+        """Make a public room; return its id, once it is seen."""
         answer = await self._client.room_create(
             visibility=nio.RoomVisibility.public,
-            alias=alias or None,
-            preset=nio.RoomPreset.public_chat if alias else None,
-            invite=invited,
-            initial_state=SEALED,
+            alias=alias,
+            preset=nio.RoomPreset.public_chat,
+            initial_state=SEALED if encrypted else (),
         )
         assert isinstance(answer, nio.RoomCreateResponse), answer
         await self._until(lambda: answer.room_id in self._client.rooms)
         return str(answer.room_id)
+
+    async def encrypts(self, room: str) -> None:
+        """Let *room* be encrypted from now on."""
+        answer = await self._client.room_put_state(room, "m.room.encryption", MEGOLM)
+        assert isinstance(answer, nio.RoomPutStateResponse), answer
+        await self._until(lambda: self._client.rooms[room].encrypted)
 
     async def starts_chat(self, user: str) -> str:
         """Make an encrypted direct room with somebody, as clients do."""

@@ -111,3 +111,53 @@ async def test_a_hosted_room(
     for words, person in (("one", alice), ("two", alice), ("three", bob)):
         await juliet.hears(words, person.localpart, hall)
     assert alice.unreadable == bob.unreadable == []
+
+
+async def test_a_room_that_is_encrypted_later_is_so_for_ever(
+    world: World, company: Company, circle: Circle, word: str
+) -> None:
+    alice = await circle.person(f"alice-{word}")
+    juliet = await company.on_xmpp("juliet")
+    hall, ghost = world.hosted(word), world.ghost(juliet)
+    room = await alice.makes_room(word, encrypted=False)
+    await juliet.joins(hall, "Juliet")
+    await juliet.says_in(hall, "in the clear")
+    assert (await alice.hears_next()).secret is False
+
+    await alice.encrypts(room)
+    await alice.sees(room, world.bot)
+    await alice.says(room, "hidden")
+    refused = await alice.hears_next()
+    await juliet.says_in(hall, "hidden, too")
+
+    assert ALLOW in refused.words
+    assert refused.secret
+    await alice.hears("hidden, too", room, ghost)
+    await juliet.hears("in the clear", "Juliet", hall)
+    await juliet.hears("hidden, too", "Juliet", hall)
+
+
+async def test_no_trace_of_encrypted_words_is_left(
+    world: World, company: Company, circle: Circle, word: str
+) -> None:
+    juliet = await company.on_xmpp("juliet")
+    alice = await circle.person(f"alice-{word}")
+    ghost, puppet = world.ghost(juliet), alice.puppet(world)
+    canary, answer = f"canary-{word}-there", f"canary-{word}-back"
+    await alice.looks_up(juliet.jid)
+    room = await alice.starts_chat(ghost)
+
+    await alice.says(room, ALLOW)
+    await alice.hears_next()
+    await juliet.hears_next(puppet)
+    await alice.says(room, canary)
+    await juliet.hears(canary, puppet, puppet)
+    await juliet.says(puppet, answer)
+    await alice.hears(answer, room, ghost)
+
+    for file in world.folder.rglob("*"):
+        ours = file.parent.name == "bridge" or file.name == "bridge.log"
+        if file.is_file() and (ours or "synapse" in file.parts):
+            raw = file.read_bytes()
+            assert canary.encode() not in raw, file
+            assert answer.encode() not in raw, file

@@ -1,5 +1,8 @@
 import json
 
+import msgspec
+
+from bridge.matrix.inbound import Receipt
 from bridge.matrix.wires import Says, order
 from bridge.model.delivery import Delivered, Refusal, Refused
 from bridge.model.events import Message
@@ -8,6 +11,7 @@ from bridge.model.records import Kind
 from tests.homeserver import Fault
 from tests.unit.matrix.world import (
     ALICE,
+    BOB,
     BOT,
     GHOST,
     HALL,
@@ -102,3 +106,19 @@ async def test_all_its_ports_lead_somewhere(matrix: MatrixWorld) -> None:
 
     assert not isinstance(entered, Refusal)
     assert departing == []
+
+
+async def test_in_a_room_that_nobody_has_opened_each_is_told_once_an_hour(
+    matrix: MatrixWorld,
+) -> None:
+    matrix.room(HALL, ALICE, BOB)
+    refused = Refused(Refusal.WOULD_EXPOSE)
+
+    def told(sender: str) -> int:
+        receipt = Receipt(HALL, "$1", sender)
+        return len(matrix.adapter.settle(msgspec.json.encode(receipt), refused))
+
+    matrix.link(Kind.HOSTED)
+    assert [told(ALICE), told(ALICE), told(BOB)] == [1, 0, 1]
+    matrix.link(Kind.DIRECT)
+    assert [told(ALICE), told(ALICE)] == [1, 1]
