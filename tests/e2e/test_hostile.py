@@ -16,12 +16,14 @@ async def test_e1_no_character_of_matrix_closes_the_stream(
     alice, room, juliet, jid = await both(world, company, word)
 
     await alice.says(room, f"a{CONTROLS}\ufffe\uffff\U0001fffez")
-    await alice.says(room, "]]><!-- &bomb; <message to='x'/></body></message>")
+    markup = "]]><!-- &bomb; <message to='x'/></body></message>"
+    await alice.says(room, markup)
     await alice.says(room, "after it")
 
     heard = await juliet.hears_next(jid)
     assert heard.text.startswith("a\ufffd")
     assert heard.text.endswith("\U0001fffez")
+    await juliet.hears(markup, "Alice", jid)
     await juliet.hears("after it", "Alice", jid)
 
 
@@ -31,9 +33,14 @@ async def test_e11_no_stanza_is_larger_than_servers_take(
     """E11: what grows sixfold when it is written is cut before."""
     alice, room, juliet, jid = await both(world, company, word)
 
-    await alice.says(room, "<'\"&>" * 9_000)
+    words = "<'\"&>" * 9_000
+    await alice.says(room, words)
     await alice.says(room, "after it")
 
+    got = ""
+    while len(got) < len(words):
+        got += (await juliet.hears_next(jid)).text
+    assert got == words
     await juliet.hears("after it", "Alice", jid)
 
 

@@ -1,5 +1,7 @@
 from datetime import UTC, datetime
 
+import pytest
+
 from bridge.model.events import Command, Rank
 from bridge.model.places import Network, Person, Ref, Room
 from bridge.model.records import Kind
@@ -133,3 +135,19 @@ async def test_everybody_may_ask_how_things_stand(world: World) -> None:
     )
     assert world.matrix.said()[1:3] == ["This room is not linked with any."] * 2
     assert "!xmpp bridge" in world.matrix.said()[3]
+
+
+@pytest.mark.parametrize(
+    "words", ["bridge\nbooks@muc.example", "unbridge\x00", "status\u2028", "x" * 5000]
+)
+async def test_what_is_not_one_plain_line_is_no_command(
+    world: World, words: str
+) -> None:
+    """E83, S2, S32: CVE-2023-38690, a command within a command."""
+    world.xmpp_rooms.mucs.add(BOOKS.address)
+
+    await world.happens(command(LIBRARY, words))
+
+    (answer,) = world.matrix.said()
+    assert answer.startswith("!xmpp bridge room@muc.example.org: link")
+    assert world.xmpp.said() == []
