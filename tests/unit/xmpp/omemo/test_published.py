@@ -28,6 +28,13 @@ async def test_the_first_question_makes_the_device(world: World) -> None:
     assert bundle == number
 
 
+async def test_to_answer_nobody_is_loaded(world: World) -> None:
+    world.restart()
+
+    assert await world.omemo.items(ALICE, LEGACY_DEVICES, ROMEO)
+    assert world.omemo._accounts.loaded() == []
+
+
 async def test_who_does_not_exist_publishes_nothing(world: World) -> None:
     assert await world.omemo.items("x@bridge.example", LEGACY_DEVICES, ROMEO) is None
 

@@ -110,6 +110,24 @@ async def test_of_many_keys_only_ours_is_looked_at(world: World) -> None:
     assert await world.words(stanza) == "hello"
 
 
+async def test_a_key_for_somebody_else_of_the_same_number_is_not_ours(
+    world: World,
+) -> None:
+    """XEP-0384 §5.6.2: the keys are listed by the address that they are for."""
+    romeo = await world.person(ROMEO, OMEMO2)
+    stanza = await romeo.seal(ALICE, "hello", namespace=OMEMO2)
+    keys = stanza.find(f".//{{{OMEMO2}}}keys")
+    account = await world.omemo._accounts.find(ALICE)
+    assert keys is not None
+    assert account is not None
+
+    keys.set("jid", "mallory@bridge.example")
+
+    assert wire.find(stanza, ALICE, account.id) == wire.Misfit(
+        malformed=False, empty=False
+    )
+
+
 def test_where_nothing_is_sealed_nothing_is_found() -> None:
     assert wire.find(Element(f"{{{STREAM}}}message"), ALICE, 1) is None
 
