@@ -10,7 +10,7 @@ import json
 from collections import deque
 from collections.abc import Callable
 from typing import Any, cast
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 Json = dict[str, Any]
 
@@ -123,6 +123,8 @@ class FakeHomeserver:
                 return self._room(room, rest)
             case ("GET", "profile", *_):
                 return 200, {"displayname": "Somebody"}
+            case ("POST", _, "sync"):
+                return 200, {"pos": "1"}
             case ("POST", "createRoom"):
                 return self._create(body)
             case ("POST", "join", room) | ("POST", "rooms", room, "join"):
@@ -186,6 +188,13 @@ def _member(room: str, mxid: str) -> Json:
     }
 
 
+def _wait_s(target: str) -> float:
+    """Return how long who syncs waits for news, as there are none."""
+    path, _, query = target.partition("?")
+    asked = parse_qs(query).get("timeout", ["0"]) if path.endswith("/sync") else ["0"]
+    return int(asked[0]) / 1000
+
+
 def _http(status: int, body: bytes) -> bytes:
     return (
         b"HTTP/1.1 %d X\r\nContent-Type: application/json\r\n"
@@ -217,6 +226,9 @@ class _Connection(asyncio.Protocol):
             method, target, _ = self._buffer[:end].split(b" ", 2)
             body = self._buffer[end + 4 : end + 4 + length]
             self._buffer = self._buffer[end + 4 + length :]
-            self._transport.write(
-                self._server.answer(method.decode(), target.decode(), body)
-            )
+            answer = self._server.answer(method.decode(), target.decode(), body)
+            if wait_s := _wait_s(target.decode()):
+                loop = asyncio.get_running_loop()
+                loop.call_later(wait_s, self._transport.write, answer)
+            else:
+                self._transport.write(answer)
