@@ -100,11 +100,13 @@ PARTS = st.sampled_from(
     ]
 )
 TEXT = st.text(max_size=8)
+# What is no name at all no parser makes an attribute of.
+NAMES = st.sampled_from(("id", "by", "from", "text", "größe", "{u}x"))
 ELEMENTS = st.recursive(
     st.builds(
         lambda tag, keys: _element(tag, keys, []),
         PARTS,
-        st.dictionaries(TEXT.filter(bool), TEXT, max_size=2),
+        st.dictionaries(NAMES, TEXT, max_size=2),
     ),
     lambda inner: st.builds(
         lambda tag, within: _element(tag, {}, within),
