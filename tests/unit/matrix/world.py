@@ -166,9 +166,6 @@ class FakeHost:
     def warn(self, room: Room, words: str) -> None:
         raise NotImplementedError
 
-    def warn(self, room: Room, words: str) -> None:
-        raise NotImplementedError
-
     def note(self, *records: Record) -> None:
         raise NotImplementedError
 
@@ -185,6 +182,9 @@ class FakeHost:
 
     async def describe(self, portal: Portal) -> Description:
         return Description()
+
+    async def knows(self, person: Person) -> bool:
+        return True
 
     async def look(self, address: Room) -> Description | Refusal:
         return Refusal.NO_SUCH_ROOM
