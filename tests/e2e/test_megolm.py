@@ -1,5 +1,6 @@
 """Encrypted rooms, with matrix-nio: everything is read, on both sides."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -8,7 +9,9 @@ import pytest
 
 from deploy.lab.world import World
 from tests.e2e.conftest import Company
+from tests.e2e.ledger import lines, verdict
 from tests.e2e.nio_people import NioPerson
+from tests.e2e.rooms import reachable
 
 
 class Circle:
@@ -31,6 +34,7 @@ async def circle(world: World, tmp_path: Path) -> AsyncIterator[Circle]:
         yield Circle(world, tmp_path / "nio", ends)
 
 
+MANY = 30
 ALLOW = "!xmpp plaintext allow"
 
 
@@ -161,3 +165,41 @@ async def test_no_trace_of_encrypted_words_is_left(
             raw = file.read_bytes()
             assert canary.encode() not in raw, file
             assert answer.encode() not in raw, file
+
+
+async def test_a_bridge_that_is_killed_amid_it_loses_and_doubles_nothing(
+    world: World, company: Company, circle: Circle, word: str
+) -> None:
+    alice = await circle.person(f"alice-{word}")
+    juliet, romeo = await company.on_xmpp("juliet"), await company.on_xmpp("romeo")
+    ghost, puppet = world.ghost(juliet), alice.puppet(world)
+    await alice.looks_up(juliet.jid)
+    room = await alice.starts_chat(ghost)
+    await alice.says(room, ALLOW)
+    await alice.hears_next()
+    await juliet.hears_next(puppet)
+
+    said: list[str] = []
+    for turn in range(2):
+        words = lines(f"turn {turn}", 0, MANY)
+        said += words
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(_says_all(alice, room, words))
+            await world.crash("bridge")
+        await reachable(romeo, puppet)
+        await juliet.says(puppet, f"after crash {turn}")
+        await alice.hears(f"after crash {turn}", room, ghost)
+
+    await alice.says(room, "that was all")
+    heard = [await juliet.hears_next(puppet)]
+    while heard[-1].text != "that was all":
+        heard.append(await juliet.hears_next(puppet))
+    # Towards XMPP one may come twice for each crash: nothing confirms a message there.
+    assert verdict(said, [one.text for one in heard], spare=2) == ""
+    assert alice.unreadable == []
+    assert "already exists" not in world.bridge_log()
+
+
+async def _says_all(person: NioPerson, room: str, words: list[str]) -> None:
+    for one in words:
+        await person.says(room, one)
