@@ -85,6 +85,7 @@ class Hub:
         self.open_foreign = provisioning.open_foreign
         self.describe = provisioning.describe
         self.look = provisioning.look
+        self.knows = provisioning.knows
         self.later = dispatch.later
         self.note = dispatch.note
         self.warn = dispatch.warn

@@ -204,6 +204,10 @@ class Provisioning:
             return Refusal.NO_SUCH_ROOM
         return await self._matrix.look(alias)
 
+    async def knows(self, person: Person) -> bool:
+        """Tell whether there is such a person of Matrix; see ``Host``."""
+        return person.network is Network.MATRIX and await self._matrix.knows(person)
+
     def _alone(self, room: Room) -> asyncio.Lock:
         lock = self._opening.get(room)
         if lock is None:

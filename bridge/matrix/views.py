@@ -66,6 +66,14 @@ class Views:
     def __init__(self, homeserver: Homeserver) -> None:
         self._homeserver = homeserver
 
+    async def exists(self, mxid: str) -> bool:
+        """Tell whether somebody has a profile (Client-Server API §13.2)."""
+        try:
+            await self._homeserver.request("GET", join("profile", mxid))
+        except (HomeserverDownError, MatrixError):
+            return False
+        return True
+
     async def find(self, address: str, user: str) -> Place:
         """Find the room of an alias, ``#room:hs``, or an id, ``!id[:hs]``."""
         if address.startswith("!"):

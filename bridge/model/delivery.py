@@ -111,7 +111,7 @@ class Refusal(enum.Enum):
         " !xmpp plaintext allow (from XMPP: !matrix plaintext allow)"
     )
     ENCRYPTED = (
-        "the bridge cannot read encrypted messages yet; write without encryption"
+        "the bridge cannot read this kind of encryption; on XMPP, OMEMO can be read"
     )
     UNDECIPHERABLE = "the bridge cannot decrypt it"
     UNENCRYPTABLE = "it cannot be encrypted for the other side"

@@ -50,6 +50,7 @@ from bridge.xmpp.inbound import Inbound
 from bridge.xmpp.means import BOT, RESOURCE, Means
 from bridge.xmpp.muc.service import Hosted
 from bridge.xmpp.mucs import Mucs
+from bridge.xmpp.persons import Persons
 from bridge.xmpp.poison import REJECTED, Poison
 from bridge.xmpp.venue import Venue
 from bridge.xmpp.written import Written
@@ -83,6 +84,7 @@ class XmppAdapter:
     _stream: Stream
     _host: Host
     _inbound: Inbound
+    _persons: Persons
     _chats: Chats
     _mucs: Mucs
     _hosted: Hosted
@@ -149,7 +151,8 @@ class XmppAdapter:
         )
         self._stream = stream
         self._inbound = inbound
-        self._chats = Chats(means)
+        self._persons = Persons(means, self._disco.puppet)
+        self._chats = Chats(means, self._persons)
         self._mucs = Mucs(means)
         self._hosted = Hosted(
             self._domain,
@@ -179,10 +182,12 @@ class XmppAdapter:
         # It outlives the stream: what came last is still to be kept.
         self._keeping = create(self._inbound.run(), name="xmpp inbound")
         watching = create(self._mucs.run(), name="mucs elsewhere")
+        tending = create(self._persons.run(), name="omemo")
         try:
             await self._stream.run()
         finally:
             watching.cancel()
+            tending.cancel()
             self._mucs.close()
 
     async def close(self) -> None:
@@ -209,6 +214,7 @@ class XmppAdapter:
         self._poison.suspect(self._stream.suspects, blamed=self._stream.blames)
         for venue in self._venues.values():
             venue.down()
+        self._persons.down()
 
     def received(self, stanza: Element) -> None:
         """Give a stanza to whom it concerns."""
@@ -219,7 +225,7 @@ class XmppAdapter:
         elif to.local[:1] in ("#", "!"):
             self._hosted.received(stanza, sender, to)
         elif stanza.tag == _IQ:
-            self._answer(stanza, to)
+            self._answer(stanza, sender, to)
         elif self._mucs.knows(sender.bare):
             self._mucs.received(stanza, sender, to)
         else:
@@ -272,9 +278,13 @@ class XmppAdapter:
         """Write words of the bridge's own to *room*; see ``Adapter``."""
         return self._venue(room.address).notice(room, words)
 
-    def protection(self, portal: Portal) -> Protection:  # noqa: ARG002 - the port's
-        """Tell how well what is sent to *portal* is guarded; see ``Adapter``."""
-        return Protection.TRANSPORT
+    def protection(self, portal: Portal) -> Protection:
+        """Tell how well what is sent to *portal* is guarded; see ``Adapter``.
+
+        In a chat what came guarded is sealed on its way out, or does not leave.
+        """
+        direct = portal.kind is Kind.DIRECT
+        return Protection.END_TO_END if direct else Protection.TRANSPORT
 
     def addressee(self, chat: Room) -> Person | Refusal | None:
         """Name the Matrix person of a direct chat; see ``XmppRooms``."""
@@ -336,18 +346,16 @@ class XmppAdapter:
             return self._hosted
         return self._mucs
 
-    def _answer(self, iq: Element, to: Jid) -> None:
+    def _answer(self, iq: Element, sender: Jid, to: Jid) -> None:
         """Answer a question about a puppet or the bridge itself."""
         if iq.get("type") not in ("get", "set"):
             return
-        if to.local == BOT:
-            answer = self._disco.puppet(iq, "Matrix bridge")
-        elif (mxid := mxid_of(to.local)) is not None:
-            answer = self._disco.puppet(iq, mxid)
-        else:
-            answer = nobody(iq)
+        name = "Matrix bridge" if to.local == BOT else mxid_of(to.local)
+        if name is not None:
+            self._persons.asked(iq, sender, to, name)
+            return
         try:
-            self._stream.write(serialise(answer, self._domain))
+            self._stream.write(serialise(nobody(iq), self._domain))
         except StanzaError as error:
             logger.debug("a question cannot be answered: %s", error)
 

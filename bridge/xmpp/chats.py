@@ -25,7 +25,14 @@ from bridge.model.delivery import (
     Unreadable,
     Wire,
 )
-from bridge.model.events import AnyEvent, Command, Message, Rank
+from bridge.model.events import (
+    AnyEvent,
+    Command,
+    Content,
+    Message,
+    Protection,
+    Rank,
+)
 from bridge.model.frozen import dataclass
 from bridge.model.places import Network, Person, Room
 from bridge.xmpp import contacts, receipts, replies
@@ -53,8 +60,19 @@ from bridge.xmpp.gate import StanzaError, serialise
 from bridge.xmpp.means import BOT, RESOURCE, Means
 from bridge.xmpp.muc import refusals
 from bridge.xmpp.muc.stanza import TooDeepError, to_element, to_node, wrap
-from bridge.xmpp.packing import CHAT, Device, Letter, Post, pack, unpack
+from bridge.xmpp.packing import (
+    AS_THE_CHAT,
+    CHAT,
+    GUARDED,
+    Device,
+    Letter,
+    Post,
+    pack,
+    unpack,
+)
+from bridge.xmpp.persons import Persons
 from bridge.xmpp.receipts import Receipts
+from bridge.xmpp.secrecy import Bare, Secrecy
 
 logger = logging.getLogger(__name__)
 
@@ -81,9 +99,12 @@ class Chats:
     *ignored* counts the stanzas that nothing could be made of.
     """
 
-    def __init__(self, means: Means) -> None:
+    def __init__(self, means: Means, persons: Persons | None = None) -> None:
         self.ignored = 0
         self._means = means
+        self._persons = persons
+        self._caps = () if persons is None else (persons.caps(),)
+        self._secrecy = Secrecy(means, None if persons is None else persons.omemo)
         self._bounces = Bounces()
         self._receipts = Receipts(means)
 
@@ -107,8 +128,9 @@ class Chats:
         known = to.local == BOT or mxid_of(to.local) is not None
         self._receipts.came(stanza, sender)
         if stanza.tag != _MESSAGE:
-            for answer in contacts.answer(stanza, sender, to, exists=known):
-                self._write(answer)
+            self._see(stanza, sender, to, known=known)
+            return
+        if self._persons is not None and self._persons.heard(stanza, sender):
             return
         kind = stanza.get("type", "normal")
         if kind == "error":
@@ -121,51 +143,33 @@ class Chats:
         elif speaks(stanza):
             self._take(stanza, sender, to, known=known)
 
-    async def read(
-        self,
-        taken: Taken,
-        unit: Unit,  # noqa: ARG002 - the port's signature
-    ) -> AnyEvent | Unreadable | None:
+    async def read(self, taken: Taken, unit: Unit) -> AnyEvent | Unreadable | None:
         """Make an event of what somebody wrote."""
         letter = unpack(Letter, taken.arrival.raw)
         if letter is None:
             logger.error("arrival %d is in no format of ours", taken.seq)
             return None
         stanza = to_element(letter.stanza)
-        name = stanza.get("id", "")
-        content = decode(stanza)
+        came = await self._secrecy.open(letter, stanza, taken.arrival.key, unit)
+        content: Content | Refusal | None
+        if isinstance(came, Bare):
+            content = self._decode(letter, came)
+        else:
+            content, came = came, Bare(stanza, sealed=False)
         if content is None:
             return None
-        asked = receipts.asks(stanza)
+        asked = receipts.asks(came.stanza)
+        name = stanza.get("id", "")
         device = pack(CHAT, Device(letter.sender, letter.to, name, asked))
         if isinstance(content, Refusal):
             return Unreadable(content, device)
-        bare = letter.sender.partition("/")[0]
-        sender = Person(Network.XMPP, bare)
-        ref = origin_ref(sender, name or taken.arrival.key)
-        at = datetime.fromtimestamp(letter.at_ms / 1000, UTC)
-        called = _called(stanza, bare)
-        if letter.to.startswith(f"{BOT}@"):
-            return Command(
-                ref=ref,
-                room=taken.arrival.room,
-                sender=sender,
-                sent_at=at,
-                name=called,
-                words=content.body.plain.removeprefix("!matrix "),
-                rank=Rank.GUEST,
-                private=True,
-            )
-        return Written(
-            ref=ref,
-            room=taken.arrival.room,
-            sender=sender,
-            sent_at=at,
-            name=called,
-            content=content,
-            hops=hops(stanza),
-            device=device,
-        )
+        return _event(letter, taken.arrival, came, content, device)
+
+    def _decode(self, letter: Letter, came: Bare) -> Content | Refusal | None:
+        sender = parse(letter.sender)
+        if came.sealed and sender is not None:
+            self._receipts.came(came.stanza, sender)  # OMEMO 2 has them inside
+        return decode(came.stanza)
 
     def receipt(self, event: Message) -> bytes:
         """Note who is to be told how *event* fared."""
@@ -177,6 +181,8 @@ class Chats:
         if parts is None:
             return Refusal.NO_SUCH_PERSON
         sender = f"{puppet_jid(event.sender.id, self._means.domain)}/{RESOURCE}"
+        # Whether it can be sealed, or need not be, is seen on the way out.
+        guard = GUARDED if event.protection else AS_THE_CHAT
         wires: list[Wire] = []
         for number, part in enumerate(encode(event.content), 1):
             name = event.ref.id if number == 1 else f"{event.ref.id}/{number}"
@@ -185,7 +191,8 @@ class Chats:
                 stanza = self._letter(parts[0], sender, name, part)
             except StanzaError:
                 return Refusal.TOO_LARGE
-            wires.append(Wire(name, pack(CHAT, Post(parts[0], sender, stanza))))
+            post = Post(parts[0], sender, stanza, guard=guard)
+            wires.append(Wire(name, pack(CHAT, post)))
         return wires
 
     async def apply(
@@ -206,7 +213,13 @@ class Chats:
         outcome: Outcome | Later = Delivered()
         # Else an earlier run had handed it to the server and fell before the answer.
         if parcel.id not in self._means.written:
-            outcome = await self._post(post, parcel)
+            sealed = await self._secrecy.seal(post, parcel)
+            if not isinstance(sealed, Parcel):
+                return [sealed]
+            parcel = sealed
+            outcome = await self._post(unpack(Post, parcel.wire.data) or post, parcel)
+        if not isinstance(outcome, Later):
+            self._secrecy.done(parcel)
         if isinstance(outcome, Delivered):
             self._bounces.arrived(parcel, post.to.partition("/")[0])
             self._receipts.sent(parcel)
@@ -238,7 +251,8 @@ class Chats:
         body = (node("body", None, words), OWN_WORDS)
         sender = f"{puppet}/{RESOURCE}"
         stanza = self._letter(remote, sender, name, body)
-        return (Wire(name, pack(CHAT, Post(remote, sender, stanza))),)
+        post = Post(remote, sender, stanza, guard=AS_THE_CHAT)
+        return (Wire(name, pack(CHAT, post)),)
 
     def addressee(self, chat: Room) -> Person | Refusal | None:
         """Name the Matrix person of a direct chat, or None if it is a MUC."""
@@ -268,6 +282,12 @@ class Chats:
         if bounce.fault is None:
             return Delivered()
         return refused(bounce.fault)
+
+    def _see(self, stanza: Element, sender: Jid, to: Jid, *, known: bool) -> None:
+        for answer in contacts.answer(stanza, sender, to, self._caps, exists=known):
+            self._write(answer)
+        if self._persons is not None and known:
+            self._persons.seen(stanza, sender, to)
 
     def _take(self, stanza: Element, sender: Jid, to: Jid, *, known: bool) -> None:
         if not known:
@@ -310,6 +330,40 @@ class Chats:
 
     def _write(self, answer: Node) -> None:
         self._means.stream.write(serialise(answer, self._means.domain))
+
+
+def _event(
+    letter: Letter, arrival: Arrival, came: Bare, content: Content, device: bytes
+) -> Written | Command:
+    bare = letter.sender.partition("/")[0]
+    sender = Person(Network.XMPP, bare)
+    ref = origin_ref(sender, came.stanza.get("id") or arrival.key)
+    at = datetime.fromtimestamp(letter.at_ms / 1000, UTC)
+    called = _called(came.stanza, bare)
+    protection = Protection.END_TO_END if came.sealed else Protection.TRANSPORT
+    if letter.to.startswith(f"{BOT}@"):
+        return Command(
+            ref=ref,
+            room=arrival.room,
+            sender=sender,
+            sent_at=at,
+            name=called,
+            protection=protection,
+            words=content.body.plain.removeprefix("!matrix "),
+            rank=Rank.GUEST,
+            private=True,
+        )
+    return Written(
+        ref=ref,
+        room=arrival.room,
+        sender=sender,
+        sent_at=at,
+        name=called,
+        protection=protection,
+        content=content,
+        hops=hops(came.stanza),
+        device=device,
+    )
 
 
 def _called(stanza: Element, bare: str) -> str:

@@ -13,8 +13,10 @@ from bridge.xmpp.codec.xml import Node, node
 from bridge.xmpp.means import RESOURCE
 
 
-def answer(stanza: Element, sender: Jid, to: Jid, *, exists: bool) -> Sequence[Node]:
-    """Answer a presence that came to a puppet."""
+def answer(
+    stanza: Element, sender: Jid, to: Jid, caps: Sequence[Node] = (), *, exists: bool
+) -> Sequence[Node]:
+    """Answer a presence that came to a puppet, who is there with *caps* (XEP-0115)."""
     kind = stanza.get("type", "")
     if kind not in ("subscribe", "unsubscribe", "probe"):
         return ()
@@ -22,7 +24,8 @@ def answer(stanza: Element, sender: Jid, to: Jid, *, exists: bool) -> Sequence[N
         if kind == "subscribe":
             return (_presence("unsubscribed", sender, to),)
         return ()
-    here = node("presence", {"from": f"{to.bare}/{RESOURCE}", "to": sender.bare})
+    about = {"from": f"{to.bare}/{RESOURCE}", "to": sender.bare}
+    here = node("presence", about, *caps)
     match kind:
         case "subscribe":
             return (_presence("subscribed", sender, to), here)

@@ -10,6 +10,9 @@ import msgspec
 
 from bridge.xmpp.codec.xml import Node
 
+AS_IT_IS, AS_THE_CHAT, GUARDED = range(3)
+"""How a stanza leaves: so, sealed if the chat is, or sealed and never in the clear."""
+
 CHAT = b"D"
 MUC = b"M"
 
@@ -29,12 +32,14 @@ class Post(msgspec.Struct, frozen=True, array_like=True):
     """A stanza for somebody of XMPP.
 
     *sure* has their server asked for a sign of life before it counts as delivered.
+    *guard* says whether it is to be sealed before it leaves.
     """
 
     to: str
     sender: str
     stanza: bytes
     sure: bool = True
+    guard: int = AS_IT_IS
 
 
 class Device(msgspec.Struct, frozen=True, array_like=True):

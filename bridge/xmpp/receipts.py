@@ -12,8 +12,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import cast
-from xml.etree.ElementTree import Element, XMLPullParser
+from xml.etree.ElementTree import Element
 
 import msgspec
 
@@ -24,7 +23,7 @@ from bridge.xmpp.codec.names import Jid
 from bridge.xmpp.codec.xml import Node, node
 from bridge.xmpp.gate import serialise
 from bridge.xmpp.means import Means
-from bridge.xmpp.muc.stanza import STREAM, to_node
+from bridge.xmpp.muc.stanza import STREAM, parsed
 from bridge.xmpp.packing import Post, unpack
 
 logger = logging.getLogger(__name__)
@@ -209,7 +208,7 @@ class Receipts:
         """Say in the stanza when it was first sent (XEP-0203)."""
         stamp = datetime.fromtimestamp(one.at_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         delay = node("delay", {"xmlns": "urn:xmpp:delay", "stamp": stamp})
-        stanza = _read(post.stanza)
+        stanza = parsed(post.stanza)
         stanza = stanza._replace(children=(*stanza.children, delay))
         return serialise(stanza, self._means.domain)
 
@@ -247,13 +246,6 @@ def _parcel(kept: Kept) -> Parcel:
         seq=kept.seq,
         portal=PortalId(kept.portal),
     )
-
-
-def _read(stanza: bytes) -> Node:
-    parser: XMLPullParser[Element] = XMLPullParser(("start",))
-    parser.feed(stanza)
-    _, root = next(cast("Iterator[tuple[str, Element]]", parser.read_events()))
-    return to_node(root, "")
 
 
 def _now() -> float:

@@ -7,7 +7,7 @@ from bridge.xmpp.codec.message import delay
 
 BODY = "{jabber:component:accept}body"
 UNREAD = "{jabber:component:accept}unread"
-"""In place of a message that was too large to be read; no server sends such a stanza."""
+"""In place of a message that was too large to be read; no server sends that."""
 
 _SEALED = (
     "{eu.siacs.conversations.axolotl}encrypted",

@@ -3,7 +3,9 @@
 The tree can be kept on disk and be written again; an element of the parser cannot.
 """
 
-from xml.etree.ElementTree import Element
+from collections.abc import Iterator
+from typing import cast
+from xml.etree.ElementTree import Element, XMLPullParser
 
 from bridge.xmpp.codec.xml import Child, Node
 
@@ -66,6 +68,14 @@ def to_element(node: Node, outer: str = STREAM) -> Element:
         else:
             last.tail = (last.tail or "") + part
     return element
+
+
+def parsed(stanza: bytes) -> Node:
+    """Read a stanza of our own, as the gate has written it."""
+    parser: XMLPullParser[Element] = XMLPullParser(("start",))
+    parser.feed(stanza)
+    _, root = next(cast("Iterator[tuple[str, Element]]", parser.read_events()))
+    return to_node(root, "")
 
 
 def wrap(name: str, attributes: dict[str, str], children: tuple[Node, ...]) -> Element:

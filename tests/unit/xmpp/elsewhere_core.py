@@ -66,6 +66,9 @@ class Host:
     async def describe(self, portal: Portal) -> Description:
         return Description()
 
+    async def knows(self, person: Person) -> bool:
+        return True
+
     async def look(self, address: Room) -> Description | Refusal:
         return Refusal.NO_SUCH_ROOM
 

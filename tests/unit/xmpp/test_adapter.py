@@ -153,6 +153,7 @@ async def test_who_can_exist_is_there_and_nobody_else(
             "<query xmlns='http://jabber.org/protocol/disco#info'/></iq>"
         )
     )
+    await world.settle()
 
     (iq,) = world.server.written
     assert (iq.get("type"), iq.get("to")) == (answer, JULIET)

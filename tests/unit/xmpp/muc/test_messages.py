@@ -150,7 +150,7 @@ async def test_an_encrypted_message_is_refused_in_words(both: MucWorld) -> None:
     answers = both.written()
     assert [s.get("id") for s in answers] == ["m2", "m1"]
     assert {condition(s) for s in answers} == {"not-acceptable"}
-    assert all("encrypted" in "".join(s.itertext()) for s in answers)
+    assert all("encryption" in "".join(s.itertext()) for s in answers)
 
 
 async def test_a_topic_is_not_set_from_here(both: MucWorld) -> None:

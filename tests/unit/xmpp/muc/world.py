@@ -209,6 +209,9 @@ class FakeHost:
             raise OSError
         return self.rooms[portal.xmpp]
 
+    async def knows(self, person: Person) -> bool:
+        return True
+
     async def look(self, address: Room) -> Description | Refusal:
         if self.broken:
             raise OSError

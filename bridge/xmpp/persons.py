@@ -1,0 +1,151 @@
+"""Makes puppets persons with a device: what they publish, and how they keep secrets.
+
+    question  -> PEP, else service discovery -> answer
+    presence  -> who wants to be notified of what
+    event     -> what others have published
+
+Every question is answered, though some must wait for the disk or for the homeserver.
+"""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
+from xml.etree.ElementTree import Element
+
+from bridge.core.ports import StoreUnavailableError
+from bridge.model.places import Network, Person
+from bridge.xmpp import replies
+from bridge.xmpp.codec.names import Jid, mxid_of, parse
+from bridge.xmpp.codec.xml import Node, node
+from bridge.xmpp.gate import StanzaError, serialise
+from bridge.xmpp.means import BOT, Means
+from bridge.xmpp.omemo.service import Omemo, OmemoMeans
+from bridge.xmpp.pep import EVENT, Pep
+
+logger = logging.getLogger(__name__)
+
+AT_ONCE_MAX = 200
+ASKED_MAX = 10_000
+KNOWN_MAX = 10_000
+ANSWER_S = 15.0
+
+Plainly = Callable[[Element, str], Node]
+
+
+class Persons:
+    """All puppets, as their contacts' clients and servers see them.
+
+    *plainly* answers a question about somebody called so, if PEP has no answer.
+    """
+
+    def __init__(self, means: Means, plainly: Plainly) -> None:
+        self._means = means
+        self._plainly = plainly
+        self._busy = 0
+        self._asked: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._known: OrderedDict[str, None] = OrderedDict()
+        self._pep = Pep(means.domain, self._write, self._ask)
+        self.omemo = Omemo(
+            OmemoMeans(
+                store=means.store,
+                stream=means.stream,
+                write=self._write,
+                exists=self._exists,
+                published=self._pep.changed,
+                unreadable=self._ask_for_subscription,
+            )
+        )
+        self._pep.add(self.omemo)
+        self.caps = self._pep.caps
+
+    async def run(self) -> None:
+        """Look after sessions and keys, for ever."""
+        await self.omemo.run()
+
+    def down(self) -> None:
+        """Take note that the stream is lost."""
+        self._pep.forget()
+
+    def asked(self, iq: Element, sender: Jid, to: Jid, name: str) -> None:
+        """Answer a question about a puppet who is called *name*."""
+        if self._busy >= AT_ONCE_MAX:
+            self._write(replies.error(iq, "wait", "resource-constraint"))
+            return
+        self._busy += 1
+        task = self._means.tasks.create_task(self._answer(iq, sender, to, name))
+        task.add_done_callback(self._done)
+
+    def seen(self, stanza: Element, sender: Jid, to: Jid) -> None:
+        """Take a presence to a puppet."""
+        if stanza.get("type") is None and self._busy < AT_ONCE_MAX:
+            self._busy += 1
+            task = self._means.tasks.create_task(self._see(stanza, sender, to))
+            task.add_done_callback(self._done)
+
+    def heard(self, stanza: Element, sender: Jid) -> bool:
+        """Take a message if it only tells what somebody has published."""
+        if stanza.find(f"{{{EVENT}}}event") is None:
+            return False
+        self.omemo.heard(stanza, sender.bare)
+        return True
+
+    async def _answer(self, iq: Element, sender: Jid, to: Jid, name: str) -> None:
+        answer: Node | None = None
+        try:
+            answer = await self._pep.answer(iq, sender, to, name)
+        except StoreUnavailableError:
+            answer = replies.error(iq, "wait", "resource-constraint")
+        except Exception:
+            logger.exception("a question to %s cannot be answered", to.bare)
+            answer = replies.error(iq, "wait", "internal-server-error")
+        self._write(answer or self._plainly(iq, name))
+
+    async def _see(self, stanza: Element, sender: Jid, to: Jid) -> None:
+        try:
+            await self._pep.presence(stanza, sender, to)
+        except StoreUnavailableError:
+            logger.warning("%s is not told what is new", sender.bare)
+        except Exception:
+            logger.exception("a presence to %s cannot be read", to.bare)
+
+    def _done(self, _: "asyncio.Task[None]") -> None:
+        self._busy -= 1
+
+    async def _exists(self, account: str) -> bool:
+        """Tell whether an address of ours is somebody's."""
+        if account in self._known:
+            return True
+        jid = parse(account)
+        if jid is None or jid.domain != self._means.domain:
+            return False
+        mxid = mxid_of(jid.local)
+        if jid.local != BOT:
+            person = Person(Network.MATRIX, mxid or "")
+            if mxid is None or not await self._means.host.knows(person):
+                return False
+        self._known[account] = None
+        if len(self._known) > KNOWN_MAX:
+            self._known.popitem(last=False)
+        return True
+
+    def _ask_for_subscription(self, account: str, peer: str) -> None:
+        """Ask somebody, once, to let a puppet see what only contacts may."""
+        pair = (account, peer)
+        if pair in self._asked:
+            return
+        self._asked[pair] = None
+        if len(self._asked) > ASKED_MAX:
+            self._asked.popitem(last=False)
+        wish = {"type": "subscribe", "from": account, "to": peer}
+        self._write(node("presence", wish))
+
+    async def _ask(self, to: str, sender: str, payload: Node) -> Element:
+        return await self._means.stream.iq("get", to, sender, payload, ANSWER_S)
+
+    def _write(self, stanza: Node) -> bool:
+        try:
+            return self._means.stream.write(serialise(stanza, self._means.domain))
+        except StanzaError as error:
+            logger.debug("an answer cannot be written: %s", error)
+            return False

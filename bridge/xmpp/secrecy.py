@@ -1,0 +1,200 @@
+"""Keeps direct chats as secret as their people do.
+
+    came sealed   -> open -> as if it had come in the clear, but guarded
+    to be written -> seal -> sealed, or in the clear, or not at all
+
+A chat is sealed as its person of XMPP has last written. What came guarded from Matrix
+never leaves in the clear unless the portal permits it.
+"""
+
+import logging
+from collections import OrderedDict
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import NamedTuple, cast
+from xml.etree.ElementTree import Element
+
+import msgspec
+
+from bridge.core.ports import Unit
+from bridge.model.delivery import Later, Parcel, Refusal, Refused
+from bridge.model.places import Network, Room
+from bridge.model.records import Cursor
+from bridge.xmpp.codec.encryption import Encryption, encryption
+from bridge.xmpp.codec.names import chat_address
+from bridge.xmpp.codec.xml import Node
+from bridge.xmpp.endtoend import (
+    Empty,
+    EndToEnd,
+    Failed,
+    NotForUs,
+    Passage,
+    Plain,
+    Sealed,
+    Unsealable,
+)
+from bridge.xmpp.gate import StanzaError, serialise
+from bridge.xmpp.means import Means
+from bridge.xmpp.muc.stanza import parsed, wrap
+from bridge.xmpp.packing import AS_IT_IS, CHAT, GUARDED, Letter, Post, pack
+
+logger = logging.getLogger(__name__)
+
+MODES_MAX = 10_000
+FINAL_MAX = 10_000
+AGAIN_S = 5.0
+
+CLEAR_NOW = (
+    "The last message came without encryption, so answers go without, too, unless this"
+    " room is encrypted."
+)
+_MODE = "sealed"
+
+
+class Bare(NamedTuple):
+    """What came, in the clear; *sealed* says that it came sealed."""
+
+    stanza: Element
+    sealed: bool
+
+
+class Secrecy:
+    """Opens and seals for all puppets; without *endtoend* everything is in the clear.
+
+    *opened*, *sealed* and *failed* count messages.
+    """
+
+    def __init__(self, means: Means, endtoend: EndToEnd | None) -> None:
+        self.opened = self.sealed = self.failed = 0
+        self._means = means
+        self._endtoend = endtoend
+        self._modes: OrderedDict[str, bool] = OrderedDict()
+        self._final: OrderedDict[int, Parcel] = OrderedDict()
+
+    async def open(
+        self, letter: Letter, stanza: Element, key: str, unit: Unit
+    ) -> Bare | Refusal | None:
+        """Open *stanza* if it is sealed; None if nothing in it is for people.
+
+        *key* names the arrival.
+        """
+        peer = letter.sender.partition("/")[0]
+        chat = chat_address(peer, letter.to)
+        if encryption(stanza) is not Encryption.OMEMO or self._endtoend is None:
+            await self._heard(chat, unit, sealed=False)
+            return Bare(stanza, sealed=False)
+        at = datetime.fromtimestamp(letter.at_ms / 1000, UTC)
+        passage = Passage(account=letter.to, peer=peer, to=letter.to, at=at)
+        found = await self._endtoend.decrypt(stanza, passage, unit, key)
+        match found:
+            case Plain(content):
+                self.opened += 1
+                await self._heard(chat, unit, sealed=True)
+                attributes = dict(stanza.attrib)
+                return Bare(wrap("message", attributes, content), sealed=True)
+            case Empty(words):
+                self._warn(chat, words)
+                return None
+            case NotForUs() if found.empty or not found.tell:
+                return None
+            case Failed() if found.repeated:
+                return None
+        self.failed += 1
+        self._warn(chat, f"An encrypted message could not be read: {found.words}")
+        return Refusal.UNDECIPHERABLE
+
+    async def seal(self, post: Post, parcel: Parcel) -> Parcel | Refused | Later:
+        """Return what is to be written for *parcel*: sealed, and on disk, if need be.
+
+        Asked again for the same parcel, it returns the same bytes.
+        """
+        if post.guard == AS_IT_IS or self._endtoend is None:
+            return self._unsealed(post, parcel)
+        known = self._final.get(parcel.id)
+        if known is not None:
+            return known
+        peer, account = (one.partition("/")[0] for one in (post.to, post.sender))
+        chat = chat_address(peer, account)
+        guarded = post.guard == GUARDED
+        if not guarded and not await self._is_sealed(chat):
+            return parcel
+        unit = Unit()
+        stanza = parsed(post.stanza)
+        content = cast("tuple[Node, ...]", stanza.children)
+        passage = Passage(account=account, peer=peer, to=peer)
+        made = await self._endtoend.encrypt(content, passage, (peer,), unit)
+        if isinstance(made, Unsealable):
+            return self._unsealable(made, parcel, chat)
+        final = self._finish(stanza, made, post, parcel)
+        if isinstance(final, Parcel):
+            unit.final.append(final)
+            await self._means.store.commit(unit)
+            self._keep(final)
+        return final
+
+    def done(self, parcel: Parcel) -> None:
+        """Forget *parcel*, whose fate is known."""
+        self._final.pop(parcel.id, None)
+
+    def _unsealed(self, post: Post, parcel: Parcel) -> Parcel | Refused:
+        """Let pass what needs no sealing, or what nobody can seal but may go."""
+        if post.guard == GUARDED and not self._exposed(
+            chat_address(post.to.partition("/")[0], post.sender.partition("/")[0])
+        ):
+            return Refused(Refusal.WOULD_EXPOSE)
+        return parcel
+
+    def _unsealable(
+        self, made: Unsealable, parcel: Parcel, chat: str
+    ) -> Parcel | Refused | Later:
+        if made.passing:
+            return Later(AGAIN_S)
+        # The bridge's own words tell nothing of what was said.
+        if self._exposed(chat) or not parcel.receipt:
+            return parcel
+        logger.info("%s: cannot be sealed: %s", parcel.wire.key, made.words)
+        return Refused(Refusal.WOULD_EXPOSE, made.words)
+
+    def _finish(
+        self, stanza: Node, made: Sealed, post: Post, parcel: Parcel
+    ) -> Parcel | Refused:
+        outside = stanza._replace(children=made.children)
+        try:
+            data = serialise(outside, self._means.domain)
+        except StanzaError:
+            return Refused(Refusal.TOO_LARGE)
+        self.sealed += 1
+        final = msgspec.structs.replace(post, stanza=data, guard=AS_IT_IS)
+        return replace(parcel, wire=replace(parcel.wire, data=pack(CHAT, final)))
+
+    def _keep(self, final: Parcel) -> None:
+        self._final[final.id] = final
+        if len(self._final) > FINAL_MAX:
+            self._final.popitem(last=False)
+
+    def _exposed(self, chat: str) -> bool:
+        portal = self._means.host.portal(Room(Network.XMPP, chat))
+        return portal is not None and portal.exposed
+
+    def _warn(self, chat: str, words: str) -> None:
+        if words:
+            self._means.host.warn(Room(Network.XMPP, chat), words)
+
+    async def _heard(self, chat: str, unit: Unit, *, sealed: bool) -> None:
+        """Take note of how the person of XMPP writes now."""
+        before = await self._is_sealed(chat)
+        if before == sealed:
+            return
+        self._modes[chat] = sealed
+        unit.put.append(Cursor(_MODE, chat, "yes" if sealed else ""))
+        if before:
+            self._warn(chat, CLEAR_NOW)
+
+    async def _is_sealed(self, chat: str) -> bool:
+        known = self._modes.get(chat)
+        if known is None:
+            cursor = await self._means.store.find(Cursor, _MODE, chat)
+            known = self._modes[chat] = cursor is not None and bool(cursor.value)
+            if len(self._modes) > MODES_MAX:
+                self._modes.popitem(last=False)
+        return known

@@ -1,0 +1,103 @@
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+
+from bridge.xmpp import persons
+from bridge.xmpp.codec.names import Jid, parse
+from bridge.xmpp.disco import Disco
+from bridge.xmpp.persons import Persons
+from tests.unit.xmpp.elsewhere import DOMAIN, World, build, stanza
+
+JULIET = "juliet@capulet.lit/balcony"
+ALICE = f"alice_hs.example@{DOMAIN}"
+AXOLOTL = "eu.siacs.conversations.axolotl"
+PUBSUB = "http://jabber.org/protocol/pubsub"
+
+
+@dataclass
+class PersonsWorld(World):
+    persons: Persons
+
+    def asks(self, inside: str, to: str = ALICE) -> None:
+        iq = stanza(f"<iq type='get' id='1' from='{JULIET}' to='{to}'>{inside}</iq>")
+        self.persons.asked(iq, jid(JULIET), jid(to), "@alice:hs.example")
+
+    def asks_for(self, node: str, to: str = ALICE) -> None:
+        self.asks(f"<pubsub xmlns='{PUBSUB}'><items node='{node}'/></pubsub>", to)
+
+    async def answer(self) -> str:
+        for _ in range(2000):
+            if self.server.written:
+                break
+            await asyncio.sleep(0)
+        (answer,) = self.server.written
+        self.server.written.clear()
+        first = answer.find(".//{*}device")
+        condition = answer.find("{*}error/{urn:ietf:params:xml:ns:xmpp-stanzas}*")
+        if condition is not None:
+            return condition.tag.rpartition("}")[2]
+        return "" if first is None else first.get("id", "")
+
+
+def jid(text: str) -> Jid:
+    read = parse(text)
+    assert read is not None
+    return read
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[PersonsWorld]:
+    async with asyncio.TaskGroup() as tasks:
+        made = build(tasks)
+        everybody = Persons(made.means, Disco(DOMAIN).puppet)
+        yield PersonsWorld(
+            made.means, made.server, made.host, made.intake, made.store, everybody
+        )
+
+
+async def test_a_puppet_has_a_device_once_somebody_looks_for_it(
+    world: PersonsWorld,
+) -> None:
+    world.asks_for(f"{AXOLOTL}.devicelist")
+    number = await world.answer()
+
+    assert number.isdigit()
+    world.asks_for(f"{AXOLOTL}.devicelist")
+    assert await world.answer() == number
+
+
+async def test_nobody_has_no_device(world: PersonsWorld) -> None:
+    world.asks_for(f"{AXOLOTL}.devicelist", f"nobody@{DOMAIN}")
+
+    assert await world.answer() == "item-not-found"
+
+
+async def test_other_questions_are_answered_as_before(world: PersonsWorld) -> None:
+    world.asks("<ping xmlns='urn:xmpp:ping'/>")
+    await world.settle()
+
+    (answer,) = world.server.written
+    assert answer.get("type") == "result"
+
+
+async def test_too_many_at_once_are_put_off(
+    world: PersonsWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(persons, "AT_ONCE_MAX", 0)
+    world.asks_for(f"{AXOLOTL}.devicelist")
+
+    assert await world.answer() == "resource-constraint"
+
+
+async def test_what_others_publish_is_no_message(world: PersonsWorld) -> None:
+    event = stanza(
+        f"<message from='juliet@capulet.lit' to='{ALICE}' type='headline'>"
+        f"<event xmlns='{PUBSUB}#event'><items node='{AXOLOTL}.devicelist'/></event>"
+        "</message>"
+    )
+    message = stanza(f"<message from='{JULIET}' to='{ALICE}'><body>hi</body></message>")
+
+    assert world.persons.heard(event, jid("juliet@capulet.lit"))
+    assert not world.persons.heard(message, jid(JULIET))
