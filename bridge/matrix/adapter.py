@@ -7,6 +7,7 @@ from typing_extensions import override
 
 from bridge.core.ports import Adapter, Host, MatrixRooms, State, Store, Unit
 from bridge.matrix.bot import MEMBERS_MAX, Bot
+from bridge.matrix.checking import Checks
 from bridge.matrix.client import Homeserver, HomeserverDownError, MatrixError
 from bridge.matrix.codec import names
 from bridge.matrix.codec.envelope import RawEvent
@@ -169,6 +170,7 @@ class MatrixAdapter(Adapter, MatrixRooms):
             views=self._views,
             audiences=self._secrecy.audiences,
             opening=self._secrecy.opening,
+            checks=Checks(self._secrecy.machine, self.agent, self._say),
         )
 
     async def start(self, host: Host) -> None:
@@ -349,6 +351,10 @@ class MatrixAdapter(Adapter, MatrixRooms):
     def _admits(self, mxid: str) -> bool:
         host, sender = self._host, Person(Network.MATRIX, mxid)
         return host is None or host.request(sender) is None
+
+    def _say(self, room: str, wires: Sequence[Wire]) -> None:
+        if self._host is not None:
+            self._host.later(Room(Network.MATRIX, room), wires)
 
     def _portal(self, room: str) -> Portal | None:
         if self._host is None:

@@ -10,6 +10,7 @@ import msgspec
 from bridge.core.ports import Unit
 from bridge.matrix.audiences import Audiences
 from bridge.matrix.bot import Bot
+from bridge.matrix.checking import Checks
 from bridge.matrix.codec import message
 from bridge.matrix.codec.envelope import RawEvent
 from bridge.matrix.codec.tolerant import decode
@@ -75,7 +76,9 @@ class Inbound:
         views: Views,
         audiences: Audiences,
         opening: Opening,
+        checks: Checks,
     ) -> None:
+        self._checks = checks
         self._audiences = audiences
         self._opening = opening
         self._bot = bot
@@ -183,9 +186,10 @@ class Inbound:
         if isinstance(opened, Rejected):
             why, words = Refusal.UNDECIPHERABLE, opened.fault.value
             return self._unreadable(event, why, private=private, detail=words)
-        if opened.type not in _SAID or opened.type == _HIDDEN:
-            return None
         inner = {**event, "type": opened.type, "content": opened.content}
+        verifies = await self._checks.answer(inner)
+        if verifies or opened.type not in _SAID or opened.type == _HIDDEN:
+            return None
         said = await self._said(inner)
         if said is None or isinstance(said, Unreadable):
             return said

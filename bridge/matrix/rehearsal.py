@@ -1,4 +1,4 @@
-"""Rehearses what encryption asks of a homeserver, with a device that is then removed."""
+"""Rehearses what encryption asks of a homeserver, with a device that goes again."""
 
 from bridge.matrix.client import Homeserver
 from bridge.matrix.megolm.server import HomeserverKeys
