@@ -141,3 +141,27 @@ async def test_without_a_word_the_state_is_told(world: World) -> None:
 
     assert "do not go on in the clear" in world.matrix.said()[0]
     assert "may go on in the clear" in world.matrix.said()[-1]
+
+
+async def test_a_new_identity_is_confirmed_by_an_admin(world: World) -> None:
+    world.matrix_rooms.changed = ["@alice:hs"]
+    await world.happens(command(TEA_MATRIX, "confirm", Rank.MEMBER))
+    await world.happens(command(TEA_MATRIX, "confirm"))
+
+    assert world.matrix.said() == [
+        "Only admins of this room may decide that.",
+        "The new encryption identity is accepted of: @alice:hs.",
+    ]
+
+
+async def test_nobody_is_confirmed_who_has_not_changed(world: World) -> None:
+    await world.happens(command(TEA_MATRIX, "confirm"))
+    world.matrix_rooms.changed = Refusal.UNREACHABLE
+    await world.happens(command(TEA_XMPP, "confirm"))
+    await world.happens(command(LIBRARY, "confirm"))
+
+    assert world.matrix.said() == [
+        "Nobody's encryption identity has changed.",
+        "This room is not linked with any.",
+    ]
+    assert "cannot be read" in world.xmpp.said()[0]
