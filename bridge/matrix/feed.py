@@ -61,6 +61,7 @@ class KeyFeed:
         self._wanted = asyncio.Event()
         self._connected = False
         self._begun = False
+        self._complained = ""
         self.pulls = 0
 
     @property
@@ -78,7 +79,7 @@ class KeyFeed:
                 await self._turn(self._bot, WAIT_S if self._connected else 0.0)
             except (HomeserverDownError, MatrixError, StoreUnavailableError) as error:
                 self._connected = False
-                logger.warning("keys cannot be fetched, will be retried: %s", error)
+                self._complain(str(error))
                 wait_s = max(pause_s, getattr(error, "retry_after_s", 0.0))
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(wait_s):
@@ -86,6 +87,7 @@ class KeyFeed:
                 pause_s = min(pause_s * 2, PAUSE_S_MAX)
             else:
                 self._connected = True
+                self._complained = ""
                 pause_s = PAUSE_S
 
     async def pull(self, user: str) -> None:
@@ -99,6 +101,12 @@ class KeyFeed:
                     return
         except (HomeserverDownError, MatrixError, StoreUnavailableError) as error:
             logger.warning("keys of %s cannot be fetched: %s", user, error)
+
+    def _complain(self, why: str) -> None:
+        """Say once why no keys come: some homeservers never bring any."""
+        level = logging.DEBUG if why == self._complained else logging.WARNING
+        self._complained = why
+        logger.log(level, "keys cannot be fetched, will be retried: %s", why)
 
     async def _turn(self, user: str, wait_s: float) -> bool:
         """Fetch once; tell whether there is more."""

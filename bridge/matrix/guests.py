@@ -19,6 +19,8 @@ ABSENT = "absent"
 PEACE_S = 3600
 GLANCE_EVENTS = 20
 
+_SAID = ("m.room.message", "m.room.encrypted")
+
 
 class DeclinedError(Exception):
     """The guest does not want to be invited."""
@@ -71,7 +73,7 @@ class Guests:
         for event in page.get("chunk", ()):
             if event.get("event_id") == leave:
                 return
-            if event.get("sender") == ghost and event.get("type") == "m.room.message":
+            if event.get("sender") == ghost and event.get("type") in _SAID:
                 await self.recall(room, ghost)
                 return
 

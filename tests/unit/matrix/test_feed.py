@@ -143,3 +143,19 @@ async def test_an_objection_that_nothing_mends_is_not_repeated(world: World) -> 
     await world.feed.pull(GHOST)
 
     assert len(world.server.asked("simplified")) == 2
+
+
+async def test_a_homeserver_that_never_brings_keys_is_complained_of_once(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    error = {"errcode": "M_FORBIDDEN", "error": "no devices"}
+    world.server.faults.append(Fault("devices/", 403, error, times=9))
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(world.feed.run())
+        for number in range(1, 4):
+            await until(lambda n=number: len(world.server.asked("devices/X")) >= n)  # type: ignore[misc]
+            await world.feed.pull(BOT)
+        running.cancel()
+
+    warned = [one for one in caplog.records if one.levelno == logging.WARNING]
+    assert len([one for one in warned if "keys cannot be" in one.message]) == 1
