@@ -146,8 +146,16 @@ class Hub:
         return lane
 
     async def _refill(self, lane: str, after: int, limit: int) -> Sequence[Item]:
-        rooms = [room for room, home in self._homes.items() if home == lane]
-        return await self._store.waiting(rooms, after, limit)
+        rooms: list[Room] = []
+        items: Sequence[Item] = ()
+        # What comes meanwhile from the other side may be older than what is read.
+        while rooms != (found := self._rooms_of(lane)):
+            rooms = found
+            items = await self._store.waiting(rooms, after, limit)
+        return items
+
+    def _rooms_of(self, lane: str) -> list[Room]:
+        return [room for room, home in self._homes.items() if home == lane]
 
     async def _work(self, _: str, items: Sequence[Item]) -> int:
         """Carry *items*; their commits are awaited together, to share an fsync."""

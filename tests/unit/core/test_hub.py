@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -238,6 +239,34 @@ async def test_what_was_pushed_since_an_invitation_keeps_its_place(
     await world.settles()
 
     assert world.xmpp.said() == ["$early", "$pushed", "$late"]
+
+
+async def test_a_room_that_joins_a_lane_while_it_reads_on_is_read_too(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lanes, "DEPTH_MAX", 1)
+    reads, goes_on = asyncio.Event(), asyncio.Event()
+    read_on = world.store.waiting
+
+    async def slowly(rooms: Sequence[Room], after: int, limit: int) -> Sequence[Taken]:
+        reads.set()
+        await goes_on.wait()
+        return await read_on(rooms, after, limit)
+
+    monkeypatch.setattr(world.store, "waiting", slowly)
+    busy = world.matrix.gates["1"] = asyncio.Event()
+    await world.comes(said(TEA_MATRIX, "one", number=1), "1")
+    await world.comes(said(TEA_MATRIX, "two", number=2), "2")
+    busy.set()
+    await reads.wait()
+
+    await world.comes(said(TEA_XMPP, "from the other side", number=3), "3")
+    await world.comes(said(TEA_MATRIX, "three", number=4), "4")
+    goes_on.set()
+    await world.settles()
+
+    assert world.matrix.said() == ["from the other side"]
+    assert world.xmpp.said() == ["one", "two", "three"]
 
 
 async def test_what_is_on_disk_is_carried_though_nobody_waits_for_it(
