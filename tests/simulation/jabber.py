@@ -44,6 +44,7 @@ class Link:
         if not self.open:
             return
         self.open = False
+        self._server.severed += 1
         self.inward.cut()
         self.outward.cut()
         self._server.gone(self)
@@ -172,13 +173,17 @@ class Muc:
 
 
 class JabberServer:
-    """See above; *listener* is the JID that listens in MUCs."""
+    """See above; *listener* is the JID that listens in MUCs.
+
+    *severed* counts the streams that were lost, or closed, with what was under way.
+    """
 
     listener = "bot@b/listener"
 
     def __init__(self, net: Net) -> None:
         self.net = net
         self.up = True
+        self.severed = 0
         self.link: Link | None = None
         self.people: dict[str, Person] = {}
         self.mucs: dict[str, Muc] = {}

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from bridge.core.hub import WAITING_MAX
 from bridge.core.ports import StoreUnavailableError, Unit
 from bridge.model.delivery import Parcel, Taken
 from bridge.model.places import Network, Room
@@ -24,7 +25,6 @@ R = TypeVar("R", bound=Record)
 Answer = asyncio.Future[frozenset[int]]
 
 GROUP_MAX = 50
-REFILL = 500
 
 
 @dataclass
@@ -203,4 +203,4 @@ class SimStore(FakeStore):
 
     def _page(self, limit: int) -> int:
         """Give lanes that read on less than they asked for: they come back."""
-        return min(limit, self._weather.page_max) if limit == REFILL else limit
+        return min(limit, self._weather.page_max) if limit < WAITING_MAX else limit

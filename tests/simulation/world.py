@@ -60,7 +60,6 @@ class World:
         self.loop = SimLoop(self.dice)  # type: ignore[abstract]  # no I/O here
         self.ledger = Ledger()
         self.incidents = 0
-        self.cuts = 0
         self.trace = trace
         net = Net(self.loop, self.dice)
         net.latency_s = self.plan.latency_s
@@ -186,13 +185,17 @@ class World:
     def _on_matrix(self, name: str, way: str, words: str) -> None:
         homeserver = self.homeserver
         room = DM2 if name == "dm2" else f"!{name}"
-        if not homeserver.up or (name == "dm2" and room not in homeserver.rooms):
-            return  # they could not say it
+        if not homeserver.up or (name == "dm2" and not self._is_portal(room)):
+            return  # they could not say it; or not yet to the bridge
         if name == "dm3" and room not in homeserver.rooms:
             homeserver.happens(room, "alice", "invite", "nurse@x")
         self.say(f"says {words!r}")
         self.ledger.says(way, words)
         homeserver.happens(room, "alice", "say", words)
+
+    def _is_portal(self, room: str) -> bool:
+        records = self.around.disk.records.values()
+        return any(getattr(record, "matrix", "") == room for record in records)
 
     def _strike(self, fault: str) -> None:
         self.say(f"fault: {fault}")
@@ -221,8 +224,6 @@ class World:
     def _take_away(self, fault: str) -> None:
         """Let a server, or the database, be away for a while."""
         if fault == "xmpp restart":
-            self.cuts += 1
-            self.incidents += 1
             self.jabber.restart()
             self._later(6.0, lambda: setattr(self.jabber, "up", True))
         elif fault == "homeserver restart":
@@ -234,8 +235,6 @@ class World:
 
     def _cut(self) -> None:
         if self.jabber.link is not None:
-            self.cuts += 1
-            self.incidents += 1
             self.jabber.link.sever()
 
     def _freeze(self, bridge: Bridge) -> None:
@@ -293,7 +292,7 @@ class World:
     def _judge(self) -> None:
         """Compare what was said with what was heard."""
         ledger, people = self.ledger, self.jabber.people
-        crashes = self.incidents
+        crashes = self.incidents + self.jabber.severed
         for name, who in (("dm1", "juliet@x"), ("dm2", "romeo@x"), ("dm3", "nurse@x")):
             heard = [words for _, words in people[who].heard]
             # A machine that falls takes the ring with it: then all may come again that
@@ -318,7 +317,7 @@ class World:
             told += person.told
             # What is written again, as nobody knows whether it came, bears the same
             # stanza-id: clients show it once.
-            doubt = self.cuts > 0 or (crashes > 0 and not self.plan.ring)
+            doubt = self.jabber.severed or (crashes > 0 and not self.plan.ring)
             shown = dict.fromkeys(person.heard) if doubt else person.heard
             heard = [words for _, words in shown]
             ledger.judge("hosted m2x", [w for w in heard if "m2x" in w])
