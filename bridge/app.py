@@ -277,6 +277,7 @@ class App:
             await self._hub.keep(arrivals)
 
     async def _homeserver_is_back(self) -> None:
+        self._matrix.doubt()
         self._dispatch.hasten(Network.MATRIX)
         await self._audit.audit(self._rooms())
         self._keep_watching("audit again", self._audit.look_again(self._rooms))

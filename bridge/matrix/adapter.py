@@ -188,6 +188,10 @@ class MatrixAdapter(Adapter, MatrixRooms):
         """Begin anew where keys are concerned; see the port ``Recovering``."""
         await self._secrecy.recover()
 
+    def doubt(self) -> None:
+        """Take note that the homeserver was away: what it told us may be old."""
+        self._secrecy.sealing.doubt()
+
     async def run(self) -> None:
         """Listen for keys, until cancelled."""
         await self._secrecy.run()

@@ -24,6 +24,7 @@ from bridge.matrix.megolm.machine import Machine
 from bridge.matrix.megolm.ports import Role, SealedRoom, Stopped
 from bridge.matrix.recent import Recent
 from bridge.matrix.sealed import MEGOLM, Sealed
+from bridge.matrix.views import Views
 from bridge.matrix.wires import Says, content, packed
 from bridge.model.delivery import Parcel, Refusal, Refused
 
@@ -31,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 FINALS_MAX = 10_000
 LISTEN_S = 5.0
+LOOK_S = 600.0
 ENCRYPTED = "m.room.encrypted"
 
 CHANGED = (
@@ -41,6 +43,7 @@ UNKNOWN_WAY = "its room is encrypted in a way that the bridge does not know"
 
 _CLEAR = frozenset((ENCRYPTED, "m.reaction", "m.room.redaction"))
 """What is never encrypted: servers and clients have to understand it as it is."""
+_OURS_NOT = HTTPStatus.INTERNAL_SERVER_ERROR
 _PASSING = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.UNAUTHORIZED)
 
 
@@ -57,6 +60,7 @@ class Sealing:
         machine: Machine,
         store: Store,
         sealed: Sealed,
+        views: Views,
         audiences: Audiences,
         feed: KeyFeed,
         agent: Callable[[str], str],
@@ -69,6 +73,8 @@ class Sealing:
         self._feed = feed
         self._agent = agent
         self._bot = bot
+        self._views = views
+        self._looked: Recent[str, float] = Recent(FINALS_MAX)
         self._finals: Recent[str, Says] = Recent(FINALS_MAX)
         self._listened: Recent[str, float] = Recent(FINALS_MAX)
 
@@ -83,7 +89,7 @@ class Sealing:
 
         Raises as ``Homeserver`` and the store do; then nothing has left.
         """
-        if says.room not in self._sealed or says.type in _CLEAR:
+        if says.type in _CLEAR or not await self._is_sealed(says):
             return says
         known = self._finals.get(parcel.wire.key)
         if known is not None:
@@ -92,10 +98,37 @@ class Sealing:
             return await self._seal(parcel, says)
         except MatrixError as error:
             passing = error.status in _PASSING
-            if passing or error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            if passing or error.status >= _OURS_NOT:
                 raise
             logger.warning("room %s: cannot be encrypted for: %s", says.room, error)
             return Refused(Refusal.UNENCRYPTABLE, error.message[:200])
+
+    def doubt(self) -> None:
+        """Look again whether rooms are encrypted: what we are told may be late."""
+        self._looked = Recent(FINALS_MAX)
+
+    async def _is_sealed(self, says: Says) -> bool:
+        """Tell whether the room is encrypted, looking now and then.
+
+        It may have become so while nobody told us, as when the bridge was down.
+        """
+        room, now = says.room, time.monotonic()
+        if room in self._sealed:
+            return True
+        looked = self._looked.get(room)
+        if looked is not None and now - looked < LOOK_S:
+            return False
+        try:
+            stated = await self._views.content(room, "m.room.encryption", says.user)
+        except MatrixError as error:
+            if error.status in _PASSING or error.status >= _OURS_NOT:
+                raise
+            stated = {}  # whoever may not look may not speak, either
+        if stated:
+            await self._sealed.add(room, dict(stated))
+            return True
+        self._looked.put(room, now)
+        return False
 
     async def _seal(self, parcel: Parcel, says: Says) -> Says | Refused:
         room = await self._audiences.of(says.room)

@@ -73,6 +73,7 @@ class Secrecy:
             machine=self.machine,
             store=store,
             sealed=sealed,
+            views=views,
             audiences=self.audiences,
             feed=self.feed,
             agent=agent,

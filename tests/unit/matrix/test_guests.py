@@ -27,8 +27,9 @@ async def test_a_guest_who_left_is_invited_again_once(matrix: MatrixWorld) -> No
     assert len(matrix.server.asked("invite")) == 1
 
 
+@pytest.mark.parametrize("kind", ["m.room.message", "m.room.encrypted"])
 async def test_what_was_said_while_they_went_out_asks_them_back(
-    matrix: MatrixWorld,
+    matrix: MatrixWorld, kind: str
 ) -> None:
     await with_ghost(matrix)
     leave = matrix.server.add(
@@ -38,7 +39,7 @@ async def test_what_was_said_while_they_went_out_asks_them_back(
     await matrix.adapter._guests.miss(CHAT, GHOST, leave["event_id"])
     assert matrix.server.membership(CHAT, ALICE) == "leave"
 
-    matrix.server.add(CHAT, GHOST, "m.room.message", {"body": "still there?"})
+    matrix.server.add(CHAT, GHOST, kind, {"body": "still there?"})
     await matrix.adapter._guests.miss(CHAT, GHOST, leave["event_id"])
 
     assert matrix.server.membership(CHAT, ALICE) == "invite"

@@ -164,3 +164,41 @@ async def test_in_a_chat_nobody_hears_of_devices_so_it_is_asked(
     assert secret.matrix.server.keys.one_time[GHOST, device] == {}
     assert [c["body"] for c in await secret.alice_reads()] == ["one", "two"]
     assert ALICE in secret.alice.server.device_keys
+
+
+async def test_a_room_that_was_encrypted_while_nobody_told_us_is_noticed(
+    secret: SecretWorld,
+) -> None:
+    secret.matrix.adapter._sealed._rooms.clear()
+
+    await secret.matrix.adapter.send([parcel(wire(says("hidden")))])
+
+    assert secret.matrix.server.bodies(HALL) == []
+    assert [c["body"] for c in await secret.alice_reads()] == ["hidden"]
+
+
+async def test_a_room_is_looked_at_once_and_again_after_an_outage(
+    secret: SecretWorld,
+) -> None:
+    room = secret.matrix.room("!plain:hs", ALICE)
+    one = Says(BOT, room, content({"msgtype": "m.text", "body": "one"}), own=True)
+
+    for _ in range(2):
+        await secret.matrix.adapter.send([parcel(wire(one))])
+    once = len(secret.matrix.server.asked("m.room.encryption"))
+    secret.matrix.adapter.doubt()
+    await secret.matrix.adapter.send([parcel(wire(one))])
+
+    assert once == 1
+    assert len(secret.matrix.server.asked("m.room.encryption")) == 2
+    assert secret.matrix.server.bodies(room) == ["one"] * 3
+
+
+async def test_what_cannot_be_looked_at_now_waits(secret: SecretWorld) -> None:
+    secret.matrix.adapter._sealed._rooms.clear()
+    error = {"errcode": "M_UNKNOWN"}
+    secret.matrix.server.faults.append(Fault("m.room.encryption", 500, error))
+
+    (outcome,) = await secret.matrix.adapter.send([parcel(wire(says("x")))])
+
+    assert isinstance(outcome, Later)
