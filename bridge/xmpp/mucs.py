@@ -101,6 +101,7 @@ class Mucs:
         for cursor in await store.load(Cursor):
             if cursor.kind == CURSOR and cursor.key in self._stays:
                 self._stays[cursor.key].restore(cursor.value)
+                self._mouths[cursor.key].hold()
 
     async def run(self) -> None:
         """Note how far we have heard, and look after silent rooms, for ever."""
@@ -108,6 +109,9 @@ class Mucs:
         while True:
             await asyncio.sleep(TICK_S)
             ticks += 1
+            if ticks == TICKS:
+                for mouth in self._mouths.values():
+                    mouth.release()
             for stay in tuple(self._stays.values()):
                 self._save(stay)
                 stay.watching.announce_late()

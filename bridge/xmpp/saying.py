@@ -38,6 +38,17 @@ class Saying:
         self._means = means
         self._stay = stay
         self._speaking = 0
+        self._again = self._held = False
+
+    def hold(self) -> None:
+        """Claim no more than an earlier run did: what it left may have been shown."""
+        self.floor = self._stay.hearing.mark
+        self._held = True
+
+    def release(self) -> None:
+        """Hold on no longer: by now all of that has been looked at."""
+        self._held = False
+        self._settle()
 
     async def say(self, items: Sequence[Item]) -> Sequence[Outcome | Later]:
         """Say *items* in their order; return what became of the first of them."""
@@ -50,10 +61,13 @@ class Saying:
             outcomes = await self._rounds(items) if trouble is None else [trouble]
         finally:
             self._speaking -= 1
-            again = any(isinstance(outcome, Later) for outcome in outcomes)
-            if not self._speaking and not again:
-                self.floor = None
+            self._again = any(isinstance(outcome, Later) for outcome in outcomes)
+            self._settle()
         return outcomes
+
+    def _settle(self) -> None:
+        if not (self._speaking or self._again or self._held):
+            self.floor = None
 
     async def _rounds(self, items: Sequence[Item]) -> Sequence[Outcome | Later]:
         fates: dict[str, Outcome | Later] = {}

@@ -28,6 +28,7 @@ from tests.simulation.stanza import Stanza, read, write
 MUC_DOMAIN = "@muc"
 CURSOR = "muc"
 SAVE_EVERY_S = 1.0
+HOLD_TICKS = 5
 READY_S = 10.0
 JOIN_S = 30.0
 
@@ -116,6 +117,7 @@ class Stay:
         cursor = await store.find(Cursor, CURSOR, self.address)
         if cursor is not None:
             self.hearing.mark = Mark.read(cursor.value)
+            self._mouth.hold()
 
     async def run(self) -> None:
         """Note how far we have heard, and look after a silent room."""
@@ -128,6 +130,8 @@ class Stay:
                 note = partial(self._host.note, self._cursor(mark))
                 self._inbound.after(note)
             ticks += 1
+            if ticks == HOLD_TICKS:
+                self._mouth.release()
             if ticks % 20 == 0:
                 await self.check()
 

@@ -27,6 +27,20 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[MucsWorld]:
         made.mucs.close()
 
 
+async def test_at_first_we_claim_no_more_than_the_run_before(world: MucsWorld) -> None:
+    """What it had left comes a few at a time, and may all have been shown."""
+    mouth = world.mucs._mouths[MUC]
+    mark = world.stay.hearing.mark
+    mouth.hold()
+
+    await world.mucs.send(parcels(world.wires("hello")))
+    held = mouth.floor
+    mouth.release()
+
+    assert held is mark
+    assert mouth.floor is None
+
+
 async def test_what_the_room_swallows_is_refused_in_the_end(world: MucsWorld) -> None:
     await world.mucs.send(parcels(world.wires("one")))
     world.server.swallows.add(ALICES)
