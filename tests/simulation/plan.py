@@ -57,7 +57,7 @@ def plan(dice: Dice) -> Plan:
         commit_s=dice.pick((0.0005, 0.003, 0.05)),
         answer_s=dice.pick((0.001, 0.02)),
         fails=dice.pick((0.0, 0.02, 0.3)),
-        doubts=dice.pick((0.0, 0.0, 0.05)),
+        doubts=dice.pick((0.0, 0.0, 0.2)),
         falls=dice.pick((0.0, 0.0, 0.05)),
         cuts=dice.pick((0.0, 0.0, 0.01)),
         page_max=dice.pick((2, 500)),

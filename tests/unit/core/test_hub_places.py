@@ -1,0 +1,82 @@
+"""What the hub keeps, carries once and in its place, whatever happens meanwhile."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import pytest
+
+from bridge.core import lanes
+from bridge.model.delivery import Arrival, Taken
+from bridge.model.events import Invite
+from bridge.model.places import Network, Person, Ref, Room
+from tests.conftest import World, said
+from tests.fakes import TEA_MATRIX, TEA_XMPP
+
+
+async def test_what_was_pushed_since_an_invitation_keeps_its_place(
+    world: World,
+) -> None:
+    room = Room(Network.MATRIX, "!new:hs.example")
+    for number, key in enumerate(("$early", "$pushed", "$late"), 1):
+        world.matrix.script[key] = said(room, key, number=number)
+        world.matrix_rooms.missed.append(Arrival(room, key, b"raw"))
+    world.matrix_rooms.gate = asyncio.Event()
+    invite = Invite(
+        ref=Ref(Network.MATRIX, "$invite"),
+        room=room,
+        sender=Person(Network.MATRIX, "@alice:hs.example"),
+        sent_at=datetime.now(UTC),
+        person=Person(Network.XMPP, "juliet@capulet.example"),
+        direct=True,
+    )
+
+    await world.comes(invite)
+    await world.hub.keep([Arrival(room, "$pushed", b"raw")])
+    world.matrix_rooms.gate.set()
+    await world.settles()
+
+    assert world.xmpp.said() == ["$early", "$pushed", "$late"]
+
+
+async def test_a_room_that_joins_a_lane_while_it_reads_on_is_read_too(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lanes, "DEPTH_MAX", 1)
+    reads, goes_on = asyncio.Event(), asyncio.Event()
+    read_on = world.store.waiting
+
+    async def slowly(rooms: Sequence[Room], after: int, limit: int) -> Sequence[Taken]:
+        reads.set()
+        await goes_on.wait()
+        return await read_on(rooms, after, limit)
+
+    monkeypatch.setattr(world.store, "waiting", slowly)
+    busy = world.matrix.gates["1"] = asyncio.Event()
+    await world.comes(said(TEA_MATRIX, "one", number=1), "1")
+    await world.comes(said(TEA_MATRIX, "two", number=2), "2")
+    busy.set()
+    await reads.wait()
+
+    await world.comes(said(TEA_XMPP, "from the other side", number=3), "3")
+    await world.comes(said(TEA_MATRIX, "three", number=4), "4")
+    goes_on.set()
+    await world.settles()
+
+    assert world.matrix.said() == ["from the other side"]
+    assert world.xmpp.said() == ["one", "two", "three"]
+
+
+async def test_what_is_on_disk_is_carried_though_nobody_waits_for_it(
+    world: World,
+) -> None:
+    """A homeserver hangs up while we write; it will not say it again."""
+    world.matrix.script["$1"] = said(TEA_MATRIX, "hello")
+    arrival = Arrival(TEA_MATRIX, "$1", b"raw")
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0):
+            await world.hub.keep([arrival])
+    await world.settles()
+
+    assert world.xmpp.said() == ["hello"]
