@@ -194,6 +194,7 @@ class MatrixAdapter(Adapter, MatrixRooms):
 
     async def run(self) -> None:
         """Listen for keys, until cancelled."""
+        self._secrecy.feed.prepare = self._bot.ensure
         await self._secrecy.run()
 
     def arrivals(self, events: Sequence[RawEvent]) -> list[Arrival]:

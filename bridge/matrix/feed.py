@@ -10,7 +10,7 @@ once at best, and some not at all (synapse#14710). What they push so comes here 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from http import HTTPStatus
 
@@ -40,7 +40,8 @@ _decode = msgspec.json.Decoder(Mark).decode
 class KeyFeed:
     """Feeds *machine*; *told* is shown what came of it, once it is safe.
 
-    *bot* is whose device is listened to all the time.
+    *bot* is whose device is listened to all the time. *prepare*, which may be set, is
+    awaited before.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class KeyFeed:
         self._marks: Recent[str, Mark] = Recent(MARKS_MAX)
         self._locks: Locks[str] = Locks()
         self._wanted = asyncio.Event()
+        self.prepare: Callable[[], Awaitable[None]] = _nothing
         self._connected = False
         self._begun = False
         self._complained = ""
@@ -75,6 +77,7 @@ class KeyFeed:
         while True:
             self._wanted.clear()
             try:
+                await self.prepare()
                 # The first answer comes at once, so that it is known to work.
                 await self._turn(self._bot, WAIT_S if self._connected else 0.0)
             except (HomeserverDownError, MatrixError, StoreUnavailableError) as error:
@@ -159,3 +162,7 @@ class KeyFeed:
         logger.info("%s: the feed of keys begins anew: %s", user, error.errcode)
         # What is not acknowledged stays with the homeserver: nothing is lost.
         await self._note(Unit(), user, device, Mark(since=mark.since))
+
+
+async def _nothing() -> None:
+    """Have nothing to prepare."""

@@ -1,3 +1,4 @@
+import asyncio
 import json
 
 import msgspec
@@ -122,3 +123,19 @@ async def test_in_a_room_that_nobody_has_opened_each_is_told_once_an_hour(
     assert [told(ALICE), told(ALICE), told(BOB)] == [1, 0, 1]
     matrix.link(Kind.DIRECT)
     assert [told(ALICE), told(ALICE)] == [1, 1]
+
+
+async def test_the_bot_listens_for_keys_though_it_was_not_registered_at_first(
+    matrix: MatrixWorld,
+) -> None:
+    matrix.server.users.discard(BOT)
+    matrix.adapter._bot._ghosts._known.drop(BOT)
+    matrix.store.disk.records.clear()
+
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(matrix.adapter.run())
+        while not matrix.adapter._secrecy.feed.connected:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0)
+        running.cancel()
+
+    assert matrix.server.keys.device_keys[BOT]
