@@ -56,6 +56,7 @@ class Dispatch:
         self.letters = Letters(store, directory, self.counters)
         self.retry = self.letters.retry
         self._outages = Outages(self._tell)
+        self.back = self._outages.back
         self._adapters = adapters
         self._store = store
         self._directory = directory

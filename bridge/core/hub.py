@@ -87,6 +87,7 @@ class Hub:
         self.look = provisioning.look
         self.knows = provisioning.knows
         self.later = dispatch.later
+        self.back = dispatch.back
         self.note = dispatch.note
         self.warn = dispatch.warn
         self.regret = dispatch.regret

@@ -181,6 +181,11 @@ class Outages:
         if outage := self._whole.get(network):
             outage.hasten()
 
+    def back(self, remote: str) -> None:
+        """Let somebody try at once: *remote*, one beyond the servers, is back."""
+        if outage := self._far.get(remote):
+            outage.hasten()
+
     def close(self) -> None:
         """Let all go on, as nothing is sent any more."""
         for outage in (*self._whole.values(), *self._far.values()):

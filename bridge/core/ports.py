@@ -310,6 +310,9 @@ class Host(Protocol):
     def later(self, room: Room, wires: Sequence[Wire]) -> None:
         """Send *wires* to *room* on its own network, in order, safe on disk."""
 
+    def back(self, remote: str) -> None:
+        """Send at once what waits for *remote*, which a ``Later`` said was away."""
+
     def warn(self, room: Room, words: str) -> None:
         """Tell the people on the far side of *room* what will not reach them."""
 

@@ -54,6 +54,7 @@ ENTERING_MAX = 8
 PAUSE_S = 1.0
 PAUSE_S_MAX = 300.0
 HOPELESS_S = 30.0
+MISSING_PAUSE_S = 4.0
 SILENCE_S = 600.0
 TICK_S = 1.0
 TICKS = 60
@@ -327,7 +328,9 @@ class Mucs:
                 answer = await stay.enter()
                 if not isinstance(answer, Refusal):
                     return
-                if answer is not Refusal.UNREACHABLE:
+                if stay.missing:
+                    pause = MISSING_PAUSE_S
+                elif answer is not Refusal.UNREACHABLE:
                     pause = max(pause, HOPELESS_S)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, PAUSE_S_MAX)

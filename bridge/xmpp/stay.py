@@ -143,11 +143,19 @@ class Stay:
             async with asyncio.timeout(READY_S):
                 await self._live.wait()
         except TimeoutError:
-            out_s = asyncio.get_running_loop().time() - self._out_since
-            if out_s > self._patience_s():
+            if self._out_s() > self._patience_s():
                 return Refused(self.refusal or Refusal.UNREACHABLE)
             return Later(2.0, self.address)
         return None
+
+    @property
+    def missing(self) -> bool:
+        """Whether a fallen server has forgotten it, and may soon remember."""
+        gone = self.refusal is Refusal.NO_SUCH_ROOM and not self._destroyed
+        return gone and self._out_s() <= MISSING_S
+
+    def _out_s(self) -> float:
+        return asyncio.get_running_loop().time() - self._out_since
 
     def _patience_s(self) -> float:
         """Tell how long what we have to say may wait for us to come in."""
@@ -314,6 +322,7 @@ class Stay:
         self._phase, self._destroyed = Phase.LIVE, False
         self._recall.release()
         self._live.set()
+        self._means.host.back(self.address)
         logger.info("%s: we are in, %d occupants", self.address, len(self.occupancy))
 
     def _fall_out(self) -> None:

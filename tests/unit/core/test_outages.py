@@ -123,6 +123,25 @@ async def test_signs_that_it_is_back_end_the_wait() -> None:
 
 
 @pytest.mark.usefixtures("slow")
+async def test_a_muc_that_is_back_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(outages, "FAR_PAUSE_S_MAX", 1000.0)
+    here = Asked().outages
+    here.failed(TEA, parcel(), FAR)
+
+    async with asyncio.TaskGroup() as tasks:
+        turn = tasks.create_task(here.turn(TEA, parcel()))
+        await rest()
+        here.back("another.example")
+        await rest()
+        assert not turn.done()
+        here.back("muc.example")
+
+    here.close()
+
+
+@pytest.mark.usefixtures("slow")
 async def test_a_far_server_that_is_away_holds_up_only_who_wants_it() -> None:
     here = Asked().outages
     here.failed(TEA, parcel(), FAR)

@@ -163,6 +163,9 @@ class FakeHost:
     def later(self, room: Room, wires: Sequence[Wire]) -> None:
         self.later_wires += [(room, wire) for wire in wires]
 
+    def back(self, remote: str) -> None:
+        raise NotImplementedError
+
     def warn(self, room: Room, words: str) -> None:
         raise NotImplementedError
 

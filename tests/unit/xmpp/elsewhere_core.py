@@ -26,6 +26,7 @@ class Host:
     regretted: list[tuple[Parcel, Refused]] = field(default_factory=list)
     warned: list[tuple[Room, str]] = field(default_factory=list)
     barred: set[str] = field(default_factory=set)
+    returned: list[str] = field(default_factory=list)
     store: FakeStore = field(default_factory=FakeStore)
 
     def portal(self, room: Room) -> Portal | None:
@@ -33,6 +34,9 @@ class Host:
 
     def warn(self, room: Room, words: str) -> None:
         self.warned.append((room, words))
+
+    def back(self, remote: str) -> None:
+        self.returned.append(remote)
 
     def note(self, *records: Record) -> None:
         _ = self.store.commit(Unit(put=list(records)))

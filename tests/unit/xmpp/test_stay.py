@@ -255,6 +255,25 @@ async def test_a_room_that_a_fallen_server_has_forgotten_is_waited_for_a_while(
     assert await world.stay.ready() == Refused(Refusal.NO_SUCH_ROOM)
 
 
+async def test_a_room_that_comes_back_to_mind_is_entered_soon_and_the_core_told(
+    world: MucsWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mucs, "PAUSE_S", 0.0)
+    monkeypatch.setattr(mucs, "MISSING_PAUSE_S", 0.0)
+    await world.mucs.visit(MUC)
+    assert world.host.returned == [MUC]
+    world.disconnect()
+    world.server.exists = False
+    await world.connect()
+    assert not world.stay.live
+
+    world.server.exists = True
+    await world.settle()
+
+    assert world.stay.live
+    assert world.host.returned == [MUC, MUC]
+
+
 async def test_for_a_room_that_was_destroyed_nobody_waits(
     world: MucsWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:

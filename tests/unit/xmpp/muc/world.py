@@ -176,6 +176,9 @@ class FakeHost:
     def later(self, room: Room, wires: Sequence[Wire]) -> None:
         self.sent_later.extend((room, wire) for wire in wires)
 
+    def back(self, remote: str) -> None:
+        raise NotImplementedError
+
     def warn(self, room: Room, words: str) -> None:
         raise NotImplementedError
 
