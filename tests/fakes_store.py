@@ -90,6 +90,13 @@ class FakeStore:
     ) -> Sequence[Parcel]:
         return _of_lane(self.disk.kept, network, lane)[-limit:]
 
+    async def kept(
+        self, network: Network, lane: str, ids: Sequence[int]
+    ) -> Sequence[Parcel]:
+        everything = {**self.disk.outbox, **self.disk.kept}
+        found = _of_lane(everything, network, lane)
+        return [one for one in found if one.id in ids and one.wire.archived]
+
     async def letters(self, lane: str, after: int, limit: int) -> Sequence[DeadLetter]:
         found = sorted(await self.load(DeadLetter), key=lambda letter: letter.id)
         return [

@@ -107,6 +107,11 @@ class Store(Protocol):
     ) -> Sequence[Parcel]:
         """Read the newest *limit* archived parcels of a lane, oldest first."""
 
+    async def kept(
+        self, network: Network, lane: str, ids: Sequence[int]
+    ) -> Sequence[Parcel]:
+        """Read the archived parcels of a lane that have those *ids*, in order of id."""
+
     async def letters(self, lane: str, after: int, limit: int) -> Sequence[DeadLetter]:
         """Read the dead letters of a lane, of all lanes if it is empty, by id."""
 

@@ -1,6 +1,6 @@
 """What is to be sent, and the newest of what was sent and is history."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import (
     Connection,
@@ -25,7 +25,8 @@ from bridge.store.driver import Cursor
 from bridge.store.schema import is_kept, is_pending, outbox
 from bridge.store.seal import Seal
 
-KEPT_MAX = 256
+KEPT_MAX = 1000
+"""So many of a lane's archived parcels are kept: about a kilobyte each."""
 PRUNE_EVERY = 64
 
 DATA = b"outbox.data"
@@ -60,6 +61,16 @@ _ARCHIVE = (
     .where(is_kept, *_of_lane)
     .order_by(outbox.c.id.desc())
     .limit(bindparam("limit"))
+)
+# By its ids, which are the table itself: the lane only makes sure.
+_KEPT = (
+    select(outbox)
+    .where(
+        outbox.c.id.in_(bindparam("ids", expanding=True)),
+        outbox.c.archived == true(),
+        *_of_lane,
+    )
+    .order_by(outbox.c.id)
 )
 
 
@@ -167,6 +178,13 @@ def archive(
     return _read(connection, seal, _ARCHIVE, lane, {"limit": limit})[::-1]
 
 
+def kept(
+    connection: Connection, seal: Seal, lane: tuple[Network, str], ids: Sequence[int]
+) -> Sequence[Parcel]:
+    """Read the archived parcels of a lane that have those *ids*, in order of id."""
+    return _read(connection, seal, _KEPT, lane, {"ids": ids})
+
+
 def count(connection: Connection) -> int:
     """Count the parcels that are not sent."""
     return connection.execute(_COUNT).scalar_one()
@@ -177,7 +195,7 @@ def _read(
     seal: Seal,
     query: Select[tuple[object, ...]],
     lane: tuple[Network, str],
-    bounds: dict[str, int],
+    bounds: Mapping[str, int | Sequence[int]],
 ) -> list[Parcel]:
     network, name = lane
     asked = {"network": network.value, "lane": name, **bounds}

@@ -136,6 +136,14 @@ class SqlStore:
             lambda c: outbox.archive(c, self._seal, (network, lane), limit)
         )
 
+    async def kept(
+        self, network: Network, lane: str, ids: Sequence[int]
+    ) -> Sequence[Parcel]:
+        """Read the archived parcels of a lane that have those *ids*, in order of id."""
+        return await self._reader.read(
+            lambda c: outbox.kept(c, self._seal, (network, lane), ids)
+        )
+
     async def letters(self, lane: str, after: int, limit: int) -> Sequence[DeadLetter]:
         """Read the dead letters of a lane, of all lanes if it is empty, by id."""
         return await self._reader.read(

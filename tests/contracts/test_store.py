@@ -238,6 +238,25 @@ async def test_what_is_sent_stays_as_history_only_if_it_is_archived(
     assert await store.lanes_pending() == []
 
 
+async def test_history_is_read_by_its_numbers(place: Place) -> None:
+    """Sent or not: a page of it holds all that was asked for."""
+    store = await place.open()
+    sent = [parcel(store, archived=True) for _ in range(4)]
+    waits, gone = parcel(store, archived=True), parcel(store)
+    elsewhere = parcel(store, "8", archived=True)
+    await store.commit(Unit(parcels=[*sent, waits, gone, elsewhere]))
+    await store.commit(Unit(sent=sent))
+    asked = [sent[3].id, sent[1].id, waits.id, gone.id, elsewhere.id, 10**9]
+
+    store = await place.reopen()
+
+    found = await store.kept(Network.XMPP, "7", asked)
+    assert [one.id for one in found] == [sent[1].id, sent[3].id, waits.id]
+    assert [one.wire for one in found] == [one.wire for one in (*sent[1::2], waits)]
+    assert await store.kept(Network.MATRIX, "7", asked) == []
+    assert await store.kept(Network.XMPP, "7", []) == []
+
+
 async def test_what_waits_is_counted(store: AnyStore) -> None:
     one, two = arrival(store, "$1"), arrival(store, "$2")
     await take(store, one, two)

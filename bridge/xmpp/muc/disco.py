@@ -10,7 +10,9 @@ from bridge.xmpp import replies
 from bridge.xmpp.codec.names import Jid
 from bridge.xmpp.codec.xml import Node, node
 from bridge.xmpp.muc import refusals
+from bridge.xmpp.muc.archive import FEATURES, Archive
 from bridge.xmpp.muc.history import HISTORY_MAX, MUC
+from bridge.xmpp.muc.paging import MAM
 from bridge.xmpp.muc.ports import Means
 from bridge.xmpp.muc.presence import titles
 from bridge.xmpp.muc.refusals import Fault
@@ -38,6 +40,7 @@ _FEATURES = (
     f"{MUC}#self-ping-optimization",
     STANZA_IDS,
     OCCUPANT_ID,
+    *FEATURES,
     PING,
     "muc_persistent",
     "muc_unmoderated",
@@ -56,6 +59,7 @@ class Questions:
         self._means = means
         self._rooms = rooms
         self._asking: dict[str, list[tuple[Element, Jid]]] = {}
+        kept = Archive(means, rooms, self._reply)
         self._answers: dict[tuple[str, str, str], Answer] = {
             ("get", PING, "ping"): _pinged,
             ("get", replies.DISCO_INFO, "query"): self._described,
@@ -63,6 +67,9 @@ class Questions:
             ("get", VCARD, "vCard"): lambda *_: refusals.NOT_FOUND,
             ("get", ADMIN, "query"): self._affiliated,
             ("set", ADMIN, "query"): lambda *_: refusals.FORBIDDEN,
+            ("get", MAM, "query"): kept.form,
+            ("set", MAM, "query"): kept.query,
+            ("get", MAM, "metadata"): kept.metadata,
             ("get", OWNER, "query"): lambda *_: refusals.FORBIDDEN,
             ("set", OWNER, "query"): lambda *_: refusals.FORBIDDEN,
             ("get", REGISTER, "query"): lambda *_: refusals.NOT_YET,

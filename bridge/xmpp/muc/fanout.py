@@ -80,5 +80,7 @@ class Fanout:
             return ()
         if sheet.at_ms:
             # Whoever comes in from now on reads it in the history.
-            room.history.add(Said(parcel.id, sheet.at_ms, sheet.stanza))
+            room.history.add(
+                Said(parcel.id, sheet.at_ms, sheet.stanza, parcel.wire.key)
+            )
         return list(room.devices)

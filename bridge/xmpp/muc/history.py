@@ -1,7 +1,7 @@
 """What was said last in a room, for those who come in (XEP-0045 §7.2.13)."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Self
@@ -9,6 +9,7 @@ from xml.etree.ElementTree import Element
 
 from bridge.xmpp.codec.xml import node
 from bridge.xmpp.gate import Addressed, addressed
+from bridge.xmpp.muc.contents import Contents
 from bridge.xmpp.muc.stanza import child
 
 HISTORY_MAX = 256
@@ -38,7 +39,7 @@ class Wish:
             return cls()
         stanzas = _number(history.get("maxstanzas"))
         seconds = _number(history.get("seconds"))
-        since_ms = _moment(history.get("since", ""))
+        since_ms = moment(history.get("since", "")) or 0
         if seconds is not None:
             since_ms = max(since_ms, now_ms - seconds * 1000)
         chars = _number(history.get("maxchars"))
@@ -49,17 +50,22 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A message as it went out; *number* grows within a room."""
+    """A message as it went out, by its id; *number* grows within a room."""
 
     number: int
     at_ms: int
     stanza: Addressed
+    name: str
 
 
 class History:
-    """The newest messages of a room."""
+    """The newest messages of a room.
+
+    *contents*, once there are any, tell of many more that the store keeps.
+    """
 
     def __init__(self, room: str, domain: str) -> None:
+        self.contents: Contents | None = None
         self._said: deque[Said] = deque(maxlen=HISTORY_MAX)
         delay = node("delay", {"xmlns": DELAY, "from": room, "stamp": _STAMP})
         after = addressed(node("message", {"from": room}, delay), domain).after
@@ -69,12 +75,28 @@ class History:
         """Remember *said*, unless it is remembered already."""
         if not self._said or said.number > self._said[-1].number:
             self._said.append(said)
+            if self.contents is not None:
+                self.contents.add(said.number, said.name, said.at_ms)
 
     def restore(self, archived: Iterable[Said]) -> None:
         """Put what was said in earlier runs before what was said in this one."""
         all_of_them = {said.number: said for said in (*archived, *self._said)}
         ordered = sorted(all_of_them.values(), key=lambda said: said.number)
         self._said = deque(ordered, maxlen=HISTORY_MAX)
+
+    def catalogue(self, archived: Iterable[Said]) -> Contents:
+        """List what the store has *archived*, and what it has not yet."""
+        contents = Contents()
+        all_of_them = {said.number: said for said in (*archived, *self._said)}
+        for number in sorted(all_of_them):
+            said = all_of_them[number]
+            contents.add(number, said.name, said.at_ms)
+        self.contents = contents
+        return contents
+
+    def among(self, numbers: Container[int]) -> list[Said]:
+        """Return those of *numbers* that are remembered."""
+        return [said for said in self._said if said.number in numbers]
 
     def pick(self, wish: Wish) -> list[Addressed]:
         """Return, oldest first, what fits *wish*.
@@ -95,25 +117,31 @@ class History:
 
     def _delayed(self, said: Said) -> Addressed:
         """Say when it was said (XEP-0203)."""
-        at = datetime.fromtimestamp(said.at_ms / 1000, UTC)
-        stamp = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        at = stamp(said.at_ms).encode()
         inside = said.stanza.after.removesuffix(_END)
-        return Addressed(said.stanza.before, inside + stamp.encode().join(self._delay))
+        return Addressed(said.stanza.before, inside + at.join(self._delay))
+
+
+def stamp(at_ms: int) -> str:
+    """Write a moment (XEP-0082 §3.2)."""
+    at = datetime.fromtimestamp(at_ms / 1000, UTC)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def moment(text: str) -> int | None:
+    """Read a moment (XEP-0082 §3.2) in milliseconds; None if it is none."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    try:
+        return round(at.timestamp() * 1000)
+    except (OverflowError, ValueError):
+        return None
 
 
 def _number(text: str | None) -> int | None:
     if text is None or not (text.isascii() and text.isdigit()):
         return None
     return int(text[:9])
-
-
-def _moment(text: str) -> int:
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        return 0
-    at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    try:
-        return int(at.timestamp() * 1000)
-    except (OverflowError, ValueError):
-        return 0

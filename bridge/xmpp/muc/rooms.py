@@ -192,7 +192,9 @@ def remembered(parcel: Parcel) -> Said | None:
         sheet = ready(parcel.wire.data)
     except UnknownFormatError:
         return None
-    return Said(parcel.id, sheet.at_ms, sheet.stanza) if sheet.at_ms else None
+    if not sheet.at_ms:
+        return None
+    return Said(parcel.id, sheet.at_ms, sheet.stanza, parcel.wire.key)
 
 
 def _look(done: "asyncio.Future[frozenset[int]]") -> None:

@@ -64,8 +64,9 @@ async def test_a_room_describes_itself(world: MucWorld, *, inside: bool) -> None
         "muc_semianonymous",
         "muc_persistent",
         "muc_unmoderated",
+        "urn:xmpp:mam:2",
+        "urn:xmpp:mam:2#extended",
     }
-    assert "urn:xmpp:mam:2" not in features
     data = "{jabber:x:data}"
     fields = {
         f.get("var"): f.findtext(f"{data}value")
@@ -157,7 +158,8 @@ async def test_self_ping(world: MucWorld) -> None:
         (query(OWNER), "set", "forbidden"),
         (query(ADMIN), "set", "forbidden"),
         (query(ADMIN, "<item affiliation='member'/>"), "get", "forbidden"),
-        (query("urn:xmpp:mam:2"), "set", "service-unavailable"),
+        ("<prefs xmlns='urn:xmpp:mam:2'/>", "get", "service-unavailable"),
+        ("<prefs xmlns='urn:xmpp:mam:2'/>", "set", "service-unavailable"),
         ("<a xmlns='u'/><b xmlns='u'/>", "get", "bad-request"),
         ("", "get", "bad-request"),
     ],

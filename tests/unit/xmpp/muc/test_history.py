@@ -21,7 +21,8 @@ def wish(**limits: str) -> Wish:
 def said(number: int) -> Said:
     body = node("body", None, f"words {number}")
     stanza = node("message", {"from": f"{TEA}/Alice", "type": "groupchat"}, body)
-    return Said(number, NOW_MS - (61 - number) * MINUTE_MS, addressed(stanza, DOMAIN))
+    at_ms = NOW_MS - (61 - number) * MINUTE_MS
+    return Said(number, at_ms, addressed(stanza, DOMAIN), f"$said{number}")
 
 
 @pytest.fixture

@@ -88,6 +88,7 @@ class FakeStore:
 
     records: dict[tuple[object, ...], Record] = field(default_factory=dict)
     archived: list[Parcel] = field(default_factory=list)
+    asked: list[int] = field(default_factory=list)
     last: int = 0
 
     def number(self) -> int:
@@ -134,6 +135,12 @@ class FakeStore:
         self, network: Network, lane: str, limit: int
     ) -> Sequence[Parcel]:
         return [p for p in self.archived if p.lane == lane][-limit:]
+
+    async def kept(
+        self, network: Network, lane: str, ids: Sequence[int]
+    ) -> Sequence[Parcel]:
+        self.asked.append(len(ids))
+        return [p for p in self.archived if p.lane == lane and p.id in ids]
 
     def skip(self, number: int) -> None:
         self.last = max(self.last, number)
