@@ -78,6 +78,9 @@ class Sealing:
         self._finals: Recent[str, Says] = Recent(FINALS_MAX)
         self._listened: Recent[str, float] = Recent(FINALS_MAX)
 
+    def __contains__(self, room: object) -> bool:
+        return room in self._sealed
+
     def role(self, user: str, room: str) -> Role:
         """Tell what the device of *user* has to be able to do in *room*."""
         if user == self._bot:
@@ -103,6 +106,22 @@ class Sealing:
             logger.warning("room %s: cannot be encrypted for: %s", says.room, error)
             return Refused(Refusal.UNENCRYPTABLE, error.message[:200])
 
+    async def introduce(self, says: Says) -> bool:
+        """Have the device of whoever *says* it before they come in, if it is needed.
+
+        Tell whether it is new: clients have to see it before they read what it wrote.
+        """
+        if says.room not in self._sealed or says.type in _CLEAR or says.device:
+            return False
+        if await self._machine.device(says.user) is not None:
+            return False
+        try:
+            await self._machine.ensure(says.user, self.role(says.user, says.room))
+        except MatrixError as error:
+            logger.info("%s has no device yet: %s", says.user, error)
+            return False  # it is tried again, and told, when there is something to say
+        return True
+
     def doubt(self) -> None:
         """Look again whether rooms are encrypted: what we are told may be late."""
         self._looked = Recent(FINALS_MAX)
@@ -123,7 +142,7 @@ class Sealing:
         except MatrixError as error:
             if error.status in _PASSING or error.status >= _OURS_NOT:
                 raise
-            stated = {}  # whoever may not look may not speak, either
+            return False  # whoever may not look may not speak, either
         if stated:
             await self._sealed.add(room, dict(stated))
             return True

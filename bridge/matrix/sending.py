@@ -48,6 +48,9 @@ ROOMS_AT_ONCE_MAX = 8
 TOGETHER_S = 0.004
 """How long senders wait, at most, for others to hear with them that all arrived."""
 
+INTRODUCTION_S = 0.5
+"""How long clients have to look up a new device before it speaks."""
+
 DETAIL_MAX = 200
 TOKEN_PAUSE_S = 30.0
 LIMITED = "the homeserver, which limits us,"
@@ -78,6 +81,7 @@ class Sending:
         self._guests = guests
         self._audiences = audiences
         self._trials = trials
+        self.pause_s = INTRODUCTION_S
         self._slots = asyncio.Semaphore(ROOMS_AT_ONCE_MAX)
 
     async def send(self, parcels: Sequence[Parcel]) -> Sequence[Outcome | Later]:
@@ -124,8 +128,7 @@ class Sending:
         room, user = says.room, says.user
         if not says.own:
             await self._recall(room, user)
-        if not self._presences.fits(room, user, says.name):
-            await self._presences.enter(room, user, says.person, says.name)
+        await self._come(says)
         final = await self._sealing.final(parcel, says)
         if isinstance(final, Refused):
             return final
@@ -135,6 +138,9 @@ class Sending:
             if not _may_be_absent(error):
                 raise
             final = await self._back(final, error)
+            if not final.device:
+                again = await self._sealing.final(parcel, says)
+                final = final if isinstance(again, Refused) else again
             name = await self._put(final, parcel.wire.key)
         # They may have gone out meanwhile: what was said waits for them in the room.
         with suppress(DeclinedError):
@@ -143,6 +149,25 @@ class Sending:
         if says.about:
             self._said(says.about, name)
         return Delivered((Ref(Network.MATRIX, name),))
+
+    async def _come(self, says: Says) -> None:
+        """Have whoever *says* it in the room, and known there."""
+        room, user = says.room, says.user
+        new = await self._introduce(says)
+        if not self._presences.fits(room, user, says.name):
+            new = new or await self._presences.find(room, user) is None
+            await self._presences.enter(room, user, says.person, says.name)
+        if new and room in self._sealing:
+            # Strict clients read nothing of a device that they have not looked up.
+            await asyncio.sleep(self.pause_s)
+
+    async def _introduce(self, says: Says) -> bool:
+        """Have whoever *says* it registered, with a device where that is needed."""
+        if says.room not in self._sealing or says.device:
+            return False
+        own_name = "" if "/" in says.person else says.name
+        await self._ghosts.ensure(says.user, says.person, own_name)
+        return await self._sealing.introduce(says)
 
     async def _back(self, says: Says, error: MatrixError) -> Says:
         """Have whoever *says* it there again; return how it can be sent then."""

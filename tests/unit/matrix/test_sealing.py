@@ -87,7 +87,8 @@ async def test_an_unknown_encryption_is_refused_in_words(secret: SecretWorld) ->
 
 
 async def test_a_homeserver_without_devices_is_named(secret: SecretWorld) -> None:
-    fault = Fault("keys/upload", 400, {"errcode": "M_X", "error": "no devices"})
+    error = {"errcode": "M_X", "error": "no devices"}
+    fault = Fault("keys/upload", 400, error, times=2)
     secret.matrix.server.faults.append(fault)
 
     (outcome,) = await secret.matrix.adapter.send([parcel(wire(says("x")))])
@@ -101,7 +102,9 @@ async def test_a_homeserver_without_devices_is_named(secret: SecretWorld) -> Non
 async def test_what_passes_is_waited_for(
     secret: SecretWorld, status: int, code: str
 ) -> None:
-    secret.matrix.server.faults.append(Fault("keys/upload", status, {"errcode": code}))
+    secret.matrix.server.faults.append(
+        Fault("keys/upload", status, {"errcode": code}, times=2)
+    )
 
     (outcome,) = await secret.matrix.adapter.send([parcel(wire(says("x")))])
 
