@@ -146,6 +146,10 @@ class Dispatch:
         self.add(unit, room, wires)
         self._write(unit)
 
+    def revive(self, room: Room) -> None:
+        """Send again what could not be sealed for *room*; see ``Host.retry``."""
+        self._tasks.create_task(self._revive(room), name="revive")
+
     def warn(self, room: Room, words: str) -> None:
         """Tell the people on the far side of *room* what will not reach them."""
         portal = self._directory.portal(room)
@@ -165,6 +169,17 @@ class Dispatch:
         if parcel.receipt:
             self._settle(unit, parcel, refused)
         self._write(unit)
+
+    async def _revive(self, room: Room) -> None:
+        portal = self._directory.portal(room)
+        if portal is None:
+            return
+        unit = Unit()
+        try:
+            if await self.retry(portal, Refusal.WOULD_EXPOSE, unit):
+                await self.commit(unit)
+        except StoreUnavailableError:
+            logger.warning("portal %d: what was refused is not tried again", portal.id)
 
     def _tell(self, parcel: Parcel, words: str) -> None:
         """Tell whoever waits for *parcel*, in the room where they wrote it."""

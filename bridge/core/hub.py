@@ -91,6 +91,7 @@ class Hub:
         self.note = dispatch.note
         self.warn = dispatch.warn
         self.regret = dispatch.regret
+        self.retry = dispatch.revive
 
     async def start(self) -> None:
         """Take up what an earlier run left undone, and then what comes."""

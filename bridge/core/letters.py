@@ -13,8 +13,8 @@ from bridge.core.counters import Counters
 from bridge.core.directory import Directory
 from bridge.core.ports import Store, Unit
 from bridge.model.delivery import Parcel, Refusal, Refused, Wire
-from bridge.model.places import Room
-from bridge.model.records import DeadLetter, Portal
+from bridge.model.places import Network, Room
+from bridge.model.records import DeadLetter, Kind, Portal
 
 REVIVABLE = frozenset(
     ("WOULD_EXPOSE", "UNENCRYPTABLE", "UNREACHABLE", "REJECTED", "IN_DOUBT")
@@ -54,7 +54,7 @@ class Letters:
         arrive twice.
         """
         portal = self._directory.by_id(letter.portal)
-        if letter.why == Refusal.WOULD_EXPOSE.name and not (portal and portal.exposed):
+        if letter.why == Refusal.WOULD_EXPOSE.name and not _may_leave(letter, portal):
             return False
         unit.parcels.extend(parcels_of(letter, self._store.number))
         unit.drop.append(letter)
@@ -80,6 +80,17 @@ class Letters:
             letters += page
             after = page[-1].id
         return letters
+
+
+def _may_leave(letter: DeadLetter, portal: Portal | None) -> bool:
+    """Tell whether what would have been exposed may be tried again.
+
+    In a direct chat it is sealed on its way out to XMPP, or refused once more.
+    """
+    if portal is None:
+        return False
+    sealed = portal.kind is Kind.DIRECT and letter.network is Network.XMPP
+    return portal.exposed or sealed
 
 
 def now_ms() -> int:

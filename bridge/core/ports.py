@@ -321,6 +321,9 @@ class Host(Protocol):
     def warn(self, room: Room, words: str) -> None:
         """Tell the people on the far side of *room* what will not reach them."""
 
+    def retry(self, room: Room) -> None:
+        """Send again what was refused to the chat *room* as it could not be sealed."""
+
     def note(self, *records: Record) -> None:
         """Remember *records* for sure, though not before what was sent by now."""
 

@@ -105,6 +105,8 @@ class Chats:
         self._persons = persons
         self._caps = () if persons is None else (persons.caps(),)
         self._secrecy = Secrecy(means, None if persons is None else persons.omemo)
+        if persons is not None:
+            persons.hope = self._secrecy.hope
         self._bounces = Bounces()
         self._receipts = Receipts(means)
 

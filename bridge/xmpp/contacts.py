@@ -18,7 +18,7 @@ def answer(
 ) -> Sequence[Node]:
     """Answer a presence that came to a puppet, who is there with *caps* (XEP-0115)."""
     kind = stanza.get("type", "")
-    if kind not in ("subscribe", "unsubscribe", "probe"):
+    if kind not in ("subscribe", "subscribed", "unsubscribe", "probe"):
         return ()
     if not exists:
         if kind == "subscribe":
@@ -29,7 +29,8 @@ def answer(
     match kind:
         case "subscribe":
             return (_presence("subscribed", sender, to), here)
-        case "probe":
+        case "probe" | "subscribed":
+            # XEP-0163 §4.3: who lets us see what they publish is to know our caps.
             return (here,)
         case _:
             return (

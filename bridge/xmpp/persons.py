@@ -36,7 +36,8 @@ Plainly = Callable[[Element, str], Node]
 class Persons:
     """All puppets, as their contacts' clients and servers see them.
 
-    *plainly* answers a question about somebody called so, if PEP has no answer.
+    *plainly* answers a question about somebody called so, if PEP has no answer. *hope*
+    is called with (account, peer) when more may be known of the devices of *peer*.
     """
 
     def __init__(self, means: Means, plainly: Plainly) -> None:
@@ -58,6 +59,7 @@ class Persons:
         )
         self._pep.add(self.omemo)
         self.caps = self._pep.caps
+        self.hope: Callable[[str, str], None] = lambda _account, _peer: None
 
     async def run(self) -> None:
         """Look after sessions and keys, for ever."""
@@ -78,6 +80,9 @@ class Persons:
 
     def seen(self, stanza: Element, sender: Jid, to: Jid) -> None:
         """Take a presence to a puppet."""
+        if stanza.get("type") == "subscribed":
+            self.omemo.admitted(to.bare, sender.bare)
+            self.hope(to.bare, sender.bare)
         if stanza.get("type") is None and self._busy < AT_ONCE_MAX:
             self._busy += 1
             task = self._means.tasks.create_task(self._see(stanza, sender, to))
@@ -88,6 +93,9 @@ class Persons:
         if stanza.find(f"{{{EVENT}}}event") is None:
             return False
         self.omemo.heard(stanza, sender.bare)
+        to = parse(stanza.get("to", ""))
+        if to is not None:
+            self.hope(to.bare, sender.bare)
         return True
 
     async def _answer(self, iq: Element, sender: Jid, to: Jid, name: str) -> None:

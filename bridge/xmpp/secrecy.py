@@ -7,6 +7,7 @@ A chat is sealed as its person of XMPP has last written. What came guarded from 
 never leaves in the clear unless the portal permits it.
 """
 
+import asyncio
 import logging
 from collections import OrderedDict
 from dataclasses import replace
@@ -43,6 +44,7 @@ logger = logging.getLogger(__name__)
 MODES_MAX = 10_000
 FINAL_MAX = 10_000
 AGAIN_S = 5.0
+HOPE_S = 2.0
 
 CLEAR_NOW = (
     "The last message came without encryption, so answers go without, too, unless this"
@@ -70,6 +72,7 @@ class Secrecy:
         self._endtoend = endtoend
         self._modes: OrderedDict[str, bool] = OrderedDict()
         self._final: OrderedDict[int, Parcel] = OrderedDict()
+        self._refused: OrderedDict[str, None] = OrderedDict()
 
     async def open(
         self, letter: Letter, stanza: Element, key: str, unit: Unit
@@ -136,6 +139,15 @@ class Secrecy:
         """Forget *parcel*, whose fate is known."""
         self._final.pop(parcel.id, None)
 
+    def hope(self, account: str, peer: str) -> None:
+        """Try again soon what could not be sealed: more may be known of *peer* now."""
+        chat = chat_address(peer, account)
+        if chat in self._refused:
+            del self._refused[chat]
+            loop = asyncio.get_running_loop()
+            # What was just refused is to be on disk by then.
+            loop.call_later(HOPE_S, self._means.host.retry, Room(Network.XMPP, chat))
+
     def _unsealed(self, post: Post, parcel: Parcel) -> Parcel | Refused:
         """Let pass what needs no sealing, or what nobody can seal but may go."""
         if post.guard == GUARDED and not self._exposed(
@@ -153,6 +165,9 @@ class Secrecy:
         if self._exposed(chat) or not parcel.receipt:
             return parcel
         logger.info("%s: cannot be sealed: %s", parcel.wire.key, made.words)
+        self._refused[chat] = None
+        if len(self._refused) > MODES_MAX:
+            self._refused.popitem(last=False)
         return Refused(Refusal.WOULD_EXPOSE, made.words)
 
     def _finish(

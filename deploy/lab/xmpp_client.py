@@ -81,8 +81,7 @@ class Clients:
         """Do what one line asks for."""
         who, do = order["who"], order["do"]
         if do == "login":
-            client = Client(order["jid"], order["password"], self._teller(who))
-            self._clients[who] = client
+            client = self._clients[who] = self.make(order, self._teller(who))
             _ = client.connect(order["host"], order["port"])
         elif do == "send":
             self._clients[who].send_raw(order["xml"])
@@ -92,6 +91,10 @@ class Clients:
             # As when the power goes: the connection breaks without a word.
             self._clients[who].abort()
 
+    def make(self, order: dict[str, Any], tell: Tell) -> Client:
+        """Make the device that is to log in."""
+        return Client(order["jid"], order["password"], tell)
+
     def _teller(self, who: str) -> Tell:
         def tell(kind: str, text: str) -> None:
             line = json.dumps({"who": who, "kind": kind, "text": text})
@@ -100,14 +103,14 @@ class Clients:
         return tell
 
 
-async def main() -> None:
+async def main(kind: type[Clients] = Clients) -> None:
     """Obey stdin until it ends."""
     loop = asyncio.get_running_loop()
     lines = asyncio.StreamReader(limit=1 << 24)
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     # Buffers what is not read yet: stanzas are taken in even if nobody listens.
     out, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, sys.stdout)
-    clients = Clients(out.write)
+    clients = kind(out.write)
     while line := await lines.readline():
         clients.obey(json.loads(line))
 

@@ -45,9 +45,15 @@ class Entered:
 class Cast:
     """All the XMPP devices of one scenario: one process, and who is who in it."""
 
-    def __init__(self, python: Path, server: XmppServer) -> None:
+    def __init__(
+        self,
+        python: Path,
+        server: XmppServer,
+        program: str = "deploy.lab.xmpp_client",
+    ) -> None:
         self.server = server
         self._python = python
+        self._program = program
         self._people: dict[str, XmppPerson] = {}
         self._reading = asyncio.Lock()
         self._process: asyncio.subprocess.Process | None = None
@@ -56,7 +62,7 @@ class Cast:
         self._process = await asyncio.create_subprocess_exec(
             self._python,
             "-m",
-            "deploy.lab.xmpp_client",
+            self._program,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             cwd=ROOT,
@@ -84,9 +90,13 @@ class Cast:
         if not jid:
             jid = f"{name}-{secrets.token_hex(3)}@{self.server.host}"
         person = XmppPerson(self, name, jid, password or "secret", device)
-        self._people[f"{jid}/{device}"] = person
-        await person.log_in()
+        await self.enter(person)
         return person
+
+    async def enter(self, person: "XmppPerson") -> None:
+        """Let somebody log in."""
+        self._people[person.full] = person
+        await person.log_in()
 
     async def order(self, who: str, do: str, **words: object) -> None:
         """Tell the device *who* what to do."""
@@ -127,6 +137,7 @@ class XmppPerson:
         self.errors: list[Element] = []
         self.all: list[Element] = []
         self.subjects: dict[str, str] = {}
+        self.more: dict[str, str] = {}
         self._cast = cast
         self._ears = Ears(name, cast.pull)
         self.hears = self._ears.hears
@@ -154,6 +165,7 @@ class XmppPerson:
             password=self.password,
             host=HOST,
             port=server.c2s_port,
+            **self.more,
         )
         await self.until(lambda: self.state or None, "a session")
         if self.state != "online":

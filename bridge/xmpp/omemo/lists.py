@@ -11,7 +11,8 @@ from omemo import DeviceList
 
 from bridge.xmpp.omemo import trust
 from bridge.xmpp.omemo.account import Account
-from bridge.xmpp.omemo.names import DEVICES_MAX, NAMESPACES
+from bridge.xmpp.omemo.device import Wanted
+from bridge.xmpp.omemo.names import DEVICES_MAX, LEGACY, NAMESPACES
 from bridge.xmpp.omemo.remote import Remote, State
 from bridge.xmpp.omemo.shelf import session_row
 from bridge.xmpp.omemo.wire import MALFORMED
@@ -47,6 +48,14 @@ async def take_unlisted(
     account.shelf.put(_unlisted(jid, device), value=True)
 
 
+def spoke(account: Account, namespace: str, peer: str, device: int) -> None:
+    """Take note of the version that a device writes, so that it can read the answer.
+
+    Some list OMEMO 2, and can neither write nor read it.
+    """
+    account.shelf.put(_spoken(peer, device), namespace)
+
+
 def is_known(account: Account, peer: str, device: int) -> bool:
     """Tell whether *account* has the key of a device."""
     return account.shelf.get(identity_place(peer, device)) is not None
@@ -78,14 +87,26 @@ def _listed(account: Account, remote: Remote, peer: str) -> dict[str, DeviceList
         found[namespace] = {
             device: label
             for device, label in listed.devices.items()
-            if (namespace, device) in sessions
-            or remote.lack(account.jid, (namespace, peer, device)) is not State.MISSING
+            if (
+                (namespace, device) in sessions
+                or remote.lack(account.jid, (namespace, peer, device))
+                is not State.MISSING
+            )
+            and not _prefers_legacy(account, remote, (namespace, peer, device))
         }
         if not found[namespace]:
             unlisted = _active(account, namespace, peer)
             kept = [one for one in unlisted if is_unlisted(account, peer, one)]
             found[namespace] = dict.fromkeys(kept)
     return _capped(found, {device for _, device in sessions})
+
+
+def _prefers_legacy(account: Account, remote: Remote, place: Wanted) -> bool:
+    namespace, peer, device = place
+    if namespace == LEGACY or account.shelf.get(_spoken(peer, device)) != LEGACY:
+        return False
+    listed = remote.listed(account.jid, LEGACY, peer)
+    return listed is not None and device in listed.devices
 
 
 def _capped(
@@ -138,6 +159,7 @@ def _forget_old(account: Account, peer: str) -> None:
     for device in set(remembered) - needed:
         for what in _KEPT:
             account.shelf.put(f"/devices/{peer}/{device}/{what}", None)
+        account.shelf.put(_spoken(peer, device), None)
     kept = [device for device in remembered if device in needed]
     account.shelf.put(f"/devices/{peer}/list", kept)
 
@@ -192,6 +214,10 @@ def _drop_sessions(account: Account, peer: str, device: int) -> None:
 def _drop(account: Account, places: Iterable[str]) -> None:
     for place in places:
         account.shelf.put(place, None)
+
+
+def _spoken(peer: str, device: int) -> str:
+    return f"/spoken/{peer}/{device}"
 
 
 def _unlisted(peer: str, device: int) -> str:

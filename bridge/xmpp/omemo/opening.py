@@ -163,6 +163,7 @@ class Opening:
             if noticed is not None:
                 return noticed
         account.shelf.put(opt_out_place(passage.peer), None)
+        lists.spoke(account, sealed.namespace, passage.peer, sealed.device)
         level = standing(account, device)
         return Plain(nodes, passage.peer, sealed.device, level, sealed.namespace, at)
 

@@ -155,6 +155,13 @@ class Remote:
         self._take_list(namespace, peer, devices or {}, LIST_KEPT_S)
         return True
 
+    def admitted(self, account: str, peer: str) -> None:
+        """Ask again for what *account* was refused: *peer* now has it for a contact."""
+        refused = [key for key in self._refused if key[0] == account]
+        self._refused.drop(key for key in refused if key[2] == peer)
+        missing = [key for key in self._missing if key[0] == account]
+        self._missing.drop(key for key in missing if key[1][1] == peer)
+
     def doubt(self, peer: str) -> None:
         """Ask for all that *peer* publishes again when it is next needed."""
         self._lists.drop((namespace, peer) for namespace in NAMESPACES)

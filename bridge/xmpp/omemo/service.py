@@ -150,6 +150,10 @@ class Omemo:
         """
         return self._remote.heard(stanza, peer)
 
+    def admitted(self, account: str, peer: str) -> None:
+        """Take note that *account* is now a contact of *peer*."""
+        self._remote.admitted(account, peer)
+
     async def nodes(self, account: str) -> Sequence[str]:
         """List what *account* publishes; makes its device if it has none yet."""
         return await self._published.nodes(account)

@@ -24,7 +24,9 @@ SKIPPED_STEP: Final = 5
 _RATCHET: Final = "/double_ratchet"
 _INDEX: Final = "/bare_jids"
 _SKIPPED: Final = "skipped_message_keys"
-_PEERS: Final = frozenset(("devices", "trust", "unlisted", "optout", "postponed"))
+_PEERS: Final = frozenset(
+    ("devices", "trust", "unlisted", "optout", "postponed", "spoken")
+)
 
 T = TypeVar("T")
 U = TypeVar("U")

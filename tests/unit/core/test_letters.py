@@ -14,8 +14,8 @@ from bridge.core.letters import (
 from bridge.core.ports import Unit
 from bridge.model.delivery import Later, Outcome, Parcel, Refusal, Refused, Wire
 from bridge.model.events import Protection
-from bridge.model.places import Network, PortalId
-from bridge.model.records import DeadLetter
+from bridge.model.places import Network, PortalId, Room
+from bridge.model.records import DeadLetter, Kind
 from tests.conftest import World, said
 from tests.fakes import TEA, TEA_MATRIX, TEA_XMPP
 
@@ -112,6 +112,30 @@ async def test_what_was_refused_as_it_would_be_exposed_is_sent_when_it_may(
         "dead WOULD_EXPOSE": 2,
         "revived": 2,
     }
+
+
+async def test_to_a_direct_chat_it_is_sent_again_as_it_is_sealed_or_refused(
+    world: World,
+) -> None:
+    world.directory.put(replace(TEA, kind=Kind.DIRECT), Unit())
+    world.xmpp.protects = Protection.END_TO_END
+    world.xmpp.answers = [Refused(Refusal.WOULD_EXPOSE, "only contacts")]
+    secret = replace(said(TEA_MATRIX, "hush"), protection=Protection.END_TO_END)
+    await world.happens(secret)
+    assert len(await world.store.load(DeadLetter)) == 1
+
+    world.dispatch.revive(TEA_XMPP)
+    world.dispatch.revive(Room(Network.XMPP, "nowhere"))
+    await world.settles()
+
+    assert [one.wire.key for one in world.xmpp.sent] == ["somebody-1"] * 2
+    assert await world.store.load(DeadLetter) == []
+
+
+async def test_what_belongs_to_no_portal_any_more_stays_refused(world: World) -> None:
+    made = replace(letter(1), why="WOULD_EXPOSE", portal=PortalId(99))
+
+    assert not world.dispatch.letters.revive(made, Unit())
 
 
 def test_what_is_too_old_is_thrown_away() -> None:

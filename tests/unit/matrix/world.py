@@ -172,6 +172,9 @@ class FakeHost:
     def note(self, *records: Record) -> None:
         raise NotImplementedError
 
+    def retry(self, room: Room) -> None:
+        raise NotImplementedError
+
     def regret(self, parcel: Parcel, refused: Refused) -> None:
         raise NotImplementedError
 

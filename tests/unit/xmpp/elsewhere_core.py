@@ -25,6 +25,7 @@ class Host:
     told: list[State] = field(default_factory=list)
     regretted: list[tuple[Parcel, Refused]] = field(default_factory=list)
     warned: list[tuple[Room, str]] = field(default_factory=list)
+    retried: list[Room] = field(default_factory=list)
     barred: set[str] = field(default_factory=set)
     returned: list[str] = field(default_factory=list)
     store: FakeStore = field(default_factory=FakeStore)
@@ -37,6 +38,8 @@ class Host:
 
     def back(self, remote: str) -> None:
         self.returned.append(remote)
+    def retry(self, room: Room) -> None:
+        self.retried.append(room)
 
     def note(self, *records: Record) -> None:
         _ = self.store.commit(Unit(put=list(records)))

@@ -26,7 +26,7 @@ def answers(kind: str, *, exists: bool = True) -> list[tuple[str, str, str]]:
         ("subscribe", ["subscribed", ""]),
         ("unsubscribe", ["unsubscribed", "unavailable"]),
         ("probe", [""]),
-        ("subscribed", []),
+        ("subscribed", [""]),
         ("unavailable", []),
         ("error", []),
     ],

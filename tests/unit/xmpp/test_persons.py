@@ -101,3 +101,21 @@ async def test_what_others_publish_is_no_message(world: PersonsWorld) -> None:
 
     assert world.persons.heard(event, jid("juliet@capulet.lit"))
     assert not world.persons.heard(message, jid(JULIET))
+
+
+async def test_there_is_hope_once_more_is_known_of_somebody(
+    world: PersonsWorld,
+) -> None:
+    hopes: list[tuple[str, str]] = []
+    world.persons.hope = lambda account, peer: hopes.append((account, peer))
+    agreed = stanza(f"<presence type='subscribed' from='{JULIET}' to='{ALICE}'/>")
+    event = stanza(
+        f"<message from='juliet@capulet.lit' to='{ALICE}' type='headline'>"
+        f"<event xmlns='{PUBSUB}#event'><items node='{AXOLOTL}.devicelist'/></event>"
+        "</message>"
+    )
+
+    world.persons.seen(agreed, jid(JULIET), jid(ALICE))
+    world.persons.heard(event, jid("juliet@capulet.lit"))
+
+    assert hopes == [(ALICE, "juliet@capulet.lit")] * 2

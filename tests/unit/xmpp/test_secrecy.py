@@ -9,6 +9,7 @@ from bridge.core.ports import Unit
 from bridge.model.delivery import Later, Parcel, Refusal, Refused, Wire
 from bridge.model.places import Network, PortalId, Room
 from bridge.model.records import Kind, Portal
+from bridge.xmpp import secrecy
 from bridge.xmpp.codec.names import chat_address
 from bridge.xmpp.codec.xml import Node, node
 from bridge.xmpp.endtoend import (
@@ -270,3 +271,35 @@ async def test_without_omemo_nothing_that_is_guarded_leaves(
 
     assert await world.writes(GUARDED) == Refused(Refusal.WOULD_EXPOSE)
     assert b"soft &amp; low" in written(await world.writes(AS_THE_CHAT))
+
+
+async def test_what_could_not_be_sealed_is_tried_again_once_there_is_hope(
+    world: SecrecyWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(secrecy, "HOPE_S", 0)
+    world.cipher.seals = Unsealable("only their contacts can read their list")
+    world.secrecy.hope(ALICE, JULIET)
+    await world.writes(GUARDED)
+
+    world.secrecy.hope(ALICE, "romeo@montague.lit")
+    world.secrecy.hope(ALICE, JULIET)
+    world.secrecy.hope(ALICE, JULIET)
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+    assert world.around.host.retried == [Room(Network.XMPP, CHAT_OF_TWO)]
+
+
+async def test_who_could_not_be_written_to_is_forgotten_in_time(
+    world: SecrecyWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(secrecy, "HOPE_S", 0)
+    monkeypatch.setattr(secrecy, "MODES_MAX", 0)
+    world.cipher.seals = Unsealable("only their contacts can read their list")
+    await world.writes(GUARDED)
+
+    world.secrecy.hope(ALICE, JULIET)
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+    assert world.around.host.retried == []

@@ -189,6 +189,9 @@ class FakeHost:
     def warn(self, room: Room, words: str) -> None:
         raise NotImplementedError
 
+    def retry(self, room: Room) -> None:
+        raise NotImplementedError
+
     def note(self, *records: Record) -> None:
         raise NotImplementedError
 

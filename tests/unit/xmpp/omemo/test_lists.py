@@ -1,5 +1,6 @@
 from bridge.core.ports import Unit
 from bridge.xmpp.codec.xml import Node, node
+from bridge.xmpp.endtoend import Sealed
 from bridge.xmpp.omemo import lists
 from bridge.xmpp.omemo.account import Account
 from bridge.xmpp.omemo.names import LEGACY, LEGACY_DEVICES, OMEMO2, OMEMO2_DEVICES
@@ -97,3 +98,20 @@ async def test_a_list_with_a_label_that_nobody_signed_is_fed_all_the_same(
 
     assert shown.label == ""
     assert shown.active
+
+
+async def test_who_writes_the_old_version_is_answered_in_it(world: World) -> None:
+    romeo = await world.person(ROMEO, LEGACY, OMEMO2)
+
+    await world.read(await romeo.seal(ALICE, "one", namespace=LEGACY))
+    old = await world.send("two")
+    await world.read(await romeo.seal(ALICE, "three", namespace=OMEMO2))
+    new = await world.send("four")
+
+    assert [one.attributes["xmlns"] for one in encrypted(old)] == [LEGACY]
+    assert [one.attributes["xmlns"] for one in encrypted(new)] == [OMEMO2]
+    assert await romeo.open(ALICE, new.children) == "four"
+
+
+def encrypted(sealed: Sealed) -> list[Node]:
+    return [child for child in sealed.children if child.name == "encrypted"]

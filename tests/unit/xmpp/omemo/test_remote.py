@@ -150,3 +150,17 @@ async def test_a_lost_stream_is_trouble() -> None:
     found = remote.listed(ALICE, LEGACY, ROMEO)
     assert found is not None
     assert found.state is State.TROUBLE
+
+
+async def test_who_is_let_in_asks_again(world: World, remote: Remote) -> None:
+    romeo = await world.person()
+    world.pep.trouble[ROMEO, LEGACY_DEVICES] = "forbidden"
+    await remote.learn(ALICE, (ROMEO,))
+    del world.pep.trouble[ROMEO, LEGACY_DEVICES]
+
+    world.omemo.admitted(ALICE, ROMEO)
+    await remote.learn(ALICE, (ROMEO,))
+
+    found = remote.listed(ALICE, LEGACY, ROMEO)
+    assert found is not None
+    assert list(found.devices) == [romeo.id]

@@ -1,0 +1,259 @@
+"""Direct chats with people of XMPP who encrypt with OMEMO, and the Matrix side too."""
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from xml.etree.ElementTree import Element
+
+import pytest
+
+from deploy.lab.stanzas import bare
+from deploy.lab.world import World
+from deploy.lab.xmpp_people import Cast
+from tests.e2e.nio_people import NioPerson
+from tests.e2e.secret_people import LEGACY, OMEMO2, PROGRAM, SecretPerson
+
+ALLOW = "!xmpp plaintext allow"
+
+
+class Company:
+    """Brings in people who encrypt, on both networks."""
+
+    def __init__(self, world: World, folder: Path, ends: AsyncExitStack) -> None:
+        self._world = world
+        self._folder = folder
+        self._ends = ends
+        self._cast: Cast | None = None
+
+    async def on_matrix(self, name: str) -> NioPerson:
+        """Return somebody of Matrix."""
+        localpart = f"{name}-{secrets.token_hex(3)}"
+        person = NioPerson(self._world.synapse, localpart, self._folder / localpart)
+        return await self._ends.enter_async_context(person)
+
+    async def on_xmpp(
+        self, name: str, speaks: str = "legacy", *, same_as: str = ""
+    ) -> SecretPerson:
+        """Return somebody of XMPP, or one more device of *same_as*."""
+        server = self._world.xmpp
+        if self._cast is None:
+            cast = Cast(self._world.python, server, PROGRAM)
+            self._cast = await self._ends.enter_async_context(cast)
+        jid = same_as or f"{name}-{secrets.token_hex(3)}@{server.host}"
+        device = f"phone-{secrets.token_hex(2)}"
+        person = SecretPerson(self._cast, name, jid, "secret", device, speaks)
+        await self._cast.enter(person)
+        return person
+
+
+@pytest.fixture
+async def company(world: World, tmp_path: Path) -> AsyncIterator[Company]:
+    async with AsyncExitStack() as ends:
+        yield Company(world, tmp_path, ends)
+
+
+async def meet(world: World, alice: NioPerson, juliet: SecretPerson) -> str:
+    """Let Juliet begin, encrypted; return the Matrix room."""
+    await juliet.seals(alice.puppet(world), "a beginning")
+    room = await alice.is_invited(world.ghost(juliet))
+    await alice.joins(room)
+    await alice.hears("a beginning", room, world.ghost(juliet))
+    return room
+
+
+@pytest.mark.parametrize(("speaks", "version"), [("legacy", LEGACY), ("new", OMEMO2)])
+async def test_somebody_of_xmpp_begins(
+    world: World, company: Company, speaks: str, version: str
+) -> None:
+    alice = await company.on_matrix("alice")
+    juliet = await company.on_xmpp("juliet", speaks)
+    ghost, puppet = world.ghost(juliet), alice.puppet(world)
+
+    room = await meet(world, alice, juliet)
+    await alice.says(room, "and an answer")
+    await juliet.opens("and an answer", puppet, version)
+    await juliet.seals(puppet, "and more")
+    await alice.hears("and more", room, ghost)
+    await alice.says(room, "the end")
+
+    await juliet.opens("the end", puppet, version)
+    assert juliet.unopened == juliet.unsealed == alice.unreadable == []
+
+
+@pytest.mark.parametrize(("speaks", "version"), [("legacy", LEGACY), ("new", OMEMO2)])
+async def test_somebody_of_matrix_begins(
+    world: World, company: Company, speaks: str, version: str
+) -> None:
+    alice = await company.on_matrix("alice")
+    juliet = await company.on_xmpp("juliet", speaks)
+    ghost, puppet = world.ghost(juliet), alice.puppet(world)
+
+    await alice.looks_up(juliet.jid)
+    room = await alice.starts_chat(ghost)
+    await alice.says(room, "a beginning")
+    await juliet.opens("a beginning", puppet, version)
+    await juliet.seals(puppet, "and an answer")
+
+    await alice.hears("and an answer", room, ghost)
+    assert juliet.unopened == juliet.unsealed == alice.unreadable == []
+
+
+async def test_sessions_outlive_the_bridge(world: World, company: Company) -> None:
+    alice, juliet = await company.on_matrix("alice"), await company.on_xmpp("juliet")
+    ghost, puppet = world.ghost(juliet), alice.puppet(world)
+    room = await meet(world, alice, juliet)
+    await alice.says(room, "before")
+    await juliet.opens("before", puppet)
+
+    await world.restart("bridge")
+    await juliet.seals(puppet, "after a restart")
+    await alice.hears("after a restart", room, ghost)
+    await world.crash("bridge")
+    await alice.says(room, "after a crash")
+    await juliet.opens("after a crash", puppet)
+    await juliet.seals(puppet, "and all is well")
+
+    await alice.hears("and all is well", room, ghost)
+    assert juliet.unopened == juliet.unsealed == alice.unreadable == []
+
+
+async def test_friends_who_can_see_each_other(world: World, company: Company) -> None:
+    alice, juliet = await company.on_matrix("alice"), await company.on_xmpp("juliet")
+    ghost, puppet = world.ghost(juliet), alice.puppet(world)
+    await juliet.hides(LEGACY)
+
+    await juliet.send(Element("presence", {"to": puppet, "type": "subscribe"}))
+    await juliet.sees(lambda p: bare(p.get("from", "")) == puppet, "Alice")
+    room = await meet(world, alice, juliet)
+    await alice.says(room, "and an answer")
+    await juliet.opens("and an answer", puppet)
+    await juliet.seals(puppet, "and more")
+
+    await alice.hears("and more", room, ghost)
+    assert juliet.unopened == juliet.unsealed == alice.unreadable == []
+
+
+async def test_who_hides_her_devices_is_believed_at_first_sight(
+    world: World, company: Company
+) -> None:
+    """A device list that only contacts may read is common; XEP-0384 §5.3.2."""
+    alice, juliet = await company.on_matrix("alice"), await company.on_xmpp("juliet")
+    puppet = alice.puppet(world)
+    await juliet.refuses_contacts()
+    await juliet.hides(LEGACY)
+
+    room = await meet(world, alice, juliet)
+    asked = await juliet.sees(lambda p: p.get("type") == "subscribe", "a question")
+    await alice.says(room, "and an answer")
+
+    await juliet.opens("and an answer", puppet)
+    assert bare(asked.get("from", "")) == puppet
+    assert juliet.unopened == juliet.unsealed == alice.unreadable == []
+
+
+async def test_what_cannot_be_encrypted_yet_is_once_she_agrees(
+    world: World, company: Company
+) -> None:
+    alice, juliet = await company.on_matrix("alice"), await company.on_xmpp("juliet")
+    ghost, puppet = world.ghost(juliet), alice.puppet(world)
+    await juliet.refuses_contacts()
+    await juliet.hides(LEGACY)
+
+    await alice.looks_up(juliet.jid)
+    room = await alice.starts_chat(ghost)
+    await alice.says(room, "for your eyes only")
+    refused = await alice.hears_next()
+    await juliet.sees(lambda p: p.get("type") == "subscribe", "a question")
+    await juliet.send(Element("presence", {"to": puppet, "type": "subscribed"}))
+
+    await juliet.opens("for your eyes only", puppet)
+    assert "only their contacts" in refused.words
+    assert ALLOW in refused.words
+
+
+async def test_plaintext_that_is_allowed_is_sent_again(
+    world: World, company: Company
+) -> None:
+    alice, juliet = await company.on_matrix("alice"), await company.on_xmpp("juliet")
+    ghost, puppet = world.ghost(juliet), alice.puppet(world)
+    await juliet.refuses_contacts()
+    await juliet.hides(LEGACY)
+    await alice.looks_up(juliet.jid)
+    room = await alice.starts_chat(ghost)
+    await alice.says(room, "let them listen")
+    await alice.hears_next()
+
+    await alice.says(room, ALLOW)
+    allowed = await alice.hears_next()
+    notice = await juliet.hears_next(puppet)
+
+    await juliet.hears("let them listen", puppet, puppet)
+    assert "go on in the clear" in allowed.words
+    assert "go on in the clear" in notice.text
+
+
+async def test_all_her_devices_read_every_message(
+    world: World, company: Company
+) -> None:
+    alice, juliet = await company.on_matrix("alice"), await company.on_xmpp("juliet")
+    ghost, puppet = world.ghost(juliet), alice.puppet(world)
+    room = await meet(world, alice, juliet)
+    await alice.says(room, "one")
+    await juliet.opens("one", puppet)
+
+    phone = await company.on_xmpp("juliet", same_as=juliet.jid)
+    await phone.seals(puppet, "from my phone")
+    await alice.hears("from my phone", room, ghost)
+    await alice.says(room, "two")
+
+    await juliet.opens("two", puppet)
+    await phone.opens("two", puppet)
+    assert juliet.unopened == phone.unopened == alice.unreadable == []
+
+
+async def test_who_is_offline_reads_it_later(world: World, company: Company) -> None:
+    alice, juliet = await company.on_matrix("alice"), await company.on_xmpp("juliet")
+    puppet = alice.puppet(world)
+    room = await meet(world, alice, juliet)
+
+    await juliet.log_out()
+    await alice.says(room, "read this tomorrow")
+    await alice.says(room, "and this")
+    await juliet.log_in()
+
+    await juliet.opens("read this tomorrow", puppet)
+    await juliet.opens("and this", puppet)
+    assert juliet.unopened == []
+
+
+async def test_e55_a_plain_message_in_an_encrypted_chat(
+    world: World, company: Company
+) -> None:
+    """E55: Alice is told; what she writes in her encrypted room stays encrypted."""
+    alice, juliet = await company.on_matrix("alice"), await company.on_xmpp("juliet")
+    ghost, puppet = world.ghost(juliet), alice.puppet(world)
+    room = await meet(world, alice, juliet)
+
+    await juliet.says(puppet, "in a hurry")
+    told = sorted([(await alice.hears_next()).words for _ in range(2)])
+    await alice.says(room, "take your time")
+
+    await juliet.opens("take your time", puppet)
+    assert told[1] == "in a hurry"
+    assert "without encryption" in told[0]
+    assert world.ghost(juliet) == ghost
+
+
+async def test_whose_client_reads_the_old_version_only_gets_that(
+    world: World, company: Company
+) -> None:
+    """Stock slixmpp-omemo lists OMEMO 2, and can neither write nor read it."""
+    alice = await company.on_matrix("alice")
+    juliet = await company.on_xmpp("juliet", "stock")
+    puppet = alice.puppet(world)
+
+    room = await meet(world, alice, juliet)
+    await alice.says(room, "and an answer")
+
+    await juliet.opens("and an answer", puppet)
