@@ -20,6 +20,12 @@ async def reachable(person: XmppPerson, puppet: str) -> None:
         pass
 
 
+async def until_allowed(person: XmppPerson, room: str) -> None:
+    """Read on until it is said that encrypted words may now go on in the clear."""
+    while "go on in the clear" not in (await person.hears_next(room)).text:
+        pass
+
+
 async def room_of(
     world: World, company: Company, word: str, name: str = "Alice", **more: object
 ) -> tuple[MatrixPerson, str, str]:

@@ -59,7 +59,13 @@ async function read(event) {
     if (event.getType() !== "m.room.message" || told.has(event.getId())) return;
     told.add(event.getId());
     const secret = event.isEncrypted();
-    const info = secret ? await client.getCrypto().getEncryptionInfoForEvent(event) : null;
+    // A client looks up a device that is new to it, and draws the shield again.
+    let info = null;
+    for (let turn = 0; secret && turn < 30; turn++) {
+        info = await client.getCrypto().getEncryptionInfoForEvent(event);
+        if (!info?.shieldColour) break;
+        await new Promise((done) => setTimeout(done, 100));
+    }
     tell({
         kind: "message", room: event.getRoomId(), sender: event.getSender(), id: event.getId(),
         words: event.getContent().body, secret, shield: info?.shieldColour ?? 0, why: info?.shieldReason ?? null,
