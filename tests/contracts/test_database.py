@@ -70,7 +70,10 @@ async def made(url: str) -> None:
 async def test_the_migrations_make_the_schema(
     url: str, make: Callable[[Connection], None]
 ) -> None:
-    """A new database is made at once; one of each earlier version is led there."""
+    """A new database is made at once; one of each earlier version is led there.
+
+    Row 35.
+    """
     with admin_of(url).connect() as connection:
         make(connection)
         assert revision(connection) == HEAD
@@ -145,6 +148,7 @@ async def test_a_database_from_the_future_is_left_alone(url: str) -> None:
 
 
 async def test_another_key_is_refused(url: str) -> None:
+    """Row 34."""
     await made(url)
 
     with pytest.raises(SealError, match="restore the key"):

@@ -67,6 +67,7 @@ async def take(store: AnyStore, *taken: Taken) -> frozenset[int]:
 
 
 async def test_numbers_only_grow(place: Place) -> None:
+    """Row 24: order does not hang on a clock."""
     first = await place.open()
     numbers = [first.number() for _ in range(1500)]
     last = parcel(first)
@@ -80,7 +81,10 @@ async def test_numbers_only_grow(place: Place) -> None:
 
 
 async def test_who_was_succeeded_by_another_writes_nothing_more(place: Place) -> None:
-    """It may have slept, and not know: what it still does must not count."""
+    """It may have slept, and not know: what it still does must not count.
+
+    Row 18: a bridge that was frozen, and woke up.
+    """
     zombie = await place.open()
     first = arrival(zombie, "$1")
     await take(zombie, first)

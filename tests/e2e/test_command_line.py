@@ -68,6 +68,7 @@ async def test_it_ends_in_time_when_asked(world: World) -> None:
 
 
 async def test_a_second_one_on_the_same_database_ends(world: World) -> None:
+    """Row 18."""
     second = runs(world, world.gateway.config, world.folder / "second.log")
 
     code, said = await ends(second)
@@ -80,6 +81,7 @@ async def test_a_second_one_on_the_same_database_ends(world: World) -> None:
 async def test_a_second_one_on_the_same_component_ends(
     world: World, tmp_path: Path
 ) -> None:
+    """Rows 16, 17."""
     config = world.gateway.config.read_text()
     listen = re.search(r'^listen = "(.*)"$', config, re.MULTILINE)
     assert listen

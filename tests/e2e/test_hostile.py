@@ -12,7 +12,7 @@ CONTROLS = "".join(chr(n) for n in (*range(9), 0xB, 0xC, *range(0xE, 0x20)))
 async def test_e1_no_character_of_matrix_closes_the_stream(
     world: World, company: Company, word: str
 ) -> None:
-    """E1, S1: one stream error would end every conversation of the bridge."""
+    """E1, S1: one stream error would end every conversation of the bridge. Row 25."""
     alice, room, juliet, jid = await both(world, company, word)
 
     await alice.says(room, f"a{CONTROLS}\ufffe\uffff\U0001fffez")
@@ -30,7 +30,7 @@ async def test_e1_no_character_of_matrix_closes_the_stream(
 async def test_e11_no_stanza_is_larger_than_servers_take(
     world: World, company: Company, word: str
 ) -> None:
-    """E11: what grows sixfold when it is written is cut before."""
+    """E11: what grows sixfold when it is written is cut before. Row 25."""
     alice, room, juliet, jid = await both(world, company, word)
 
     words = "<'\"&>" * 9_000

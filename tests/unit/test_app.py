@@ -136,6 +136,7 @@ async def test_a_token_that_is_refused_ends_it(site: Site) -> None:
 
 @pytest.mark.parametrize("condition", ["host-unknown", "conflict"])
 async def test_an_xmpp_server_that_refuses_ends_it(condition: str, site: Site) -> None:
+    """Row 16."""
     site.xmpp.refuse = condition
 
     ended = await site.run()
@@ -145,6 +146,7 @@ async def test_an_xmpp_server_that_refuses_ends_it(condition: str, site: Site) -
 
 
 async def test_a_wrong_secret_ends_it(site: Site) -> None:
+    """Row 16."""
     ended = await site.run((SECRET, "wrong"))
 
     assert ended.code == 5
@@ -161,6 +163,7 @@ async def test_a_second_one_on_the_same_database_ends(site: Site) -> None:
 
 
 async def test_a_database_of_a_newer_version_ends_it(site: Site) -> None:
+    """Row 35."""
     config = site.write()
     with contextlib.closing(sqlite3.connect(config.parent / "bridge.db")) as database:
         database.execute("CREATE TABLE alembic_version (version_num VARCHAR(32))")
@@ -174,7 +177,7 @@ async def test_a_database_of_a_newer_version_ends_it(site: Site) -> None:
 
 
 async def test_a_restored_backup_is_known_for_it_and_made_safe(site: Site) -> None:
-    """facts C.8: keys that were used since would be used again."""
+    """facts C.8: keys that were used since would be used again. Row 33."""
     config = site.write()
     database = config.parent / "bridge.db"
     async with started(site, config):
@@ -195,6 +198,7 @@ async def test_a_restored_backup_is_known_for_it_and_made_safe(site: Site) -> No
 
 
 async def test_another_key_ends_it(site: Site) -> None:
+    """Row 34."""
     config = site.write((KEY, "B" * 43 + "="))
     store = await SqlStore.open(f"sqlite:///{config.parent}/bridge.db", bytes(32))
     await store.close()
@@ -209,6 +213,7 @@ async def test_another_key_ends_it(site: Site) -> None:
     "broken", ["bridge.db", "bridge.db.lock", "written.ring", "nonsense"]
 )
 async def test_files_that_cannot_be_used_end_it(broken: str, site: Site) -> None:
+    """Row 23."""
     config = site.write()
     if broken == "nonsense":
         (config.parent / "bridge.db").write_bytes(b"not a database" * 1000)

@@ -61,6 +61,7 @@ async def test_what_is_noted_does_not_overtake_what_could_not_be_written(
 async def test_one_message_that_is_refused_does_not_stop_the_next(
     world: World,
 ) -> None:
+    """Row 11."""
     world.matrix.answers = [Refused(Refusal.REJECTED, "413")]
 
     await world.comes(said(TEA_XMPP, "one", number=1))

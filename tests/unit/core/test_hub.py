@@ -32,6 +32,7 @@ async def test_what_is_said_arrives_on_the_other_side(world: World) -> None:
 
 
 async def test_the_same_arrival_crosses_once(world: World) -> None:
+    """Row 30."""
     await world.happens(said(TEA_MATRIX, "hello"))
     await world.happens(said(TEA_MATRIX, "hello"))
 

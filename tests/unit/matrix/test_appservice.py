@@ -134,7 +134,7 @@ async def test_a_transaction_that_comes_again_is_not_kept_again(town: Town) -> N
 
 
 async def test_a_known_transaction_with_other_events_is_another(town: Town) -> None:
-    """A homeserver restored from a backup counts its transactions anew."""
+    """A homeserver restored from a backup counts its transactions anew. Row 30."""
     await town.push("1", "$1")
     await town.push("1", "$2")
 

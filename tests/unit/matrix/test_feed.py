@@ -60,6 +60,7 @@ async def world(matrix: MatrixWorld) -> World:
 
 
 async def test_the_bot_hears_of_keys_as_they_come(world: World) -> None:
+    """Row 12: whatever becomes of the transactions."""
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(world.feed.run())
         await until(lambda: world.feed.connected)
@@ -97,6 +98,7 @@ async def test_how_far_was_read_is_written_with_what_was_read(world: World) -> N
 
 
 async def test_a_position_that_is_too_old_begins_anew(world: World) -> None:
+    """Row 13."""
     await world.feed.pull(GHOST)
     session = await world.says(GHOST)
     world.server.expired = True
@@ -108,6 +110,7 @@ async def test_a_position_that_is_too_old_begins_anew(world: World) -> None:
 async def test_a_device_that_was_removed_is_replaced(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Row 13."""
     await world.feed.pull(GHOST)
     (device,) = world.server.keys.device_keys[GHOST]
     await world.server.keys.delete_device(GHOST, device)

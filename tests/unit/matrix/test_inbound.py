@@ -52,7 +52,7 @@ async def test_a_name_two_people_share_tells_who(matrix: MatrixWorld) -> None:
 
 
 async def test_the_future_is_now(matrix: MatrixWorld) -> None:
-    """facts E.73."""
+    """facts E.73. Row 24."""
     matrix.room(HALL, ALICE)
     matrix.link()
     late = matrix.server.say(HALL, ALICE, "hi", origin_server_ts=2**53)

@@ -137,6 +137,7 @@ async def test_a_homeserver_that_was_set_up_anew_learns_of_the_ghost_again(
 
 
 async def test_every_other_refusal_is_told_and_final(matrix: MatrixWorld) -> None:
+    """Row 11."""
     matrix.room()
     for status, errcode, why in (
         (413, "M_TOO_LARGE", Refusal.TOO_LARGE),

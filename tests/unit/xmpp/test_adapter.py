@@ -251,6 +251,7 @@ async def test_whoever_wrote_what_can_never_be_kept_is_told(
 async def test_what_closes_the_stream_each_time_is_given_up(
     world: AdapterWorld,
 ) -> None:
+    """Row 26."""
     (wire,) = world.adapter.notice(CHAT, "poison")
     assert isinstance(world.server, Line)
     world.server.suspects = (1,)

@@ -61,7 +61,10 @@ async def test_an_unknown_cursor_is_replaced_by_its_time(world: World) -> None:
 async def test_an_archive_that_never_ends_is_left(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """E81, S41: the same page for ever, or ever more pages: XEP-0313 sets no limit."""
+    """E81, S41: the same page for ever, or ever more pages: XEP-0313 sets no limit.
+
+    Row 28.
+    """
     monkeypatch.setattr("bridge.xmpp.archive.TOTAL_MAX", 200)
     archive = archive_of(world)
     count = 0

@@ -52,6 +52,7 @@ async def test_a_wrong_secret_is_refused(bridge: Bridge) -> None:
 async def test_another_bridge_under_our_domain_is_noticed(
     bridge: Bridge, server: ComponentServer
 ) -> None:
+    """Row 17."""
     turns = iter(range(1000))
     server.route = lambda _: bool(next(turns) % 2)
 

@@ -100,6 +100,7 @@ async def test_a_room_made_by_our_coming_is_left_again(world: MucsWorld) -> None
 async def test_without_an_archive_the_history_since_the_last_message_is_asked(
     world: MucsWorld,
 ) -> None:
+    """Row 28."""
     world.server.features = world.server.features[:1]
     await world.mucs.visit(MUC)
     assert history(world) == {"maxstanzas": "0"}
@@ -149,6 +150,7 @@ async def test_an_archive_that_forgot_our_place_is_asked_by_time(
 
 
 async def test_a_broken_archive_does_not_keep_us_out(world: MucsWorld) -> None:
+    """Row 28."""
     await world.mucs.visit(MUC)
     world.stay.restore("2026-05-01T10:00:00.000000Z ")
     world.disconnect()

@@ -135,6 +135,7 @@ async def test_enough_one_time_keys_are_enough(
 async def test_keys_that_were_lost_on_the_way_are_uploaded_again_as_they_were(
     server: FakeKeyServer, at: int
 ) -> None:
+    """Row 32."""
     party = await Party(server).start()
     device = await party.joins(ALICE)
     server.one_time[ALICE, device].clear()
@@ -201,6 +202,7 @@ async def test_keys_that_clash_are_tried_once_more_with_others(
 async def test_a_device_that_somebody_else_uses_is_left_for_a_new_one(
     server: FakeKeyServer, alice: Party, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Row 32."""
     before = await alice.machine.device(ALICE)
     identity = server.identities[ALICE]
 
@@ -233,6 +235,7 @@ async def test_another_refusal_is_not_taken_for_a_clash(
 async def test_after_a_restored_backup_all_devices_are_new_and_sign_as_before(
     server: FakeKeyServer, bridge: Party, alice: Party
 ) -> None:
+    """Row 33."""
     before = await bridge.machine.device(GHOST)
     await bridge.says(GHOST, room(ALICE), "one")
     identity = server.identities[GHOST]

@@ -126,6 +126,7 @@ async def tell(story: Story, happened: list[Deed]) -> None:
 def test_all_that_is_said_is_read_and_no_key_is_used_twice(
     happened: list[Deed],
 ) -> None:
+    """Row 5."""
     story = Story()
 
     asyncio.run(tell(story, happened))

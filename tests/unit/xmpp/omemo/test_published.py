@@ -46,6 +46,7 @@ async def test_what_is_not_omemos_is_not_there(world: World) -> None:
 
 
 async def test_only_what_is_on_disk_is_offered(world: World) -> None:
+    """Row 39: we publish ourselves, so what is on disk is published."""
     romeo = await world.person()
     (name,) = [one for one in await world.omemo.nodes(ALICE) if "bundles:" in one]
     before = await world.omemo.items(ALICE, name, ROMEO)
