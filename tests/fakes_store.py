@@ -158,8 +158,9 @@ class FakeStore:
         for parcel in unit.final:
             self.disk.outbox[parcel.id] = parcel
         for parcel in unit.sent:
-            if self.disk.outbox.pop(parcel.id, None) and parcel.wire.archived:
-                self.disk.kept[parcel.id] = parcel
+            row = self.disk.outbox.pop(parcel.id, None)
+            if row is not None and parcel.wire.archived:
+                self.disk.kept[parcel.id] = row
 
 
 def _key(record: Record) -> tuple[object, ...]:

@@ -47,7 +47,7 @@ from bridge.xmpp.component import Stream
 from bridge.xmpp.disco import Disco, nobody
 from bridge.xmpp.gate import StanzaError, serialise
 from bridge.xmpp.inbound import Inbound
-from bridge.xmpp.means import BOT, RESOURCE, Means
+from bridge.xmpp.means import OWN, RESOURCE, Means
 from bridge.xmpp.muc.service import Hosted
 from bridge.xmpp.mucs import Mucs
 from bridge.xmpp.persons import Persons
@@ -162,6 +162,7 @@ class XmppAdapter:
             inbound,
             self._tasks,
             marks=written,
+            endtoend=self._persons.omemo,
         )
         for venue in (self._chats, self._mucs, self._hosted):
             self._venues[venue.tag] = venue
@@ -281,10 +282,10 @@ class XmppAdapter:
     def protection(self, portal: Portal) -> Protection:
         """Tell how well what is sent to *portal* is guarded; see ``Adapter``.
 
-        In a chat what came guarded is sealed on its way out, or does not leave.
+        What came guarded is sealed on its way out, or does not leave.
         """
-        direct = portal.kind is Kind.DIRECT
-        return Protection.END_TO_END if direct else Protection.TRANSPORT
+        sealing = portal.kind in (Kind.DIRECT, Kind.HOSTED)
+        return Protection.END_TO_END if sealing else Protection.TRANSPORT
 
     def addressee(self, chat: Room) -> Person | Refusal | None:
         """Name the Matrix person of a direct chat; see ``XmppRooms``."""
@@ -350,7 +351,7 @@ class XmppAdapter:
         """Answer a question about a puppet or the bridge itself."""
         if iq.get("type") not in ("get", "set"):
             return
-        name = "Matrix bridge" if to.local == BOT else mxid_of(to.local)
+        name = "Matrix bridge" if to.local in OWN else mxid_of(to.local)
         if name is not None:
             self._persons.asked(iq, sender, to, name)
             return

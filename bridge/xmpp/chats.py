@@ -57,7 +57,7 @@ from bridge.xmpp.codec.names import (
 from bridge.xmpp.codec.peek import BODY, sent_at, speaks
 from bridge.xmpp.codec.xml import Node, node
 from bridge.xmpp.gate import StanzaError, serialise
-from bridge.xmpp.means import BOT, RESOURCE, Means
+from bridge.xmpp.means import BOT, OWN, RESOURCE, Means
 from bridge.xmpp.muc import refusals
 from bridge.xmpp.muc.stanza import TooDeepError, to_element, to_node, wrap
 from bridge.xmpp.packing import (
@@ -127,7 +127,7 @@ class Chats:
 
     def received(self, stanza: Element, sender: Jid, to: Jid) -> None:
         """Take a message or a presence to a puppet or to the bridge itself."""
-        known = to.local == BOT or mxid_of(to.local) is not None
+        known = to.local in OWN or mxid_of(to.local) is not None
         self._receipts.came(stanza, sender)
         if stanza.tag != _MESSAGE:
             self._see(stanza, sender, to, known=known)

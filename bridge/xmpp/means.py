@@ -20,6 +20,12 @@ RESOURCE = "matrix"
 BOT = "bridge"
 """The local part of the bridge's own JID."""
 
+RELAY = "relay"
+"""The local part of the JID for which others encrypt what they say in our rooms."""
+
+OWN = frozenset((BOT, RELAY))
+"""The local parts that stand for nobody of Matrix."""
+
 LISTENER = "listener"
 """The device with which the bridge itself is in a MUC."""
 

@@ -19,7 +19,7 @@ from bridge.xmpp import replies
 from bridge.xmpp.codec.names import Jid, mxid_of, parse
 from bridge.xmpp.codec.xml import Node, node
 from bridge.xmpp.gate import StanzaError, serialise
-from bridge.xmpp.means import BOT, Means
+from bridge.xmpp.means import OWN, Means
 from bridge.xmpp.omemo.service import Omemo, OmemoMeans
 from bridge.xmpp.pep import EVENT, Pep
 
@@ -128,7 +128,7 @@ class Persons:
         if jid is None or jid.domain != self._means.domain:
             return False
         mxid = mxid_of(jid.local)
-        if jid.local != BOT:
+        if jid.local not in OWN:
             person = Person(Network.MATRIX, mxid or "")
             if mxid is None or not await self._means.host.knows(person):
                 return False

@@ -14,9 +14,8 @@ from bridge.xmpp.muc.archive import FEATURES, Archive
 from bridge.xmpp.muc.history import HISTORY_MAX, MUC
 from bridge.xmpp.muc.paging import MAM
 from bridge.xmpp.muc.ports import Means
-from bridge.xmpp.muc.presence import titles
 from bridge.xmpp.muc.refusals import Fault
-from bridge.xmpp.muc.room import HostedRoom
+from bridge.xmpp.muc.room import HostedRoom, is_public
 from bridge.xmpp.muc.rooms import MEMBER, OUTCAST, Rooms
 from bridge.xmpp.muc.stanza import split
 from bridge.xmpp.muc.stencil import OCCUPANT_ID, STANZA_IDS
@@ -124,7 +123,11 @@ class Questions:
 
     def _inside(self, room: HostedRoom, sender: Jid) -> bool:
         """Tell whether somebody may know what the room is about."""
-        if room.public or sender.bare in room.people:
+        return room.open or self._belongs(room, sender)
+
+    def _belongs(self, room: HostedRoom, sender: Jid) -> bool:
+        """Tell whether somebody may know who else does."""
+        if sender.bare in room.people:
             return True
         return self._rooms.standing(room.address, sender.bare) == MEMBER
 
@@ -155,26 +158,22 @@ class Questions:
     ) -> Node | Fault:
         """List who is a member, an admin, an owner (XEP-0045 §9.5).
 
-        Clients of a members-only room ask for whom to encrypt; in a public one
-        nobody is to learn who is there.
+        Clients of a members-only room ask for whom to encrypt: the relay stands for
+        all of Matrix. In a public one nobody is to learn who is there.
         """
         item = stanza[0].find(f"{{{ADMIN}}}item")
         wanted = "" if item is None else item.get("affiliation", "")
-        if room is None or room.public or not self._inside(room, sender):
+        if room is None or room.public or not self._belongs(room, sender):
             return refusals.FORBIDDEN
         if wanted == OUTCAST or not wanted:
             return refusals.FORBIDDEN
-        found = [
-            {"jid": room.jid(seat), "affiliation": wanted, "nick": seat.nick}
-            for seat in room.seats.values()
-            if titles(seat.rank, seat.person.network, public=False)[0] == wanted
-        ]
+        found: list[dict[str, str]] = []
         if wanted == MEMBER:
-            away = self._rooms.members(room.address, MEMBER)
+            if self._means.endtoend is not None:
+                found.append({"jid": self._means.relay, "affiliation": MEMBER})
             found.extend(
-                {"jid": bare, "affiliation": wanted}
-                for bare in away
-                if bare not in room.people
+                {"jid": bare, "affiliation": MEMBER, "nick": _nick(room, bare)}
+                for bare in self._rooms.recipients(room.address)
             )
         items = [node("item", attributes) for attributes in found[:LISTED_MAX]]
         return node("query", {"xmlns": ADMIN}, *items)
@@ -221,8 +220,13 @@ def describe(about: Description, occupants: int = 0) -> Node:
         *(node("field", {"var": k}, _value(v)) for k, v in fields.items() if v),
     )
     identity = replies.Identity("conference", "text", about.name)
-    features = (*_FEATURES, *(_PUBLIC if about.public else _PRIVATE))
+    features = (*_FEATURES, *(_PUBLIC if is_public(about) else _PRIVATE))
     return replies.info(identity, features, (form,))
+
+
+def _nick(room: HostedRoom, bare: str) -> str:
+    seat = room.people.get(bare)
+    return "" if seat is None else seat.nick
 
 
 def _value(text: str) -> Node:

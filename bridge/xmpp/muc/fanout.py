@@ -15,6 +15,7 @@ from bridge.xmpp.muc.history import Said
 from bridge.xmpp.muc.packing import Sheet, UnknownFormatError, ready
 from bridge.xmpp.muc.ports import Means
 from bridge.xmpp.muc.rooms import Rooms
+from bridge.xmpp.muc.secrecy import Secrecy
 
 logger = logging.getLogger(__name__)
 
@@ -24,28 +25,34 @@ WRITE_BYTES_MAX = 1 << 20
 class Fanout:
     """Writes parcels; *marks* are those that an earlier run had written."""
 
-    def __init__(self, means: Means, rooms: Rooms, marks: Container[int]) -> None:
+    def __init__(
+        self, means: Means, rooms: Rooms, marks: Container[int], secrecy: Secrecy
+    ) -> None:
         self._means = means
         self._rooms = rooms
         self._marks = marks
+        self._secrecy = secrecy
 
     async def send(self, parcels: Sequence[Parcel]) -> Sequence[Outcome | Later]:
         """Write *parcels* to whoever is there, then wait until the server has them.
 
         What nobody is there to hear is history at once.
         """
+        outcomes = await self._send(parcels)
+        self._secrecy.done(parcels, outcomes)
+        return outcomes
+
+    async def _send(self, parcels: Sequence[Parcel]) -> Sequence[Outcome | Later]:
         outcomes: list[Outcome | Later] = []
         waiting: list[bytes] = []
         ids: list[int] = []
         written = size = 0
-        for parcel in parcels:
-            try:
-                data = self._data(parcel)
-            except UnknownFormatError:
-                logger.exception("parcel %d is in no format of ours", parcel.id)
-                outcomes.append(Refused(Refusal.MALFORMED))
+        for parcel, sheet in zip(parcels, await self._sheets(parcels), strict=False):
+            if not isinstance(sheet, Sheet):
+                outcomes.append(sheet)
                 continue
             outcomes.append(Delivered())
+            data = self._data(parcel, sheet)
             if not data:
                 continue
             waiting.append(data)
@@ -63,14 +70,26 @@ class Fanout:
             return [Later()]
         return outcomes
 
-    def _data(self, parcel: Parcel) -> bytes:
-        """Write *parcel* for all its addressees, and remember what it says."""
-        sheet = ready(parcel.wire.data)
+    async def _sheets(
+        self, parcels: Sequence[Parcel]
+    ) -> Sequence[Sheet | Refused | Later]:
+        """Read what *parcels* hold, sealed if it must be, up to the first trouble."""
+        sheets = [_read(parcel) for parcel in parcels]
+        guarded = [
+            isinstance(sheet, Sheet) and bool(sheet.guard) and p.id not in self._marks
+            for p, sheet in zip(parcels, sheets, strict=True)
+        ]
+        if not any(guarded):
+            return sheets
+        return await self._secrecy.seal(parcels, sheets, guarded)
+
+    def _data(self, parcel: Parcel, sheet: Sheet) -> bytes:
+        """Write *sheet* for all its addressees, and remember what it says."""
         if sheet.to:
             devices: Sequence[str] = sheet.to
         else:
             devices = self._listeners(parcel, sheet)
-        if not devices or parcel.id in self._marks:
+        if not devices or parcel.id in self._marks or not sheet.before:
             return b""
         return sheet.stanza.fan_out(devices)
 
@@ -84,3 +103,11 @@ class Fanout:
                 Said(parcel.id, sheet.at_ms, sheet.stanza, parcel.wire.key)
             )
         return list(room.devices)
+
+
+def _read(parcel: Parcel) -> Sheet | Refused:
+    try:
+        return ready(parcel.wire.data)
+    except UnknownFormatError:
+        logger.exception("parcel %d is in no format of ours", parcel.id)
+        return Refused(Refusal.MALFORMED)

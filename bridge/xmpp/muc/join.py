@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from xml.etree.ElementTree import Element
 
 from bridge.model.delivery import Arrival
@@ -18,9 +18,12 @@ from bridge.xmpp.muc.history import MUC, Wish
 from bridge.xmpp.muc.packing import Moved, pack
 from bridge.xmpp.muc.ports import Means
 from bridge.xmpp.muc.presence import (
+    CONFIGURED,
+    MUC_USER,
     NICK_ASSIGNED,
     NICK_CHANGED,
     NON_ANONYMOUS,
+    REVEALED,
     SELF,
     available,
     shared,
@@ -50,9 +53,18 @@ KICKABLE = frozenset(
 
 
 class Door:
-    """Lets people of XMPP in and out of rooms that are loaded."""
+    """Lets people of XMPP in and out of rooms that are loaded.
 
-    def __init__(self, means: Means, rooms: Rooms) -> None:
+    *entered* is told of every device that came into a room that is not public.
+    """
+
+    def __init__(
+        self,
+        means: Means,
+        rooms: Rooms,
+        entered: Callable[[HostedRoom, str], None] = lambda _room, _device: None,
+    ) -> None:
+        self._entered = entered
         self._means = means
         self._rooms = rooms
         self._moves = Pace(MOVES_PER_MINUTE)
@@ -118,13 +130,18 @@ class Door:
             self._tell(room, seat, seat.nick, first=True)
         room.enter(seat, device)
         self._rooms.enter(room, device, seat.nick)
+        if not room.public and self._rooms.standing(room.address, bare) != MEMBER:
+            # Others encrypt for members only.
+            self._rooms.set_standing(room.address, bare, MEMBER)
         self._answer(room, seat, stanza, to.resource)
+        if not room.public:
+            self._entered(room, device)
 
     def _barred(self, room: HostedRoom, bare: str, nick: str) -> Fault | None:
         standing = self._rooms.standing(room.address, bare)
         if standing == OUTCAST:
             return refusals.OUTCAST
-        if not room.public and standing != MEMBER:
+        if not room.open and standing != MEMBER:
             return refusals.MEMBERS_ONLY
         if self._means.host.bars(Person(Network.XMPP, bare)):
             return refusals.OUTCAST
@@ -201,6 +218,21 @@ class Door:
             for device in seat.devices:
                 data = b"".join([part.to(device) for part in parts])
                 self._means.stream.write(data)
+
+    def reveal(self, room: HostedRoom) -> None:
+        """Let everybody in *room* know who the others are: it is encrypted now.
+
+        Their clients ask anew what the room is (XEP-0045 §10.2.1), and for whom to
+        encrypt.
+        """
+        room.close()
+        for seat in room.devices.values():
+            self._rooms.set_standing(room.address, seat.person.id, MEMBER)
+        codes = [node("status", {"code": str(c)}) for c in (CONFIGURED, REVEALED)]
+        said = node("x", {"xmlns": MUC_USER}, *codes)
+        attributes = {"type": "groupchat", "from": room.address}
+        self._show(node("message", attributes, said), list(room.devices))
+        self.remind(room)
 
     def _myself(
         self, room: HostedRoom, seat: Seat, *, renamed: bool = False

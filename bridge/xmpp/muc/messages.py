@@ -7,15 +7,18 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from xml.etree.ElementTree import Element
 
+from bridge.core.ports import Unit
 from bridge.model.delivery import (
     Arrival,
     Delivered,
     Outcome,
     Refusal,
+    Refused,
+    Taken,
     Unreadable,
     Wire,
 )
-from bridge.model.events import Message
+from bridge.model.events import Message, Protection
 from bridge.model.frozen import dataclass
 from bridge.model.pace import Pace
 from bridge.model.places import Network, Person, Room
@@ -33,6 +36,7 @@ from bridge.xmpp.muc.presence import MUC_USER
 from bridge.xmpp.muc.refusals import Fault
 from bridge.xmpp.muc.room import HostedRoom, Seat
 from bridge.xmpp.muc.rooms import Rooms
+from bridge.xmpp.muc.secrecy import Secrecy
 from bridge.xmpp.muc.stanza import (
     STREAM,
     TooDeepError,
@@ -44,6 +48,12 @@ from bridge.xmpp.muc.stanza import (
 from bridge.xmpp.muc.stencil import OCCUPANT_ID, STANZA_IDS
 
 logger = logging.getLogger(__name__)
+
+_HIDDEN = (None, Refusal.ENCRYPTED)
+_SEALED = (
+    "{eu.siacs.conversations.axolotl}encrypted",
+    "{urn:xmpp:omemo:2}encrypted",
+)
 
 CHAT_STATES = "http://jabber.org/protocol/chatstates"
 HINTS = "urn:xmpp:hints"
@@ -65,8 +75,9 @@ class Spoken(Message):
 class Messages:
     """Takes what occupants say, and reflects it once Matrix has it."""
 
-    def __init__(self, means: Means, rooms: Rooms) -> None:
+    def __init__(self, means: Means, rooms: Rooms, secrecy: Secrecy) -> None:
         self._means = means
+        self._secrecy = secrecy
         self._rooms = rooms
         self._fleeting = Pace(FLEETING_PER_MINUTE)
 
@@ -86,10 +97,23 @@ class Messages:
             # Invitations through the room (§7.8.2) and requests for voice (§7.13).
             self._refuse(stanza, refusals.NO_INVITATION)
 
-    async def read(self, said: Said, raw: bytes) -> Spoken | Unreadable | None:
+    async def read(
+        self, said: Said, taken: Taken, unit: Unit
+    ) -> Spoken | Unreadable | None:
         """Make an event of what was kept."""
+        raw = taken.arrival.raw
         stanza = wrap("message", {"type": "groupchat", "id": said.id}, said.inside)
         content = decode(stanza)
+        protection = Protection.TRANSPORT
+        if content in _HIDDEN and self._secrecy.opens(stanza):
+            key = taken.arrival.key
+            opened = await self._secrecy.open(said, stanza, key, unit)
+            if opened is None:
+                return None
+            if isinstance(opened, Refused):
+                return Unreadable(opened.why, raw, opened.detail)
+            stanza, content = opened, decode(opened)
+            protection = Protection.END_TO_END
         if content is None:
             # It says nothing on Matrix, but those in the room may understand it.
             side = Room(Network.XMPP, said.room)
@@ -97,6 +121,8 @@ class Messages:
             return None
         if isinstance(content, Refusal):
             return Unreadable(content, raw)
+        if not protection:
+            self._secrecy.clear(said, unit)
         sender = Person(Network.XMPP, said.device.partition("/")[0])
         return Spoken(
             ref=origin_ref(sender, said.mark),
@@ -104,6 +130,7 @@ class Messages:
             sender=sender,
             sent_at=datetime.fromtimestamp(said.at_ms / 1000, UTC),
             name=said.nick,
+            protection=protection,
             content=content,
             hops=hops(stanza),
             raw=raw,
@@ -124,7 +151,7 @@ class Messages:
         return (Wire(f"{said.mark}/{fault.condition}/{said.at_ms}", data),)
 
     def _said(self, room: HostedRoom, seat: Seat, stanza: Element) -> None:
-        body = child(stanza, STREAM, "body")
+        body = _words(stanza)
         if body is None and child(stanza, STREAM, "subject") is not None:
             self._refuse(stanza, refusals.NO_SUBJECT)
             return
@@ -142,7 +169,7 @@ class Messages:
                 self._pass_on(room, said, stanza)
                 return
             side = Room(Network.XMPP, room.address)
-            self._means.inbound.add(Arrival(side, _key(said, body.text or ""), raw))
+            self._means.inbound.add(Arrival(side, _key(said, body), raw))
 
     def _pass_on(self, room: HostedRoom, said: Said, stanza: Element) -> None:
         """Show at once what says nothing lasting: chat states, markers, reactions."""
@@ -195,6 +222,15 @@ class Messages:
 
     def _refuse(self, stanza: Element, fault: Fault) -> None:
         self._means.write(refusals.refuse(stanza, fault))
+
+
+def _words(stanza: Element) -> str | None:
+    """Return what tells one message from others; None if it says nothing lasting."""
+    for part in stanza:
+        if part.tag in _SEALED:
+            return "".join(part.itertext())
+    body = child(stanza, STREAM, "body")
+    return None if body is None else body.text or ""
 
 
 def _said(room: HostedRoom, seat: Seat, stanza: Element) -> Said:

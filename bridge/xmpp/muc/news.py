@@ -16,21 +16,24 @@ from bridge.model.events import (
 )
 from bridge.model.places import Network
 from bridge.xmpp.codec.message import carried, encode
+from bridge.xmpp.codec.names import puppet_jid
 from bridge.xmpp.codec.nicks import safe_nick
 from bridge.xmpp.codec.xml import Node
 from bridge.xmpp.gate import StanzaError, addressed
 from bridge.xmpp.muc import stencil
 from bridge.xmpp.muc.join import about_self, now_ms, subject
-from bridge.xmpp.muc.packing import sheet
+from bridge.xmpp.muc.packing import guarded, sheet
 from bridge.xmpp.muc.ports import Means
 from bridge.xmpp.muc.presence import (
     BANNED,
     KICKED,
     NICK_CHANGED,
+    belongs,
     unavailable,
 )
 from bridge.xmpp.muc.room import HostedRoom, Seat
 from bridge.xmpp.muc.rooms import OUTCAST, Rooms
+from bridge.xmpp.packing import AS_IT_IS, AS_THE_CHAT, GUARDED
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +91,7 @@ class News:
         self, event: Message, address: str, sender: tuple[str, str]
     ) -> list[Wire]:
         at_ms = min(_ms(event.sent_at), now_ms())
+        guard = self._guard(event, address)
         wires: list[Wire] = []
         for number, part in enumerate(encode(event.content), 1):
             name = event.ref.id if number == 1 else f"{event.ref.id}/{number}"
@@ -95,8 +99,19 @@ class News:
             stanza = stencil.said(
                 address, sender, (name, name), words, self._means.domain
             )
-            wires.append(Wire(name, sheet(stanza, at_ms), archived=True))
+            if guard == AS_IT_IS:
+                data = sheet(stanza, at_ms)
+            else:
+                account = puppet_jid(event.sender.id, self._means.domain)
+                data = guarded(stanza, at_ms, guard, account)
+            wires.append(Wire(name, data, archived=True))
         return wires
+
+    def _guard(self, event: Message, address: str) -> int:
+        """Tell how what somebody of Matrix says may leave."""
+        if event.protection:
+            return GUARDED
+        return AS_THE_CHAT if address in self._rooms.sealed else AS_IT_IS
 
     def _joined(self, event: Join, room: HostedRoom) -> Sequence[Wire]:
         if event.sender.network is Network.XMPP:
@@ -143,7 +158,7 @@ class News:
         self._rooms.set_standing(address, event.person.id, standing)
         seat = None if room is None else room.people.get(event.person.id)
         if room is None or seat is None:
-            return ()
+            return self.belongs(address, event.person.id, "none", event.ref.id)
         bye = self._farewell(event, room, seat)
         devices = list(seat.devices)
         room.leave(seat)
@@ -153,9 +168,18 @@ class News:
         name = f"{event.ref.id}/left"
         return (Wire(f"{name}/self", data), *self._wire(room, bye, name))
 
+    def belongs(
+        self, address: str, bare: str, affiliation: str, name: str
+    ) -> Sequence[Wire]:
+        """Say in a room that is not public who belongs to it, though not there."""
+        room = self._rooms.get(address)
+        if room is None or room.public or bare in room.people:
+            return ()
+        return self._wire(room, belongs(address, bare, affiliation), f"{name}/belongs")
+
     def _farewell(self, event: Leave, room: HostedRoom, seat: Seat) -> Node:
         """Say how somebody went: of themselves, or put out (XEP-0045 §8.2, §9.1)."""
-        card = room.card(seat)._replace(status=())
+        card = room.card(seat)._replace(status=(), affiliation="none")
         if event.sender == event.person:
             return unavailable(card)
         actor = room.people.get(event.sender.id)

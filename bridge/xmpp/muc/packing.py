@@ -4,6 +4,7 @@ import msgspec
 
 from bridge.xmpp.codec.xml import Node
 from bridge.xmpp.gate import Addressed
+from bridge.xmpp.packing import AS_IT_IS
 
 TAG = b"H"
 
@@ -37,13 +38,16 @@ class Moved(msgspec.Struct, frozen=True, array_like=True, tag="moved"):
 class Sheet(msgspec.Struct, frozen=True, array_like=True):
     """A stanza ready but for its addressees: *to*, else all who are in the room then.
 
-    It belongs to the room's history if *at_ms* tells when it was said.
+    It belongs to the room's history if *at_ms* tells when it was said. *guard* says
+    whether *account*, a puppet, is to seal it before it leaves.
     """
 
     before: bytes
     after: bytes
     at_ms: int = 0
     to: tuple[str, ...] = ()
+    guard: int = AS_IT_IS
+    account: str = ""
 
     @property
     def stanza(self) -> Addressed:
@@ -68,6 +72,11 @@ def pack(content: Said | Moved | Sheet) -> bytes:
 def sheet(stanza: Addressed, at_ms: int = 0, to: tuple[str, ...] = ()) -> bytes:
     """Write *stanza* as the content of a wire."""
     return TAG + _encode(Sheet(stanza.before, stanza.after, at_ms, to))
+
+
+def guarded(stanza: Addressed, at_ms: int, guard: int, account: str) -> bytes:
+    """Write *stanza*, which is said to a room, to be sealed on its way out."""
+    return TAG + _encode(Sheet(stanza.before, stanza.after, at_ms, (), guard, account))
 
 
 def arrival(raw: bytes) -> Said | Moved:

@@ -9,7 +9,9 @@ from typing import Protocol
 from bridge.core.ports import Host, Store
 from bridge.model.delivery import Arrival
 from bridge.xmpp.codec.xml import Node
+from bridge.xmpp.endtoend import EndToEnd
 from bridge.xmpp.gate import StanzaError, serialise
+from bridge.xmpp.means import RELAY
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +45,10 @@ class Inbound(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What every part of the MUC service works with."""
+    """What every part of the MUC service works with.
+
+    Without *endtoend* nothing that is encrypted can be read or written.
+    """
 
     domain: str
     stream: Stream
@@ -51,6 +56,12 @@ class Means:
     store: Store
     inbound: Inbound
     tasks: asyncio.TaskGroup
+    endtoend: EndToEnd | None = None
+
+    @property
+    def relay(self) -> str:
+        """The one JID of ours for which people encrypt what they say in a room."""
+        return f"{RELAY}@{self.domain}"
 
     def write(self, stanza: Node | None) -> None:
         """Write *stanza*, if there is one, to its addressee."""

@@ -20,6 +20,7 @@ NICK = "http://jabber.org/protocol/nick"
 
 SELF, NON_ANONYMOUS, NICK_ASSIGNED = 110, 100, 210
 NICK_CHANGED, BANNED, KICKED = 303, 301, 307
+CONFIGURED, REVEALED = 104, 172
 
 STATUS_BYTES_MAX = 4000
 
@@ -34,7 +35,14 @@ _SHARED = frozenset(
     )
 )
 
-_AFFILIATIONS = {Rank.MODERATOR: "member", Rank.ADMIN: "admin", Rank.OWNER: "owner"}
+_ROLES = {Rank.GUEST: "visitor", Rank.MEMBER: "participant"}
+_AFFILIATIONS = {
+    Rank.GUEST: "none",
+    Rank.MEMBER: "member",
+    Rank.MODERATOR: "member",
+    Rank.ADMIN: "admin",
+    Rank.OWNER: "owner",
+}
 
 
 class Card(NamedTuple):
@@ -52,15 +60,16 @@ class Card(NamedTuple):
 def titles(rank: Rank, network: Network, *, public: bool) -> tuple[str, str]:
     """Translate *rank* to an affiliation and a role (XEP-0045 §5).
 
-    Whoever is in a Matrix room is a member of it; a guest from XMPP in a public
-    room has no lasting tie to it.
+    In a public room those of Matrix are members, but guests from XMPP have no lasting
+    tie to it. In another one clients encrypt for all members: there only those of
+    XMPP are any, and the bridge's relay stands for all of Matrix.
     """
-    if rank is Rank.MEMBER:
-        guest = public and network is Network.XMPP
-        return ("none" if guest else "member"), "participant"
-    if rank is Rank.GUEST:
-        return ("none" if public else "member"), "visitor"
-    return _AFFILIATIONS[rank], "moderator"
+    role = _ROLES.get(rank, "moderator")
+    if public is (network is Network.XMPP):
+        return "none", role
+    if not public:
+        return "member", role
+    return _AFFILIATIONS[rank], role
 
 
 def shared(stanza: Element, domain: str) -> tuple[Node, ...]:
@@ -123,6 +132,13 @@ def unavailable(
         node("occupant-id", {"xmlns": OCCUPANT_ID, "id": card.id}),
         *card.status,
     )
+
+
+def belongs(room: str, bare: str, affiliation: str) -> Node:
+    """Say who belongs to *room* from now on though they are not in it (§9.3, §9.4)."""
+    item = node("item", {"affiliation": affiliation, "jid": bare, "role": "none"})
+    attributes = {"type": "normal", "from": room}
+    return node("message", attributes, node("x", {"xmlns": MUC_USER}, item))
 
 
 def _codes(codes: Sequence[int]) -> list[Node]:

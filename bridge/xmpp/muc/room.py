@@ -43,7 +43,8 @@ class HostedRoom:
     """A Matrix room as a MUC.
 
     *loaded* tells whether its members are known; until then it holds those whom we
-    have met, and *gone* those who left meanwhile.
+    have met, and *gone* those who left meanwhile. Anybody may come in if it is *open*;
+    one that is *public* as well hides who its occupants are, and is never encrypted.
     """
 
     def __init__(
@@ -53,7 +54,8 @@ class HostedRoom:
         self.portal = portal
         self.name = portal.name
         self.topic = portal.topic
-        self.public = True
+        self.open = True
+        self.public = not portal.encrypted
         self.loaded = False
         self.gone: set[str] = set()
         self.seats: dict[str, Seat] = {}
@@ -68,10 +70,12 @@ class HostedRoom:
         """Take note of what the room is called and who may come in."""
         self.name = about.name
         self.topic = about.topic
-        if self.public is not about.public:
-            self.public = about.public
-            for seat in self.seats.values():
-                seat.shown = None
+        self.open = about.public
+        self._present(public=is_public(about) and not self.portal.encrypted)
+
+    def close(self) -> None:
+        """Show from now on who the occupants are: encryption needs to know."""
+        self._present(public=False)
 
     def fill(self, members: Iterable[Member]) -> None:
         """Seat those *members* who are not here yet and did not leave meanwhile."""
@@ -169,6 +173,12 @@ class HostedRoom:
                 seat.shown = self._stencils.available(card)
         return seat.shown
 
+    def _present(self, *, public: bool) -> None:
+        if self.public is not public:
+            self.public = public
+            for seat in self.seats.values():
+                seat.shown = None
+
     def _sit(self, person: Person, nick: str, name: str, rank: Rank) -> Seat:
         digest = self._digest.copy()
         digest.update(person.id.encode())
@@ -176,6 +186,11 @@ class HostedRoom:
         self.seats[same_nick_key(nick)] = seat
         self.people[person.id] = seat
         return seat
+
+
+def is_public(about: Description) -> bool:
+    """Tell whether a room hides who its occupants are; an encrypted one cannot."""
+    return about.public and not about.encrypted
 
 
 def occupant_digest(secret: bytes, room: str) -> "hashlib.blake2s":

@@ -24,10 +24,15 @@ SLICE = 250
 STANDING = "muc-standing"
 SECRET = "muc-secret"  # noqa: S105 - the name of a record
 MEMBER, OUTCAST = "member", "outcast"
+MODE = "muc-sealed"
+"""Kind of the record which says that a room was last spoken to with OMEMO."""
 
 
 class Rooms:
-    """The rooms that somebody of XMPP is in, or was in a moment ago."""
+    """The rooms that somebody of XMPP is in, or was in a moment ago.
+
+    *sealed* are the addresses of those in which the last words came encrypted.
+    """
 
     def __init__(self, means: Means) -> None:
         self._means = means
@@ -36,6 +41,7 @@ class Rooms:
         self._idle: OrderedDict[str, None] = OrderedDict()
         self._loading: dict[str, asyncio.Lock] = {}
         self._standings: dict[str, dict[str, str]] = {}
+        self.sealed: set[str] = set()
         self._secret = b""
         self._stencils = Stencils(means.domain)
 
@@ -51,6 +57,8 @@ class Rooms:
             if standing.kind == STANDING:
                 room, _, bare = standing.key.partition(" ")
                 self._standings.setdefault(room, {})[bare] = standing.value
+            elif standing.kind == MODE and standing.value:
+                self.sealed.add(standing.key)
         for occupant in await store.load(Occupant):
             self._seat_again(occupant)
         logger.info("%d hosted rooms are in use", len(self._rooms))
@@ -162,6 +170,13 @@ class Rooms:
         """List the people of XMPP who have that *standing*."""
         known = self._standings.get(address, {})
         return [bare for bare, value in known.items() if value == standing]
+
+    def recipients(self, address: str) -> list[str]:
+        """List the people of XMPP who may read what is said in the room."""
+        room = self._rooms.get(address)
+        seats = () if room is None else room.devices.values()
+        inside = [seat.person.id for seat in seats]
+        return list(dict.fromkeys((*inside, *self.members(address, MEMBER))))
 
     def _enter(self, portal: Portal) -> HostedRoom:
         room = HostedRoom(portal, self._means.domain, self._secret, self._stencils)

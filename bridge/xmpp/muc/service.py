@@ -24,6 +24,7 @@ from bridge.model.records import Portal
 from bridge.xmpp.codec.message import OWN_WORDS, origin_ref
 from bridge.xmpp.codec.names import Jid, puppet_jid
 from bridge.xmpp.codec.xml import node
+from bridge.xmpp.endtoend import EndToEnd
 from bridge.xmpp.gate import addressed
 from bridge.xmpp.muc import packing, refusals
 from bridge.xmpp.muc.disco import Questions
@@ -36,6 +37,7 @@ from bridge.xmpp.muc.packing import Moved, UnknownFormatError, sheet
 from bridge.xmpp.muc.ports import Inbound, Means, Stream
 from bridge.xmpp.muc.presence import MUC_USER
 from bridge.xmpp.muc.rooms import MEMBER, Rooms
+from bridge.xmpp.muc.secrecy import Secrecy
 from bridge.xmpp.muc.stanza import split
 
 logger = logging.getLogger(__name__)
@@ -56,18 +58,21 @@ class Hosted:
         inbound: Inbound,
         tasks: asyncio.TaskGroup,
         marks: Container[int] = (),
+        endtoend: EndToEnd | None = None,
     ) -> None:
-        means = Means(domain, stream, host, store, inbound, tasks)
+        means = Means(domain, stream, host, store, inbound, tasks, endtoend)
         self.refused = 0
         self._lost = False
         self._means = means
         self._rooms = Rooms(means)
-        self._door = Door(means, self._rooms)
+        self._secrecy = Secrecy(means, self._rooms)
+        self._door = Door(means, self._rooms, self._secrecy.entered)
+        self._secrecy.reveal = self._door.reveal
         self._entrance = Entrance(means, self._rooms, self.received)
-        self._messages = Messages(means, self._rooms)
+        self._messages = Messages(means, self._rooms, self._secrecy)
         self._questions = Questions(means, self._rooms)
         self._news = News(means, self._rooms)
-        self._fanout = Fanout(means, self._rooms, marks)
+        self._fanout = Fanout(means, self._rooms, marks, self._secrecy)
 
     @property
     def tag(self) -> bytes:
@@ -105,7 +110,7 @@ class Hosted:
     async def read(
         self,
         taken: Taken,
-        unit: Unit,  # noqa: ARG002 - the port's signature
+        unit: Unit,
     ) -> AnyEvent | Unreadable | None:
         """Make an event of what came; see ``Adapter``."""
         raw = taken.arrival.raw
@@ -116,7 +121,7 @@ class Hosted:
             return None
         if isinstance(kept, Moved):
             return _moved(kept)
-        return await self._messages.read(kept, raw)
+        return await self._messages.read(kept, taken, unit)
 
     def receipt(self, event: Message) -> bytes:
         """Note what *settle* needs; see ``Adapter``."""
@@ -166,7 +171,9 @@ class Hosted:
         )
         data = sheet(addressed(stanza, self._means.domain), to=(bare,))
         side = Room(Network.XMPP, portal.xmpp)
-        self._means.host.later(side, (Wire(f"{invite.ref.id}/invite", data),))
+        wires = [Wire(f"{invite.ref.id}/invite", data)]
+        wires.extend(self._news.belongs(portal.xmpp, bare, MEMBER, invite.ref.id))
+        self._means.host.later(side, wires)
         return None
 
     def _route(self, stanza: Element, sender: Jid, to: Jid) -> None:

@@ -144,11 +144,11 @@ async def test_an_encrypted_message_is_refused_in_words(both: MucWorld) -> None:
     )
     await both.carried()
 
-    (event,) = both.events
-    assert isinstance(event, Unreadable)
-    await both.sends(both.hosted.settle(event.receipt, Refused(event.why)))
+    for event in both.events:
+        assert isinstance(event, Unreadable)
+        await both.sends(both.hosted.settle(event.receipt, Refused(event.why)))
     answers = both.written()
-    assert [s.get("id") for s in answers] == ["m2", "m1"]
+    assert [s.get("id") for s in answers] == ["m1", "m2"]
     assert {condition(s) for s in answers} == {"not-acceptable"}
     assert all("encryption" in "".join(s.itertext()) for s in answers)
 

@@ -28,6 +28,7 @@ from bridge.model.places import Network, Person, PortalId, Ref, Room
 from bridge.model.records import DeadLetter, Kind, Portal, Record, Secret
 from bridge.model.text import RichText
 from bridge.xmpp.codec.names import parse
+from bridge.xmpp.endtoend import EndToEnd
 from bridge.xmpp.muc.service import Hosted
 from bridge.xmpp.muc.stanza import STREAM
 from bridge.xmpp.reader import Reader
@@ -100,6 +101,8 @@ class FakeStore:
             self.records[_key(record)] = record
         for record in unit.drop:
             self.records.pop(_key(record), None)
+        final = {parcel.id: parcel for parcel in unit.final}
+        self.archived = [final.get(p.id, p) for p in self.archived]
         future: asyncio.Future[frozenset[int]]
         future = asyncio.get_running_loop().create_future()
         future.set_result(frozenset())
@@ -162,6 +165,7 @@ class FakeHost:
     opened: list[tuple[str, str, str]] = field(default_factory=list)
     sent_later: list[tuple[Room, Wire]] = field(default_factory=list)
     barred: set[str] = field(default_factory=set)
+    warned: list[str] = field(default_factory=list)
     broken: bool = False
     gate: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -187,7 +191,7 @@ class FakeHost:
         raise NotImplementedError
 
     def warn(self, room: Room, words: str) -> None:
-        raise NotImplementedError
+        self.warned.append(words)
 
     def retry(self, room: Room) -> None:
         raise NotImplementedError
@@ -261,17 +265,19 @@ class MucWorld:
         self.stream.data.clear()
         return [s for s in parsed(data) if not to or s.get("to") == to]
 
-    async def carried(self, outcome: Outcome | None = None) -> None:
+    async def carried(self, outcome: Outcome | None = None, room: str = TEA) -> None:
         """Carry what came to Matrix, which takes it, and back."""
         arrivals, self.inbound.arrivals = self.inbound.arrivals, []
         for arrival in arrivals:
             number = self.store.number()
-            event = await self.hosted.read(Taken(number, arrival), Unit())
+            unit = Unit()
+            event = await self.hosted.read(Taken(number, arrival), unit)
+            await self.store.commit(unit)
             self.events.append(event)
             if isinstance(event, Message):
                 there = outcome or Delivered((Ref(Network.MATRIX, f"$event{number}"),))
                 wires = self.hosted.settle(self.hosted.receipt(event), there)
-                await self.sends(wires)
+                await self.sends(wires, room)
 
     async def says(self, person: Person, words: str, name: str = "Alice") -> None:
         """Let somebody of Matrix say something in the room."""
@@ -283,9 +289,11 @@ class MucWorld:
         """Let the room on Matrix change."""
         await self.sends(await self.hosted.apply(event, self.route()))
 
-    async def sends(self, wires: Sequence[Wire]) -> Sequence[Outcome | Later]:
+    async def sends(
+        self, wires: Sequence[Wire], room: str = TEA
+    ) -> Sequence[Outcome | Later]:
         """Send *wires*, as the dispatch does."""
-        parcels = [self.parcel(wire) for wire in wires]
+        parcels = [self.parcel(wire, room) for wire in wires]
         self.store.archived.extend(p for p in parcels if p.wire.archived)
         return await self.hosted.send(parcels) if parcels else ()
 
@@ -300,7 +308,11 @@ class MucWorld:
         return Route(self.host.make(room), Room(Network.XMPP, room))
 
 
-def build(tasks: asyncio.TaskGroup, store: FakeStore | None = None) -> MucWorld:
+def build(
+    tasks: asyncio.TaskGroup,
+    store: FakeStore | None = None,
+    endtoend: EndToEnd | None = None,
+) -> MucWorld:
     """Put up a service; its core knows two rooms."""
     members = (
         Member(ALICE, "Alice", Rank.OWNER),
@@ -311,7 +323,7 @@ def build(tasks: asyncio.TaskGroup, store: FakeStore | None = None) -> MucWorld:
     host.rooms[VAULT] = Description("Vault", "", members, public=False)
     host.gate.set()
     store = store or FakeStore()
-    hosted = Hosted(DOMAIN, stream, host, store, inbound, tasks)
+    hosted = Hosted(DOMAIN, stream, host, store, inbound, tasks, endtoend=endtoend)
     return MucWorld(hosted, stream, host, store, inbound)
 
 
