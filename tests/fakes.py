@@ -186,11 +186,33 @@ class FakeMatrixRooms:
 
 
 @dataclass
+class FakeXmppDevices:
+    """The devices of direct chats."""
+
+    chats: str = ""
+    decided: list[tuple[str, bool]] = field(default_factory=list)
+
+    async def state(self, portal: Portal) -> str:
+        return self.chats
+
+    async def theirs(self, portal: Portal) -> str:
+        return f"devices in {portal.xmpp}"
+
+    async def decide(self, portal: Portal, fingerprint: str, *, trusted: bool) -> str:
+        self.decided.append((fingerprint, trusted))
+        return "decided"
+
+    async def ours(self, room: Room) -> str:
+        return f"our puppets in {room.address}"
+
+
+@dataclass
 class FakeXmppRooms:
     """The XMPP side of provisioning."""
 
     mucs: set[str] = field(default_factory=set)
     invited: list[Invite] = field(default_factory=list)
+    devices: FakeXmppDevices = field(default_factory=FakeXmppDevices)
 
     def addressee(self, chat: Room) -> Person | Refusal | None:
         _, _, puppet = chat.address.partition(" ")

@@ -28,6 +28,8 @@ HELP = {
         "!xmpp dead list: say what did not arrive; dead retry, dead drop NUMBER or all:"
         " send it again, or not (room admins)\n"
         "!xmpp devices: say what is encrypted, and how to check the bridge's devices\n"
+        "!xmpp omemo: in a direct chat, list the devices of whom you talk with; omemo"
+        " trust FINGERPRINT, omemo distrust FINGERPRINT: decide on one\n"
         "!xmpp confirm: believe that those are still themselves whose encryption"
         " identity has changed (room admins)\n"
         "!xmpp plaintext allow, !xmpp plaintext forbid: say whether encrypted messages"
@@ -39,6 +41,8 @@ HELP = {
         "!matrix status: say what this room is linked with\n"
         "!matrix dead list: say what did not arrive; dead retry, dead drop NUMBER or"
         " all: send it again, or not (owners and admins)\n"
+        "!matrix devices: say what is encrypted, and how to check the devices of those"
+        " of Matrix you talk with\n"
         "!matrix plaintext allow, !matrix plaintext forbid: say whether encrypted"
         " messages may go on in the clear (owners and admins)"
     ),
@@ -92,7 +96,7 @@ class Commands:
     async def _others(self, event: Command, words: Sequence[str], unit: Unit) -> str:
         """Obey what other parts see to."""
         match words:
-            case [("plaintext" | "confirm" | "devices") as verb, *said]:
+            case [("plaintext" | "confirm" | "devices" | "omemo") as verb, *said]:
                 return await self._consent.obey(event, verb, said, unit)
             case ["dead", *said]:
                 return await self._office.obey(event, said, unit)

@@ -60,13 +60,15 @@ class Consent:
                 return await self.decide(event, " ".join(said), unit)
             case "confirm":
                 return await self.confirm(event, unit)
+            case "omemo":
+                return await self.omemo(event, said)
             case _:
                 return await self.devices(event)
 
     async def decide(self, event: Command, word: str, unit: Unit) -> str:
         """Do as *event* says, if its sender may; return the answer."""
         portal = self._directory.portal(event.room)
-        prefix = "!xmpp" if event.room.network is Network.MATRIX else "!matrix"
+        prefix = _prefix(event)
         if portal is None:
             return "This room is not linked with any."
         if word not in ("allow", "forbid"):
@@ -106,18 +108,43 @@ class Consent:
         portal = self._directory.portal(event.room)
         lines = [await self._matrix.devices(event.room.address)]
         if event.room.network is Network.XMPP:
-            lines = []
+            lines = [await self._xmpp.devices.ours(event.room)]
         if portal is not None:
+            chat = await self._xmpp.devices.state(portal)
+            special = {Network.XMPP: chat}
             lines += [
-                f"{name}: {STATES[self._adapters[network].protection(portal)]}."
+                f"{name}: {special.get(network) or self._protection(network, portal)}."
                 for network, name in NAMES.items()
             ]
-            lines.append(self._state(portal, "!xmpp"))
+            lines.append(self._state(portal, _prefix(event)))
         lines.append(
             "The bridge decrypts and encrypts anew (end-to-bridge): whoever runs it"
             " can read along."
         )
         return "\n".join(filter(None, lines))
+
+    async def omemo(self, event: Command, said: Sequence[str]) -> str:
+        """Show the devices of the person of XMPP, or decide on one as *said*."""
+        portal = self._directory.portal(event.room)
+        if portal is None or portal.kind is not Kind.DIRECT:
+            return "That is for direct chats with somebody of XMPP."
+        if event.room.network is Network.XMPP or not self._is_theirs(event, portal):
+            return "Whose chat it is on Matrix decides that."
+        devices = self._xmpp.devices
+        match said:
+            case []:
+                return await devices.theirs(portal)
+            case ["trust" | "distrust" as verb, _, *_]:
+                trusted = verb == "trust"
+                fingerprint = "".join(said[1:])
+                return await devices.decide(portal, fingerprint, trusted=trusted)
+            case _:
+                return (
+                    "!xmpp omemo, omemo trust FINGERPRINT, omemo distrust FINGERPRINT"
+                )
+
+    def _protection(self, network: Network, portal: Portal) -> str:
+        return STATES[self._adapters[network].protection(portal)]
 
     def _state(self, portal: Portal, prefix: str) -> str:
         if portal.exposed:
@@ -134,6 +161,10 @@ class Consent:
         chat = Room(Network.XMPP, portal.xmpp)
         guest = self._xmpp.addressee(chat)
         return event.room.network is Network.XMPP or event.sender == guest
+
+
+def _prefix(event: Command) -> str:
+    return "!xmpp" if event.room.network is Network.MATRIX else "!matrix"
 
 
 def _name(event: Command) -> str:

@@ -257,8 +257,28 @@ class MatrixRooms(Protocol):
         """Write what lets our ghosts leave the room of *portal*."""
 
 
+class XmppDevices(Protocol):
+    """What people ask about the devices of direct chats on XMPP; answers are words."""
+
+    async def state(self, portal: Portal) -> str:
+        """Tell how *portal* is guarded on XMPP at present; empty if it is no chat."""
+
+    async def theirs(self, portal: Portal) -> str:
+        """List the devices of the person of XMPP, with their fingerprints."""
+
+    async def decide(self, portal: Portal, fingerprint: str, *, trusted: bool) -> str:
+        """Trust or distrust a device of the person of XMPP from now on."""
+
+    async def ours(self, room: Room) -> str:
+        """List our devices that the person of XMPP in *room* can check."""
+
+
 class XmppRooms(Protocol):
     """What provisioning asks of the XMPP side beyond carrying."""
+
+    @property
+    def devices(self) -> XmppDevices:
+        """The devices of direct chats."""
 
     def addressee(self, chat: Room) -> Person | Refusal | None:
         """Name the Matrix person of a direct chat, or None if it is a MUC."""

@@ -34,6 +34,7 @@ from bridge.model.events import AnyEvent, Invite, Message, Protection
 from bridge.model.places import Network, Person, Room
 from bridge.model.records import Cursor, Kind, Portal
 from bridge.xmpp.chats import Chats
+from bridge.xmpp.checking import Checking
 from bridge.xmpp.codec.names import (
     Jid,
     chat_parts,
@@ -81,6 +82,7 @@ class XmppAdapter:
     whenever the stream is open, *on_poison* when a parcel is given up that closes it.
     """
 
+    devices: Checking
     _stream: Stream
     _host: Host
     _inbound: Inbound
@@ -153,6 +155,8 @@ class XmppAdapter:
         self._inbound = inbound
         self._persons = Persons(means, self._disco.puppet)
         self._chats = Chats(means, self._persons)
+        omemo = self._persons.omemo
+        self.devices = Checking(self._store, self._chats.secrecy, omemo)
         self._mucs = Mucs(means)
         self._hosted = Hosted(
             self._domain,

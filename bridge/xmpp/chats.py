@@ -77,6 +77,7 @@ from bridge.xmpp.secrecy import Bare, Secrecy
 logger = logging.getLogger(__name__)
 
 ANSWER_S = 30.0
+COMMAND = "!matrix "
 
 _MESSAGE = "{jabber:component:accept}message"
 _NICK = "{http://jabber.org/protocol/nick}nick"
@@ -104,9 +105,9 @@ class Chats:
         self._means = means
         self._persons = persons
         self._caps = () if persons is None else (persons.caps(),)
-        self._secrecy = Secrecy(means, None if persons is None else persons.omemo)
+        self.secrecy = Secrecy(means, None if persons is None else persons.omemo)
         if persons is not None:
-            persons.hope = self._secrecy.hope
+            persons.hope = self.secrecy.hope
         self._bounces = Bounces()
         self._receipts = Receipts(means)
 
@@ -152,7 +153,7 @@ class Chats:
             logger.error("arrival %d is in no format of ours", taken.seq)
             return None
         stanza = to_element(letter.stanza)
-        came = await self._secrecy.open(letter, stanza, taken.arrival.key, unit)
+        came = await self.secrecy.open(letter, stanza, taken.arrival.key, unit)
         content: Content | Refusal | None
         if isinstance(came, Bare):
             content = self._decode(letter, came)
@@ -215,13 +216,13 @@ class Chats:
         outcome: Outcome | Later = Delivered()
         # Else an earlier run had handed it to the server and fell before the answer.
         if parcel.id not in self._means.written:
-            sealed = await self._secrecy.seal(post, parcel)
+            sealed = await self.secrecy.seal(post, parcel)
             if not isinstance(sealed, Parcel):
                 return [sealed]
             parcel = sealed
             outcome = await self._post(unpack(Post, parcel.wire.data) or post, parcel)
         if not isinstance(outcome, Later):
-            self._secrecy.done(parcel)
+            self.secrecy.done(parcel)
         if isinstance(outcome, Delivered):
             self._bounces.arrived(parcel, post.to.partition("/")[0])
             self._receipts.sent(parcel)
@@ -343,7 +344,8 @@ def _event(
     at = datetime.fromtimestamp(letter.at_ms / 1000, UTC)
     called = _called(came.stanza, bare)
     protection = Protection.END_TO_END if came.sealed else Protection.TRANSPORT
-    if letter.to.startswith(f"{BOT}@"):
+    words = content.body.plain
+    if letter.to.startswith(f"{BOT}@") or words.startswith(COMMAND):
         return Command(
             ref=ref,
             room=arrival.room,
@@ -351,7 +353,7 @@ def _event(
             sent_at=at,
             name=called,
             protection=protection,
-            words=content.body.plain.removeprefix("!matrix "),
+            words=words.removeprefix(COMMAND),
             rank=Rank.GUEST,
             private=True,
         )
@@ -383,5 +385,6 @@ def _key(stanza: Element, sender: str, to: str) -> str:
     if not name:
         return secrets.token_hex(16)
     hour = str(int(datetime.now(UTC).timestamp() * 1000) // _HOUR_MS)
-    parts = (sender, to, name, stanza.findtext(BODY) or "", hour)
+    said = stanza.findtext("{*}encrypted/{*}payload") or stanza.findtext(BODY) or ""
+    parts = (sender, to, name, said, hour)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()

@@ -32,6 +32,7 @@ from bridge.xmpp.endtoend import (
     Passage,
     Plain,
     Sealed,
+    Trust,
     Unsealable,
 )
 from bridge.xmpp.gate import StanzaError, serialise
@@ -49,6 +50,10 @@ HOPE_S = 2.0
 CLEAR_NOW = (
     "The last message came without encryption, so answers go without, too, unless this"
     " room is encrypted."
+)
+NEW_DEVICE = (
+    "The next message is from a device that is new since you have verified another one"
+    " of theirs. It cannot read what you write until you trust it; see: !xmpp omemo"
 )
 _MODE = "sealed"
 
@@ -73,6 +78,7 @@ class Secrecy:
         self._modes: OrderedDict[str, bool] = OrderedDict()
         self._final: OrderedDict[int, Parcel] = OrderedDict()
         self._refused: OrderedDict[str, None] = OrderedDict()
+        self._waiting: OrderedDict[tuple[str, int], None] = OrderedDict()
 
     async def open(
         self, letter: Letter, stanza: Element, key: str, unit: Unit
@@ -93,6 +99,7 @@ class Secrecy:
             case Plain(content):
                 self.opened += 1
                 await self._heard(chat, unit, sealed=True)
+                self._look_at(found, chat)
                 attributes = dict(stanza.attrib)
                 return Bare(wrap("message", attributes, content), sealed=True)
             case Empty(words):
@@ -119,7 +126,7 @@ class Secrecy:
         peer, account = (one.partition("/")[0] for one in (post.to, post.sender))
         chat = chat_address(peer, account)
         guarded = post.guard == GUARDED
-        if not guarded and not await self._is_sealed(chat):
+        if not guarded and not await self.is_sealed(chat):
             return parcel
         unit = Unit()
         stanza = parsed(post.stanza)
@@ -195,9 +202,18 @@ class Secrecy:
         if words:
             self._means.host.warn(Room(Network.XMPP, chat), words)
 
+    def _look_at(self, found: Plain, chat: str) -> None:
+        """Tell, once, of a device that reads no answer until somebody trusts it."""
+        place = (chat, found.device)
+        if found.trust is Trust.WAITING and place not in self._waiting:
+            self._waiting[place] = None
+            if len(self._waiting) > MODES_MAX:
+                self._waiting.popitem(last=False)
+            self._warn(chat, NEW_DEVICE)
+
     async def _heard(self, chat: str, unit: Unit, *, sealed: bool) -> None:
         """Take note of how the person of XMPP writes now."""
-        before = await self._is_sealed(chat)
+        before = await self.is_sealed(chat)
         if before == sealed:
             return
         self._modes[chat] = sealed
@@ -205,7 +221,8 @@ class Secrecy:
         if before:
             self._warn(chat, CLEAR_NOW)
 
-    async def _is_sealed(self, chat: str) -> bool:
+    async def is_sealed(self, chat: str) -> bool:
+        """Tell whether the person of XMPP has last written sealed in *chat*."""
         known = self._modes.get(chat)
         if known is None:
             cursor = await self._means.store.find(Cursor, _MODE, chat)

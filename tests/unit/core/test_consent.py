@@ -3,7 +3,7 @@ from dataclasses import replace
 from bridge.core.ports import Unit
 from bridge.model.delivery import Refusal, Refused
 from bridge.model.events import Message, Protection, Rank
-from bridge.model.places import Network, Person
+from bridge.model.places import Network, Person, Room
 from bridge.model.records import Kind, Portal
 from tests.conftest import World, said
 from tests.fakes import TEA_MATRIX, TEA_XMPP
@@ -165,3 +165,51 @@ async def test_nobody_is_confirmed_who_has_not_changed(world: World) -> None:
         "This room is not linked with any.",
     ]
     assert "cannot be read" in world.xmpp.said()[0]
+
+
+CHAT = "juliet@x @alice:hs"
+
+
+async def test_the_person_of_matrix_checks_devices_and_decides(world: World) -> None:
+    portal = world.directory.portal(TEA_MATRIX)
+    assert portal is not None
+    enter(world, replace(portal, kind=Kind.DIRECT, xmpp=CHAT))
+    alice = Person(Network.MATRIX, "@alice:hs")
+
+    for number, words in enumerate(
+        ("omemo", "omemo trust 12ab cd", "omemo distrust ff", "omemo trust", "omemo x")
+    ):
+        asked = replace(command(TEA_MATRIX, words, Rank.MEMBER), sender=alice)
+        await world.happens(asked, f"c{number}")
+
+    usage = "!xmpp omemo, omemo trust FINGERPRINT, omemo distrust FINGERPRINT"
+    shown = f"devices in {CHAT}"
+    assert world.matrix.said() == [shown, "decided", "decided", usage, usage]
+    assert world.xmpp_rooms.devices.decided == [("12abcd", True), ("ff", False)]
+
+
+async def test_nobody_else_decides_on_devices(world: World) -> None:
+    portal = world.directory.portal(TEA_MATRIX)
+    assert portal is not None
+    await world.happens(command(TEA_MATRIX, "omemo"), "in a room")
+    enter(world, replace(portal, kind=Kind.DIRECT, xmpp=CHAT))
+
+    await world.happens(command(TEA_MATRIX, "omemo trust 12ab"), "a stranger's")
+    await world.happens(command(Room(Network.XMPP, CHAT), "omemo trust 12ab"), "hers")
+
+    refused = "Whose chat it is on Matrix decides that."
+    assert world.matrix.said()[-1] == refused
+    assert world.xmpp.said()[-1] == refused
+    assert "direct chats" in world.matrix.said()[0]
+    assert world.xmpp_rooms.devices.decided == []
+
+
+async def test_of_a_chat_it_is_told_how_it_is_guarded_now(world: World) -> None:
+    world.xmpp_rooms.devices.chats = "encrypted with OMEMO"
+
+    await world.happens(command(TEA_XMPP, "devices", Rank.GUEST))
+
+    answer = world.xmpp.said()[0]
+    assert "XMPP: encrypted with OMEMO." in answer
+    assert f"our puppets in {TEA_XMPP.address}" in answer
+    assert "!matrix plaintext" in answer

@@ -38,6 +38,7 @@ class Host:
 
     def back(self, remote: str) -> None:
         self.returned.append(remote)
+
     def retry(self, room: Room) -> None:
         self.retried.append(room)
 

@@ -368,3 +368,29 @@ async def test_bytes_of_no_format_harm_nobody(world: ChatsWorld) -> None:
     assert await world.chats.send(parcels([replace(wire, data=b"D\xc1")])) == [
         Refused(Refusal.MALFORMED)
     ]
+
+
+async def test_commands_are_obeyed_in_every_chat(world: ChatsWorld) -> None:
+    """As in rooms; what only looks like one is a message."""
+    world.writes("!matrix devices", "m1")
+    world.writes("!matrixdevices", "m2")
+    await world.settle()
+
+    command, message = await world.read()
+    assert isinstance(command, Command)
+    assert (command.words, command.room) == ("devices", CHAT)
+    assert isinstance(message, Message)
+
+
+async def test_sealed_messages_of_one_name_are_told_apart(world: ChatsWorld) -> None:
+    """Their outer words are all the same, and clients use names again."""
+    for payload in ("AAAA", "BBBB", "AAAA"):
+        world.server.deliver(
+            f"<message type='chat' from='{JULIET}/x' to='{ALICE_JID}' id='m1'>"
+            "<encrypted xmlns='eu.siacs.conversations.axolotl'><header sid='1'/>"
+            f"<payload>{payload}</payload></encrypted><body>It is encrypted</body>"
+            "</message>"
+        )
+    await world.settle()
+
+    assert len(world.intake.arrivals) == 2

@@ -303,3 +303,19 @@ async def test_who_could_not_be_written_to_is_forgotten_in_time(
         await asyncio.sleep(0)
 
     assert world.around.host.retried == []
+
+
+async def test_of_a_device_that_waits_for_trust_it_is_told_once(
+    world: SecrecyWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.cipher.opens = replace(plain(), trust=Trust.WAITING)
+    await world.hears(SECRET)
+    await world.hears(SECRET)
+
+    ((_, words),) = world.around.host.warned
+    assert words == secrecy.NEW_DEVICE
+
+    monkeypatch.setattr(secrecy, "MODES_MAX", 0)
+    world.cipher.opens = replace(plain(), trust=Trust.WAITING, device=2)
+    await world.hears(SECRET)
+    assert len(world.around.host.warned) == 2
