@@ -30,6 +30,7 @@ KIND = "keys"
 WAIT_S = 30.0
 PAUSE_S = 1.0
 PAUSE_S_MAX = 60.0
+TURN_S_MIN = 0.05
 MARKS_MAX = 10_000
 PAGES_MAX = 50
 
@@ -74,7 +75,9 @@ class KeyFeed:
     async def run(self) -> None:
         """Listen for the bot until cancelled."""
         pause_s = PAUSE_S
+        clock = asyncio.get_running_loop().time
         while True:
+            began = clock()
             self._wanted.clear()
             try:
                 await self.prepare()
@@ -83,15 +86,21 @@ class KeyFeed:
             except (HomeserverDownError, MatrixError, StoreUnavailableError) as error:
                 self._connected = False
                 self._complain(str(error))
-                wait_s = max(pause_s, getattr(error, "retry_after_s", 0.0))
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(wait_s):
-                        await self._wanted.wait()
+                await self._rest(max(pause_s, getattr(error, "retry_after_s", 0.0)))
                 pause_s = min(pause_s * 2, PAUSE_S_MAX)
             else:
                 self._connected = True
                 self._complained = ""
                 pause_s = PAUSE_S
+                # One that does not wait for news must not keep us busy.
+                await self._rest(TURN_S_MIN - (clock() - began))
+
+    async def _rest(self, wait_s: float) -> None:
+        """Wait, unless somebody waits for a key."""
+        if wait_s > 0:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._wanted.wait()
 
     async def pull(self, user: str) -> None:
         """Fetch what is there for the device of *user*, at once."""

@@ -162,3 +162,20 @@ async def test_a_homeserver_that_never_brings_keys_is_complained_of_once(
 
     warned = [one for one in caplog.records if one.levelno == logging.WARNING]
     assert len([one for one in warned if "keys cannot be" in one.message]) == 1
+
+
+async def test_a_homeserver_that_never_waits_does_not_keep_us_busy(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.matrix.feed.TURN_S_MIN", 3600.0)
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(world.feed.run())
+        await until(lambda: world.feed.connected)
+        for _ in range(1000):
+            await asyncio.sleep(0)
+        before = world.feed.pulls
+        await world.feed.pull(BOT)
+        await until(lambda: world.feed.pulls > before)
+        running.cancel()
+
+    assert before == 1
