@@ -47,6 +47,9 @@ class Mutation:
             setattr(self.owner, self.name, whole)
 
 
+FIRST = 100
+"""Mutations are tried with the seeds after this one."""
+
 PEERS = "queues in memory, and answers at once, as the peers have it"
 
 MUTATIONS: dict[str, Mutation] = {
@@ -202,7 +205,7 @@ def caught_after(mutation: Mutation, seeds: int) -> int:
     from tests.simulation.world import World  # noqa: PLC0415 - it imports the mutated
 
     with mutation.applied():
-        for seed in range(seeds):
-            if World(seed).run():
-                return seed + 1
+        for count in range(1, seeds + 1):
+            if World(FIRST + count).run():
+                return count
     return 0

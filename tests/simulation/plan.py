@@ -28,6 +28,7 @@ WAYS = (
     "dm2 m2x",
     "dm2 x2m",
     "dm3 m2x",
+    "dm3 m2x",
     "tea m2x",
     "tea x2m",
     "hosted m2x",
@@ -101,7 +102,8 @@ def _speak(made: Plan, dice: Dice) -> None:
                 words = f"{words} {_fit(dice.pick(fates), way)}"
             elif way == "hosted x2m" and dice.chance(0.1):
                 words += " joins"
-            at += dice.pick((0.0, 0.001, 0.3))
+            # Who invites goes on speaking while the ghost is on its way.
+            at += dice.pick((0.0, 0.001, 0.05 if way == "dm3 m2x" else 0.3))
             made.said.append((at, way, words.strip()))
 
 

@@ -28,7 +28,7 @@ from tests.simulation.stanza import Stanza, read, write
 MUC_DOMAIN = "@muc"
 CURSOR = "muc"
 SAVE_EVERY_S = 1.0
-HOLD_TICKS = 5
+HOLD_TICKS = 30
 READY_S = 10.0
 JOIN_S = 30.0
 
@@ -107,6 +107,7 @@ class Stay:
         self._joining: dict[str, asyncio.Event] = {}
         self._held: list[Stanza] = []
         self._entering = False
+        self._turn = asyncio.Lock()
         self._is_live = asyncio.Event()
         self._saved = self.hearing.mark
         self._mouth = Mouth(cast("Any", _Means(line)), cast("Any", self))
@@ -200,9 +201,11 @@ class Stay:
 
     async def _keep_going_in(self) -> None:
         while self._line.connected and not self.live:
-            self._entering = True
-            if await self._enter() and self._entering:
-                self._release()
+            async with self._turn:
+                self._entering = not self.live
+                if self._entering and await self._enter() and self._entering:
+                    self._release()
+            if self.live:
                 return
             self._held.clear()
             await asyncio.sleep(1.0)
