@@ -168,6 +168,7 @@ async def test_a_homeserver_that_never_waits_does_not_keep_us_busy(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bridge.matrix.feed.TURN_S_MIN", 3600.0)
+    monkeypatch.setattr("bridge.matrix.feed.WAIT_S", 0.0)
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(world.feed.run())
         await until(lambda: world.feed.connected)
