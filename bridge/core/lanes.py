@@ -82,9 +82,9 @@ class Lanes(Generic[K, T]):
 
     def put(self, key: K, item: T) -> None:
         """Queue *item*, or leave it on disk for later if its lane is full."""
-        lane = self._lanes.get(key)
+        lane = self._lanes.get(key) or self._open(key)
         if lane is None:
-            lane = self._open(key)
+            return
         number = self._order(item)
         if number == 0:
             lane.queue.append(item)
@@ -102,7 +102,8 @@ class Lanes(Generic[K, T]):
     def wake(self, key: K) -> None:
         """Work off what lies on disk for *key*."""
         lane = self._lanes.get(key) or self._open(key)
-        lane.behind = True
+        if lane is not None:
+            lane.behind = True
 
     def busy(self, key: K) -> bool:
         """Tell whether *key* has work."""
@@ -135,7 +136,9 @@ class Lanes(Generic[K, T]):
         """Tell how many items of a lane may be worked on at once."""
         return max(BATCH_MIN, min(BATCH_MAX, AT_WORK_MAX // len(self._lanes)))
 
-    def _open(self, key: K) -> Lane[T]:
+    def _open(self, key: K) -> Lane[T] | None:
+        if self._closed:
+            return None
         lane = self._lanes[key] = Lane()
         self._empty.clear()
         self._tasks.create_task(self._drain(key, lane), name=f"lane {key}")

@@ -78,7 +78,7 @@ class Outage:
         self._pause_s = min(self._pause_s * 2, self._pause_s_max)
         pause_s = max(after_s, self._pause_s * (80 + secrets.randbelow(41)) / 100)
         self._next = asyncio.get_running_loop().time() + pause_s
-        self._release(key)
+        self.release(key)
 
     def hasten(self) -> None:
         """Let the next one try at once."""
@@ -93,9 +93,10 @@ class Outage:
         if self.timer is not None:
             self.timer.cancel()
         if self.prober is not None:
-            self._release(self.prober)
+            self.release(self.prober)
 
-    def _release(self, key: Key) -> None:
+    def release(self, key: Key) -> None:
+        """Let the next one try, if it was the turn of *key*."""
         if self.prober == key:
             self.prober = None
             self._probing.release()
@@ -135,6 +136,9 @@ class Outages:
 
     async def turn(self, key: Key, parcel: Parcel | None) -> None:
         """Wait until a lane may send; *parcel* is the first that somebody waits for."""
+        for one in (self._whole.get(key[0]), self._lanes.get(key)):
+            if one is not None:
+                one.release(key)
         while outage := self._whole.get(key[0]) or self._lanes.get(key):
             outage.waiting[key] = parcel
             if asyncio.get_running_loop().time() - outage.since >= NOTICE_S:
@@ -147,18 +151,17 @@ class Outages:
     def passed(self, key: Key) -> None:
         """Take note that something of a lane has got an answer."""
         self._stuck.pop(key, None)
-        whole = self._whole.pop(key[0], None)
-        outage = self._lanes.pop(key, None)
-        for one in (whole, outage):
-            if one is None:
-                continue
-            logger.info("%s is back", one.remote)
-            one.end()
-            self._note_end(one)
-            self._far.pop(one.remote, None)
-            self._lanes = {k: v for k, v in self._lanes.items() if v is not one}
+        for one in (self._whole.get(key[0]), self._lanes.get(key)):
+            if one is not None:
+                self._end(key[0], one)
 
-    def _note_end(self, outage: Outage) -> None:
+    def _end(self, network: Network, outage: Outage) -> None:
+        logger.info("%s is back", outage.remote)
+        outage.end()
+        if self._whole.get(network) is outage:
+            del self._whole[network]
+        self._far.pop(outage.remote, None)
+        self._lanes = {k: v for k, v in self._lanes.items() if v is not outage}
         self._ended.pop(outage.remote, None)
         self._ended[outage.remote] = asyncio.get_running_loop().time(), outage
         if len(self._ended) > ENDED_MAX:
@@ -173,7 +176,10 @@ class Outages:
         if not later.away:
             return self._put_off(key, parcel, later)
         self._stuck.pop(key, None)
-        self._outage(key, later.away).failed(key, later.after_s)
+        outage, whole = self._outage(key, later.away), self._whole.get(key[0])
+        if whole is not None and whole is not outage and whole.prober == key:
+            self._end(key[0], whole)  # whoever got so far has found the server there
+        outage.failed(key, later.after_s)
         return None
 
     def hasten(self, network: Network) -> None:

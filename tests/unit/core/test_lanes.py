@@ -157,6 +157,19 @@ async def test_a_closed_lane_begins_nothing_more() -> None:
     assert done == []
 
 
+async def test_what_comes_when_all_has_ended_stays_on_disk() -> None:
+    done: list[int] = []
+    async with asyncio.TaskGroup() as tasks:
+        lanes = lanes_of(tasks, done, asyncio.Event())
+        lanes.close()
+
+    lanes.put("room", 1)
+    lanes.wake("room")
+
+    assert done == []
+    assert not lanes.busy("room")
+
+
 class Disk:
     """Numbers on disk, and what was worked off."""
 

@@ -105,6 +105,39 @@ async def test_who_finds_something_else_lets_the_next_one_ask_too() -> None:
     here.close()
 
 
+async def test_who_gets_as_far_as_a_muc_has_found_the_server_there() -> None:
+    """Else all of XMPP would wait for a MUC that a fallen server has forgotten."""
+    here = Asked().outages
+    here.failed(TEA, parcel(), AWAY)
+    here.hasten(Network.MATRIX)
+    await here.turn(TEA, parcel())
+
+    here.failed(TEA, parcel(), FAR)
+
+    assert list(here.away()) == ["muc.example"]
+    await here.turn(BOOKS, parcel("books"))
+    here.close()
+
+
+@pytest.mark.usefixtures("fast")
+@pytest.mark.parametrize("found", [AWAY, Later(0.0)])
+async def test_who_asks_for_a_muc_and_finds_no_server_asks_for_both_again(
+    found: Later,
+) -> None:
+    here = Asked().outages
+    here.failed(TEA, parcel(), FAR)
+    await here.turn(TEA, parcel())
+    here.failed(BOOKS, parcel("books"), AWAY)
+    here.failed(TEA, parcel(), found)
+
+    await here.turn(BOOKS, parcel("books"))
+    here.passed(BOOKS)
+    await here.turn(TEA, parcel())
+
+    assert list(here.away()) == ["muc.example"]
+    here.close()
+
+
 @pytest.mark.usefixtures("slow")
 async def test_signs_that_it_is_back_end_the_wait() -> None:
     here = Asked().outages
