@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar, cast
 
-from bridge.core.ports import StoreUnavailableError, Unit
+from bridge.core.ports import NEWEST, StoreUnavailableError, Unit
 from bridge.model.delivery import Parcel, Taken
 from bridge.model.places import Network, Room
 from bridge.model.records import DeadLetter, Record, Secret
@@ -86,9 +86,10 @@ class FakeStore:
         return [parcel for parcel in found if parcel.id > after][:limit]
 
     async def archive(
-        self, network: Network, lane: str, limit: int
+        self, network: Network, lane: str, limit: int, before: int = NEWEST
     ) -> Sequence[Parcel]:
-        return _of_lane(self.disk.kept, network, lane)[-limit:]
+        found = _of_lane(self.disk.kept, network, lane)
+        return [one for one in found if one.id < before][-limit:]
 
     async def kept(
         self, network: Network, lane: str, ids: Sequence[int]

@@ -33,6 +33,9 @@ from bridge.model.records import DeadLetter, Portal, Record, Secret
 
 R = TypeVar("R", bound=Record)
 
+NEWEST = 1 << 62
+"""Comes after every number of a store."""
+
 State = Join | Rename | Leave | Subject
 """Events that say how things stand: applying one twice does no harm."""
 
@@ -103,9 +106,12 @@ class Store(Protocol):
         """Read the parcels of a lane that are not sent, in order of id."""
 
     async def archive(
-        self, network: Network, lane: str, limit: int
+        self, network: Network, lane: str, limit: int, before: int = NEWEST
     ) -> Sequence[Parcel]:
-        """Read the newest *limit* archived parcels of a lane, oldest first."""
+        """Read the newest *limit* archived parcels of a lane, oldest first.
+
+        Of those before the id *before*, if it is given.
+        """
 
     async def kept(
         self, network: Network, lane: str, ids: Sequence[int]

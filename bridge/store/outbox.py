@@ -18,6 +18,7 @@ from sqlalchemy import (
     update,
 )
 
+from bridge.core.ports import NEWEST
 from bridge.model.delivery import Parcel, Wire
 from bridge.model.places import Network, PortalId
 from bridge.store.bulk import Bulk, Insert, among, insert
@@ -58,7 +59,7 @@ _PENDING = (
 )
 _ARCHIVE = (
     select(outbox)
-    .where(is_kept, *_of_lane)
+    .where(is_kept, *_of_lane, outbox.c.id < bindparam("before"))
     .order_by(outbox.c.id.desc())
     .limit(bindparam("limit"))
 )
@@ -172,10 +173,15 @@ def pending(
 
 
 def archive(
-    connection: Connection, seal: Seal, lane: tuple[Network, str], limit: int
+    connection: Connection,
+    seal: Seal,
+    lane: tuple[Network, str],
+    limit: int,
+    before: int = NEWEST,
 ) -> Sequence[Parcel]:
     """Read the newest *limit* archived parcels of a lane, oldest first."""
-    return _read(connection, seal, _ARCHIVE, lane, {"limit": limit})[::-1]
+    bounds = {"limit": limit, "before": before}
+    return _read(connection, seal, _ARCHIVE, lane, bounds)[::-1]
 
 
 def kept(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeVar, cast
 
-from bridge.core.ports import StoreUnavailableError, Unit
+from bridge.core.ports import NEWEST, StoreUnavailableError, Unit
 from bridge.model.delivery import Parcel, Taken
 from bridge.model.places import Network, Room
 from bridge.model.records import Alias, DeadLetter, Record, Secret
@@ -129,11 +129,14 @@ class SqlStore:
         return [parcel for parcel in found if parcel.id not in self._unsure]
 
     async def archive(
-        self, network: Network, lane: str, limit: int
+        self, network: Network, lane: str, limit: int, before: int = NEWEST
     ) -> Sequence[Parcel]:
-        """Read the newest *limit* archived parcels of a lane, oldest first."""
+        """Read the newest *limit* archived parcels of a lane, oldest first.
+
+        Of those before the id *before*, if it is given.
+        """
         return await self._reader.read(
-            lambda c: outbox.archive(c, self._seal, (network, lane), limit)
+            lambda c: outbox.archive(c, self._seal, (network, lane), limit, before)
         )
 
     async def kept(

@@ -239,6 +239,9 @@ async def test_what_is_sent_stays_as_history_only_if_it_is_archived(
 
     found = await store.archive(Network.XMPP, "7", 2)
     assert [one.wire for one in found] == [one.wire for one in kept[1:]]
+    earlier = await store.archive(Network.XMPP, "7", 2, found[0].id)
+    assert [one.wire for one in earlier] == [kept[0].wire]
+    assert await store.archive(Network.XMPP, "7", 2, earlier[0].id) == []
     assert await store.lanes_pending() == []
 
 

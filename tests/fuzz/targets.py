@@ -37,7 +37,9 @@ from bridge.xmpp.codec.xhtml import decode_xhtml
 from bridge.xmpp.codec.xml import Node
 from bridge.xmpp.gate import SIZE_BYTES_MAX, serialise
 from bridge.xmpp.muc import packing as muc_packing
+from bridge.xmpp.muc.contents import Contents
 from bridge.xmpp.muc.history import Wish
+from bridge.xmpp.muc.paging import Asked, page
 from bridge.xmpp.muc.stanza import TooDeepError, to_element, to_node
 from bridge.xmpp.reader import BadStreamError, Reader
 
@@ -108,6 +110,10 @@ def _looked_at(one: Element) -> None:
     assert Wish.of(one, 10**12).stanzas >= 0
     for child in one:
         archive._archived(child)
+        asked = Asked.of(child)
+        if isinstance(asked, Asked):
+            found = page(Contents(), asked)
+            assert found is None or not found.entries
         decode_xhtml(child)
 
 

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from xml.etree.ElementTree import Element
 
+from bridge.core.ports import NEWEST
 from bridge.model.delivery import Refusal
 from bridge.model.pace import Pace
 from bridge.model.places import Network, Person, Room
@@ -19,9 +20,9 @@ from bridge.xmpp.codec.names import Jid
 from bridge.xmpp.codec.xml import Node, node
 from bridge.xmpp.gate import Addressed, content
 from bridge.xmpp.muc import refusals
-from bridge.xmpp.muc.contents import CONTENTS_MAX, Contents
+from bridge.xmpp.muc.contents import CONTENTS_MAX, Contents, Entry
 from bridge.xmpp.muc.history import DELAY, History, Said, stamp
-from bridge.xmpp.muc.paging import MAM, Asked, Page, fin, form, page
+from bridge.xmpp.muc.paging import MAM, PAGE_MAX, Asked, Page, fin, form, page
 from bridge.xmpp.muc.ports import Means
 from bridge.xmpp.muc.presence import MUC_USER
 from bridge.xmpp.muc.refusals import Fault
@@ -34,7 +35,8 @@ logger = logging.getLogger(__name__)
 FEATURES = (MAM, f"{MAM}#extended")
 PER_MINUTE = 60
 """So many queries of a person about one room are answered, and twice that at once."""
-AT_ONCE_MAX = 200
+LINE_MAX = 1000
+"""So many queries may wait: people who come online ask about all of their rooms."""
 IN_USE_MAX = 64
 """Of so many rooms the contents are remembered."""
 PAGE_BYTES_MAX = 1 << 20
@@ -54,8 +56,8 @@ class Archive:
         self._rooms = rooms
         self._reply = reply
         self._pace = Pace(PER_MINUTE)
-        self._serving = 0
-        self._reading = asyncio.Lock()
+        self._waiting = 0
+        self._turn = asyncio.Lock()
         self._in_use: OrderedDict[str, History] = OrderedDict()
 
     def query(
@@ -102,9 +104,9 @@ class Archive:
             return refusals.FORBIDDEN
         if not self._pace.allows((sender.bare, to.bare)):
             return refusals.TOO_FAST
-        if self._serving >= AT_ONCE_MAX:
+        if self._waiting >= LINE_MAX:
             return refusals.TOO_BUSY
-        self._serving += 1
+        self._waiting += 1
         answer = self._answer(stanza, sender, to, serve)
         self._means.tasks.create_task(answer, name="read an archive")
         return None
@@ -118,13 +120,14 @@ class Archive:
             if isinstance(room, Refusal):
                 found = refusals.of_refusal(room)
             else:
-                found = await serve(room)
+                async with self._turn:  # so that one page at most fills our memory
+                    found = await serve(room)
         except Exception:
             # The end of the line: whatever broke, somebody waits for an answer.
             logger.exception("the archive of %s cannot be read", to.bare)
             found = refusals.of_refusal(Refusal.UNREACHABLE)
         finally:
-            self._serving -= 1
+            self._waiting -= 1
         self._reply(stanza, found)
 
     async def _open(self, address: str, sender: Jid) -> HostedRoom | Refusal:
@@ -145,8 +148,9 @@ class Archive:
         written = self._results(room, asked, fits)
         if asked.flipped:
             written.reverse()
-        self._means.stream.write(b"".join(one.to(sender.full) for one in written))
-        await self._means.stream.drained()
+        if written:
+            self._means.stream.write(b"".join(one.to(sender.full) for one in written))
+            await self._means.stream.drained()
         return fin(found)
 
     async def _bounds(self, room: HostedRoom) -> Node:
@@ -161,21 +165,38 @@ class Archive:
     async def _contents(self, room: HostedRoom) -> Contents:
         """Look up what there is; read once, then kept up to date by the history."""
         history = room.history
-        async with self._reading:
-            if history.contents is None:
-                parcels = await self._means.store.archive(
-                    Network.XMPP, str(room.portal.id), CONTENTS_MAX
-                )
-                said = [said for p in parcels if (said := remembered(p))]
-                contents = history.catalogue(said)
-            else:
-                contents = history.contents
+        contents = history.contents
+        if contents is None:
+            contents = history.catalogue()
+            try:
+                contents.merge(await self._older(room))
+            except BaseException:
+                history.contents = None
+                raise
         self._in_use[room.address] = history
         self._in_use.move_to_end(room.address)
         if len(self._in_use) > IN_USE_MAX:
             _, idle = self._in_use.popitem(last=False)
             idle.contents = None
         return contents
+
+    async def _older(self, room: HostedRoom) -> list[Entry]:
+        """List what the store keeps, from page to page: messages may be large."""
+        older: list[Entry] = []
+        before = NEWEST
+        while len(older) < CONTENTS_MAX:
+            parcels = await self._means.store.archive(
+                Network.XMPP, str(room.portal.id), PAGE_MAX, before
+            )
+            older.extend(
+                Entry(said.name, said.number, said.at_ms)
+                for parcel in parcels
+                if (said := remembered(parcel))
+            )
+            if len(parcels) < PAGE_MAX:
+                break
+            before = parcels[0].id
+        return older
 
     async def _said(self, room: HostedRoom, numbers: Sequence[int]) -> list[Said]:
         """Read the messages of those *numbers* that are still there, in order."""

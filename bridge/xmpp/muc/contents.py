@@ -5,6 +5,7 @@ room whose archive is in use.
 """
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import NamedTuple
 
 CONTENTS_MAX = 1000
@@ -28,7 +29,7 @@ class Contents:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def add(self, number: int, name: str, at_ms: int) -> None:
+    def add(self, name: str, number: int, at_ms: int) -> None:
         """Note a message that is newer than all before it.
 
         An id names one message only (XEP-0313 §6.2): whoever uses another's again
@@ -39,6 +40,13 @@ class Contents:
         self._entries[name] = Entry(name, number, at_ms)
         if len(self._entries) > CONTENTS_MAX:
             self._entries.popitem(last=False)
+
+    def merge(self, older: Iterable[Entry]) -> None:
+        """Add what was said before, some of which may be there already."""
+        everything = {entry.number: entry for entry in (*older, *self.entries())}
+        self._entries.clear()
+        for number in sorted(everything):
+            self.add(*everything[number])
 
     def find(self, name: str) -> Entry | None:
         """Return the message of that id."""

@@ -76,7 +76,7 @@ class History:
         if not self._said or said.number > self._said[-1].number:
             self._said.append(said)
             if self.contents is not None:
-                self.contents.add(said.number, said.name, said.at_ms)
+                self.contents.add(said.name, said.number, said.at_ms)
 
     def restore(self, archived: Iterable[Said]) -> None:
         """Put what was said in earlier runs before what was said in this one."""
@@ -84,15 +84,12 @@ class History:
         ordered = sorted(all_of_them.values(), key=lambda said: said.number)
         self._said = deque(ordered, maxlen=HISTORY_MAX)
 
-    def catalogue(self, archived: Iterable[Said]) -> Contents:
-        """List what the store has *archived*, and what it has not yet."""
-        contents = Contents()
-        all_of_them = {said.number: said for said in (*archived, *self._said)}
-        for number in sorted(all_of_them):
-            said = all_of_them[number]
-            contents.add(number, said.name, said.at_ms)
-        self.contents = contents
-        return contents
+    def catalogue(self) -> Contents:
+        """List what is remembered, and from now on what is said."""
+        self.contents = Contents()
+        for said in self._said:
+            self.contents.add(said.name, said.number, said.at_ms)
+        return self.contents
 
     def among(self, numbers: Container[int]) -> list[Said]:
         """Return those of *numbers* that are remembered."""

@@ -17,7 +17,7 @@ MINUTE_MS = 60_000
 def contents(count: int) -> Contents:
     made = Contents()
     for number in range(count):
-        made.add(number * 7, f"${number}", NOON_MS + number * MINUTE_MS)
+        made.add(f"${number}", number * 7, NOON_MS + number * MINUTE_MS)
     return made
 
 

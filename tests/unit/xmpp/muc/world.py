@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TypeVar
 from xml.etree.ElementTree import Element
 
-from bridge.core.ports import State, Unit
+from bridge.core.ports import NEWEST, State, Unit
 from bridge.model.delivery import (
     Arrival,
     Delivered,
@@ -135,9 +135,11 @@ class FakeStore:
         return ()
 
     async def archive(
-        self, network: Network, lane: str, limit: int
+        self, network: Network, lane: str, limit: int, before: int = NEWEST
     ) -> Sequence[Parcel]:
-        return [p for p in self.archived if p.lane == lane][-limit:]
+        self.asked.append(limit)
+        found = [p for p in self.archived if p.lane == lane and p.id < before]
+        return found[-limit:]
 
     async def kept(
         self, network: Network, lane: str, ids: Sequence[int]
