@@ -125,7 +125,11 @@ class Appservice:
 
     async def _transaction(self, request: web.Request) -> web.StreamResponse:
         txn = request.match_info["txn"]
-        body = await _body(request)
+        try:
+            body = await _body(request)
+        except ConnectionError:
+            logger.warning("transaction %r broke off; it comes again", txn[:255])
+            return _error(400, "M_NOT_JSON", "the transaction broke off")
         if body is None:
             logger.error(
                 "transaction %r is larger than %d bytes: everything behind it waits",

@@ -1,6 +1,9 @@
+import asyncio
 import gzip
 import io
 import json
+import socket
+import struct
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
@@ -200,6 +203,26 @@ async def test_a_wrong_token_is_reported_but_not_every_time(
 async def test_what_is_no_transaction_is_refused(town: Town, body: bytes) -> None:
     """facts/reliability.md E 72."""
     assert (await town.ask("PUT", TRANSACTIONS + "1", body))[0] == 400
+
+
+async def test_a_transaction_that_breaks_off_is_no_fault_of_ours(
+    town: Town, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It comes again."""
+    port = int(town.url.rpartition(":")[2])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    head = f"PUT {TRANSACTIONS}1 HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n"
+    writer.write(f"{head}Authorization: {TOKEN['Authorization']}\r\n\r\n{{".encode())
+    assert await town.push("2", "$2") == 200  # the first is being read
+    linger = struct.pack("ii", 1, 0)
+    connection = writer.get_extra_info("socket")
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    writer.transport.abort()
+    while "broke off" not in caplog.text:
+        assert await town.push("3", "$3") == 200
+    assert await reader.read() == b""
+
+    assert [one for one in caplog.records if one.levelname == "ERROR"] == []
 
 
 async def test_a_malformed_event_harms_no_neighbour(
