@@ -115,6 +115,27 @@ class NioPerson:
         )
         return room
 
+    async def gathers(self, *users: str) -> str:
+        """Make a private, encrypted room and ask people in; return its id."""
+        answer = await self._client.room_create(
+            name="Secret",
+            preset=nio.RoomPreset.private_chat,
+            invite=users,
+            initial_state=SEALED,
+        )
+        assert isinstance(answer, nio.RoomCreateResponse), answer
+        room = str(answer.room_id)
+        await self._until(lambda: room in self._client.rooms)
+        return room
+
+    async def asks_in(self, room: str, person: Self) -> None:
+        """Ask somebody of Matrix into *room*, and wait until they are there."""
+        answer = await self._client.room_invite(room, person.id)
+        assert isinstance(answer, nio.RoomInviteResponse), answer
+        await person.is_invited(self.id)
+        await person.joins(room)
+        await self.sees(room, person.id)
+
     async def joins(self, room: str) -> None:
         """Accept an invitation."""
         answer = await self._client.join(room)

@@ -107,8 +107,18 @@ class Door:
         if not seat.devices:
             room.leave(seat)
             self._show(unavailable(card), list(room.devices))
-            self._tell(room, seat, "")
+            if not self._belongs(room, seat.person.id):
+                self._tell(room, seat, "")
         self._rooms.leave(room, [device])
+
+    def _belongs(self, room: HostedRoom, bare: str) -> bool:
+        """Tell whether somebody is a member even while they are away.
+
+        Who has left a Matrix room that is not open could not come in again.
+        """
+        if room.loaded and room.open:
+            return False
+        return self._rooms.standing(room.address, bare) == MEMBER
 
     def _join(self, room: HostedRoom, stanza: Element, sender: Jid, to: Jid) -> None:
         joins = child(stanza, MUC, "x")

@@ -1,5 +1,6 @@
 from bridge.model.events import Join, Leave, Rename
 from bridge.model.records import Occupant
+from tests.unit.xmpp.muc.vault import Vault
 from tests.unit.xmpp.muc.world import (
     JULIET,
     ROMEO,
@@ -258,3 +259,16 @@ async def test_what_cannot_be_written_of_a_status_is_left_out(world: MucWorld) -
     await world.joins(ROMEO, "romeo", x=f"{X}<status größe='1'>hi</status>")
 
     assert nick(world.written(ROMEO)[2]) == "romeo"
+
+
+async def test_who_leaves_a_private_room_stays_a_member(vault: Vault) -> None:
+    """XEP-0045 §5.2: an affiliation outlives the visit; Matrix would ask anew."""
+    vault.around.comes(f"<presence type='unavailable' from='{ROMEO}' to='{VAULT}/x'/>")
+
+    assert vault.around.inbound.arrivals == []
+    assert vault.around.hosted._rooms.standing(VAULT, "romeo@montague.lit") == "member"
+    (seen,) = vault.around.written(JULIET)
+    assert (seen.get("type"), item(seen).get("affiliation")) == (
+        "unavailable",
+        "member",
+    )

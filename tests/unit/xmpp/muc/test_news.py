@@ -3,6 +3,7 @@ from datetime import UTC, datetime
 from bridge.model.delivery import Refusal, Route
 from bridge.model.events import Join, Leave, Message, Rank, Rename, Subject
 from bridge.model.places import Network, Person, Ref, Room
+from tests.unit.xmpp.muc.vault import Vault
 from tests.unit.xmpp.muc.world import (
     ALICE,
     BOB,
@@ -221,3 +222,19 @@ async def test_what_cannot_be_written_is_refused(world: MucWorld) -> None:
     event: Message = message(ALICE, "hello", "Alice")
 
     assert world.hosted.prepare(event, elsewhere) is Refusal.TOO_LARGE
+
+
+async def test_members_learn_who_else_belongs_though_not_there(vault: Vault) -> None:
+    """XEP-0045 §9.3, §9.4: their clients encrypt for whoever belongs."""
+    news, bare = vault.around.hosted._news, "nurse@capulet.lit"
+
+    await vault.around.sends(news.belongs(VAULT, bare, "member", "$1"), VAULT)
+    await vault.around.sends(news.belongs(VAULT, bare, "none", "$2"), VAULT)
+
+    seen = vault.around.written(ROMEO)
+    assert [(item(s).get("jid"), item(s).get("affiliation")) for s in seen] == [
+        (bare, "member"),
+        (bare, "none"),
+    ]
+    assert news.belongs(VAULT, "romeo@montague.lit", "member", "$3") == ()
+    assert news.belongs(TEA, bare, "member", "$4") == ()
