@@ -123,6 +123,7 @@ class App:
             store=self._store,
             tasks=self._tasks,
             written=config.directory.resolve() / "written.ring",
+            omemo=config.encryption.omemo,
         )
 
     def _core(self) -> Hub:

@@ -125,6 +125,7 @@ class EncryptionConfig:
 
     default: bool = True
     strict: bool = False
+    omemo: bool = True
     plaintext: str = "ask"
 
 

@@ -58,6 +58,8 @@ default = true
 # Give keys to nobody but devices that their owners have verified (cross-signing). If
 # not, people who have never set that up get them, too.
 strict = false
+# Read and write OMEMO on XMPP. If not, what comes encrypted is refused in words.
+omemo = true
 # What is encrypted on one side only: "ask" refuses it until an admin of the room (in a
 # direct chat: one of the two) writes `!xmpp plaintext allow`; "allow" lets it go on in
 # the clear in every room that is bridged from now on.

@@ -78,8 +78,9 @@ class XmppAdapter:
     """One network, seen from the core; see the ports ``Adapter`` and ``XmppRooms``.
 
     *written* is the file that tells the next run what this one had handed over.
-    *ignored* counts the stanzas that were for nobody or from nobody; *on_up* is called
-    whenever the stream is open, *on_poison* when a parcel is given up that closes it.
+    Without *omemo* nothing is sealed. *ignored* counts the stanzas that were for nobody
+    or from nobody; *on_up* is called whenever the stream is open, *on_poison* when a
+    parcel is given up that closes it.
     """
 
     devices: Checking
@@ -101,6 +102,7 @@ class XmppAdapter:
         store: Store,
         tasks: asyncio.TaskGroup,
         written: Path,
+        omemo: bool = True,
     ) -> None:
         self.ignored = 0
         self.on_poison: Callable[[], None] = lambda: None
@@ -111,6 +113,7 @@ class XmppAdapter:
         self._store = store
         self._tasks = tasks
         self._path = written
+        self._sealing = omemo
         self._poison = Poison()
         self._is_up = asyncio.Event()
         self._keeping: asyncio.Task[None] | None = None
@@ -153,9 +156,9 @@ class XmppAdapter:
         )
         self._stream = stream
         self._inbound = inbound
-        self._persons = Persons(means, self._disco.puppet)
+        self._persons = Persons(means, self._disco.puppet, sealing=self._sealing)
         self._chats = Chats(means, self._persons)
-        omemo = self._persons.omemo
+        omemo = self._persons.endtoend
         self.devices = Checking(self._store, self._chats.secrecy, omemo)
         self._mucs = Mucs(means)
         self._hosted = Hosted(
@@ -177,6 +180,10 @@ class XmppAdapter:
     async def wait_up(self) -> None:
         """Wait until the stream is open for the first time."""
         await self._is_up.wait()
+
+    async def recover(self) -> None:
+        """Begin anew where keys are concerned; see the port ``Recovering``."""
+        await self._persons.recover()
 
     async def run(self) -> None:
         """Be connected until closed.

@@ -105,9 +105,10 @@ class Chats:
         self._means = means
         self._persons = persons
         self._caps = () if persons is None else (persons.caps(),)
-        self.secrecy = Secrecy(means, None if persons is None else persons.omemo)
+        self.secrecy = Secrecy(means, None if persons is None else persons.endtoend)
         if persons is not None:
             persons.hope = self.secrecy.hope
+            self.secrecy.farewell = persons.farewell
         self._bounces = Bounces()
         self._receipts = Receipts(means)
 

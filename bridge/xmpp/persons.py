@@ -9,15 +9,17 @@ Every question is answered, though some must wait for the disk or for the homese
 
 import asyncio
 import logging
+import secrets
 from collections import OrderedDict
 from collections.abc import Callable
 from xml.etree.ElementTree import Element
 
-from bridge.core.ports import StoreUnavailableError
+from bridge.core.ports import StoreUnavailableError, Unit
 from bridge.model.places import Network, Person
 from bridge.xmpp import replies
 from bridge.xmpp.codec.names import Jid, mxid_of, parse
 from bridge.xmpp.codec.xml import Node, node
+from bridge.xmpp.endtoend import Passage, Sealed
 from bridge.xmpp.gate import StanzaError, serialise
 from bridge.xmpp.means import OWN, Means
 from bridge.xmpp.omemo.service import Omemo, OmemoMeans
@@ -29,6 +31,7 @@ AT_ONCE_MAX = 200
 ASKED_MAX = 10_000
 KNOWN_MAX = 10_000
 ANSWER_S = 15.0
+SWITCHED_OFF = "OMEMO is switched off on this bridge"
 
 Plainly = Callable[[Element, str], Node]
 
@@ -38,9 +41,10 @@ class Persons:
 
     *plainly* answers a question about somebody called so, if PEP has no answer. *hope*
     is called with (account, peer) when more may be known of the devices of *peer*.
+    *endtoend* is what seals; None if nothing is to be sealed.
     """
 
-    def __init__(self, means: Means, plainly: Plainly) -> None:
+    def __init__(self, means: Means, plainly: Plainly, *, sealing: bool = True) -> None:
         self._means = means
         self._plainly = plainly
         self._busy = 0
@@ -57,9 +61,26 @@ class Persons:
                 unreadable=self._ask_for_subscription,
             )
         )
-        self._pep.add(self.omemo)
+        self.endtoend = self.omemo if sealing else None
+        if sealing:
+            self._pep.add(self.omemo)
         self.caps = self._pep.caps
         self.hope: Callable[[str, str], None] = lambda _account, _peer: None
+
+    async def recover(self) -> None:
+        """Use no session again that a restored backup remembers."""
+        await self.omemo.recover()
+
+    async def farewell(self, account: str, peer: str) -> None:
+        """Tell somebody's client, sealed, that it had better not seal any more."""
+        passage = Passage(account=account, peer=peer, to=peer)
+        unit = Unit()
+        made = await self.omemo.opt_out(passage, SWITCHED_OFF, unit)
+        if isinstance(made, Sealed):
+            await self._means.store.commit(unit)
+            about = {"type": "chat", "from": account, "to": peer}
+            name = secrets.token_hex(12)
+            self._write(node("message", {**about, "id": name}, *made.children))
 
     async def run(self) -> None:
         """Look after sessions and keys, for ever."""

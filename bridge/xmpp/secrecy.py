@@ -10,6 +10,7 @@ never leaves in the clear unless the portal permits it.
 import asyncio
 import logging
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import NamedTuple, cast
@@ -56,6 +57,7 @@ NEW_DEVICE = (
     " of theirs. It cannot read what you write until you trust it; see: !xmpp omemo"
 )
 _MODE = "sealed"
+_PARTED = "opted out"
 
 
 class Bare(NamedTuple):
@@ -68,11 +70,13 @@ class Bare(NamedTuple):
 class Secrecy:
     """Opens and seals for all puppets; without *endtoend* everything is in the clear.
 
-    *opened*, *sealed* and *failed* count messages.
+    *opened*, *sealed* and *failed* count messages. Without, *farewell* is awaited with
+    (account, peer) for everybody who seals, once.
     """
 
     def __init__(self, means: Means, endtoend: EndToEnd | None) -> None:
         self.opened = self.sealed = self.failed = 0
+        self.farewell: Callable[[str, str], Awaitable[None]] | None = None
         self._means = means
         self._endtoend = endtoend
         self._modes: OrderedDict[str, bool] = OrderedDict()
@@ -90,6 +94,8 @@ class Secrecy:
         peer = letter.sender.partition("/")[0]
         chat = chat_address(peer, letter.to)
         if encryption(stanza) is not Encryption.OMEMO or self._endtoend is None:
+            if encryption(stanza) is Encryption.OMEMO:
+                await self._part(letter.to, peer, unit)
             await self._heard(chat, unit, sealed=False)
             return Bare(stanza, sealed=False)
         at = datetime.fromtimestamp(letter.at_ms / 1000, UTC)
@@ -210,6 +216,14 @@ class Secrecy:
             if len(self._waiting) > MODES_MAX:
                 self._waiting.popitem(last=False)
             self._warn(chat, NEW_DEVICE)
+
+    async def _part(self, account: str, peer: str, unit: Unit) -> None:
+        """Say, once, that nothing is to be sealed; XEP-0384 §5.7."""
+        chat = chat_address(peer, account)
+        known = await self._means.store.find(Cursor, _PARTED, chat)
+        if known is None and self.farewell is not None:
+            unit.put.append(Cursor(_PARTED, chat, ""))
+            await self.farewell(account, peer)
 
     async def _heard(self, chat: str, unit: Unit, *, sealed: bool) -> None:
         """Take note of how the person of XMPP writes now."""

@@ -170,11 +170,12 @@ class Account:
             return known.found
         return None
 
-    async def renew(self) -> bool:
+    async def renew(self, older_s: float | None = None) -> bool:
         """Within an operation: renew signed pre keys that are too old."""
         due = False
+        older_s = ROTATION_S if older_s is None else older_s
         for version in self.versions.values():
-            if await version.signed_pre_key_age() > ROTATION_S:
+            if await version.signed_pre_key_age() > older_s:
                 await version.rotate_signed_pre_key()
                 await self.device._upload_bundle(  # noqa: SLF001 - our own hook
                     await version.get_bundle(self.jid, self.id)

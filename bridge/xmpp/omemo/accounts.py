@@ -9,11 +9,12 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, Protocol
 
 from bridge.core.ports import Store, StoreUnavailableError, Unit
 from bridge.model.records import Secret
+from bridge.xmpp.omemo import renewal
 from bridge.xmpp.omemo.account import Account, owner
 from bridge.xmpp.omemo.device import Bundles
 
@@ -26,6 +27,7 @@ MADE_PER_S: Final = 0.5
 
 _DOMAINS_MAX: Final = 1000
 _NUMBERS: Final = "omemo numbers"
+_EPOCH: Final = "omemo epoch"
 _OWN: Final = "own"
 
 
@@ -37,6 +39,9 @@ class Watch(Protocol):
 
     def republish(self, account: str) -> None:
         """Take note of an account that publishes something new."""
+
+    def repair(self, account: Account, namespace: str, peer: str, device: int) -> None:
+        """Take note of a session that is to be built anew."""
 
 
 class Accounts:
@@ -61,7 +66,20 @@ class Accounts:
         self._label = label
         self._loaded: OrderedDict[str, Account] = OrderedDict()
         self._turn = asyncio.Lock()
+        self._epoch: int | None = None
         self._credit: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    async def begin_anew(self) -> None:
+        """Use no key or session again that was used before; identities stay."""
+        epoch = await self._now() + 1
+        row = Secret(_EPOCH, _EPOCH, str(epoch).encode())
+        await self._store.commit(Unit(put=[row]))
+        self._epoch = epoch
+        self._loaded.clear()
+
+    async def everybody(self) -> list[str]:
+        """List all accounts that have a device."""
+        return [one.value.decode() for one in await self._store.secrets(_NUMBERS)]
 
     def loaded(self) -> list[Account]:
         """List the accounts in memory."""
@@ -112,11 +130,41 @@ class Accounts:
         rows = {one.name: one.value for one in await self._store.secrets(owner(jid))}
         if _OWN not in rows:
             return None
+        epoch = await self._now()
+        if epoch != renewal.epoch_of(rows):
+            return await self._renewed(jid, rows, epoch)
         account = await Account.open(jid, rows, self._bundles, self._label)
         self._put(account)
         if self.watch is not None:
             self.watch.look_at(account)
         return account
+
+    async def _renewed(
+        self, jid: str, rows: Mapping[str, bytes], epoch: int
+    ) -> Account | None:
+        """Load an account that has begun nothing yet in this epoch."""
+        kept, sessions = renewal.without_keys(rows)
+        account = await Account.open(jid, kept, self._bundles, self._label)
+        written = await renewal.begin(account, epoch)
+        gone = rows.keys() - kept.keys() - {one.name for one in written}
+        dropped = [Secret(owner(jid), name) for name in gone]
+        try:
+            await self._store.commit(Unit(put=[*written], drop=[*dropped]))
+        except StoreUnavailableError:
+            return None
+        logger.info("%s has new keys", jid)
+        self._put(account)
+        if self.watch is not None:
+            self.watch.republish(jid)
+            for session in sessions:
+                self.watch.repair(account, *session)
+        return account
+
+    async def _now(self) -> int:
+        if self._epoch is None:
+            known = await self._store.find(Secret, _EPOCH, _EPOCH)
+            self._epoch = 0 if known is None else int(known.value)
+        return self._epoch
 
     async def _make(self, jid: str) -> Account | None:
         while True:
@@ -124,6 +172,7 @@ class Accounts:
             number = str(account.id)
             if await self._store.find(Secret, _NUMBERS, number) is None:
                 break
+        account.shelf.put(renewal.PLACE, await self._now())
         rows = account.shelf.records(account.shelf.touched())
         taken = Secret(_NUMBERS, number, jid.encode())
         try:

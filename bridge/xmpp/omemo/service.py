@@ -85,6 +85,11 @@ class Omemo:
         """Do now what *run* would do soon."""
         await self._upkeep.beat()
 
+    async def recover(self) -> None:
+        """Begin anew, under the same identities; see ``Recovering``."""
+        await self._accounts.begin_anew()
+        self._upkeep.visit()
+
     async def close(self) -> None:
         """Forget all accounts; what was staged and committed is on disk."""
         self._accounts.forget_all()

@@ -110,6 +110,10 @@ class Shelf(Storage):
             self._undo.append((name, key, old))
             row[key] = data
 
+    def names(self) -> frozenset[str]:
+        """Name all rows."""
+        return frozenset((*self._sealed, *self._rows))
+
     def keys(self, name: str) -> list[str]:
         """List the keys of a row."""
         return list(self._row(name))

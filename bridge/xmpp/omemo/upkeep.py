@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 BEAT_S: Final = 1.0
 RENEWAL_S: Final = 3600.0
+VISIT_S: Final = 0.05
 REPAIR_S: Final = 3600.0
 REPAIRS_MAX: Final = 10_000
 
@@ -59,6 +60,7 @@ class Upkeep:
         self._patients: dict[Patient, None] = {}
         self._stale: dict[str, None] = {}
         self._repaired: OrderedDict[Patient, float] = OrderedDict()
+        self._visits = False
         self._wake = asyncio.Event()
 
     def look_at(self, account: Account) -> None:
@@ -85,6 +87,11 @@ class Upkeep:
         self._stale[account] = None
         self._wake.set()
 
+    def visit(self) -> None:
+        """See soon that all accounts have sessions that can be used."""
+        self._visits = True
+        self._wake.set()
+
     async def run(self) -> None:
         """Do what is due, for ever."""
         renewed_at = time.monotonic()
@@ -96,6 +103,8 @@ class Upkeep:
             self._wake.clear()
             try:
                 await self.beat()
+                if self._visits:
+                    await self._visit()
                 if time.monotonic() - renewed_at > RENEWAL_S:
                     renewed_at = time.monotonic()
                     await self._renew_all()
@@ -129,6 +138,14 @@ class Upkeep:
                 await self._store.commit(unit)
         if due:
             logger.info("the signed pre keys of %s were renewed", account.jid)
+
+    async def _visit(self) -> None:
+        """Load each account once, with the rest of the bridge in between."""
+        self._visits = False
+        for jid in await self._accounts.everybody():
+            await self._accounts.find(jid)
+            await self.beat()
+            await asyncio.sleep(VISIT_S)
 
     async def _renew_all(self) -> None:
         for account in self._accounts.loaded():

@@ -5,7 +5,7 @@ from typing import cast
 
 import pytest
 
-from bridge.core.ports import Unit
+from bridge.core.ports import Recovering, Unit
 from bridge.model.delivery import (
     XMPP_SERVER,
     Arrival,
@@ -370,3 +370,11 @@ async def test_what_came_last_is_kept_before_the_end(tmp_path: Path) -> None:
         await closing
 
     assert sum(len(kept) for kept in core.kept) == 2
+
+
+async def test_keys_are_made_anew_after_a_backup(world: AdapterWorld) -> None:
+    assert isinstance(world.adapter, Recovering)
+    await world.adapter.recover()
+
+    (row,) = await world.store.secrets("omemo epoch")
+    assert row.value == b"1"

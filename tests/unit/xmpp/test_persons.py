@@ -4,9 +4,12 @@ from dataclasses import dataclass
 
 import pytest
 
+from bridge.core.ports import Unit
 from bridge.xmpp import persons
 from bridge.xmpp.codec.names import Jid, parse
+from bridge.xmpp.codec.xml import node
 from bridge.xmpp.disco import Disco
+from bridge.xmpp.endtoend import Passage, Sealed
 from bridge.xmpp.persons import Persons
 from tests.unit.xmpp.elsewhere import DOMAIN, World, build, stanza
 
@@ -119,3 +122,53 @@ async def test_there_is_hope_once_more_is_known_of_somebody(
     world.persons.heard(event, jid("juliet@capulet.lit"))
 
     assert hopes == [(ALICE, "juliet@capulet.lit")] * 2
+
+
+@pytest.fixture
+async def bare() -> AsyncIterator[PersonsWorld]:
+    """Have the same world, with OMEMO switched off."""
+    async with asyncio.TaskGroup() as tasks:
+        made = build(tasks)
+        everybody = Persons(made.means, Disco(DOMAIN).puppet, sealing=False)
+        yield PersonsWorld(
+            made.means, made.server, made.host, made.intake, made.store, everybody
+        )
+
+
+async def test_where_omemo_is_off_nobody_has_a_device(bare: PersonsWorld) -> None:
+    bare.asks_for(f"{AXOLOTL}.devicelist")
+
+    assert await bare.answer() == "item-not-found"
+    assert bare.persons.endtoend is None
+
+
+async def test_who_cannot_read_a_farewell_gets_none(bare: PersonsWorld) -> None:
+    await bare.persons.farewell(ALICE, "juliet@capulet.lit")
+
+    assert bare.server.written == []
+
+
+async def test_a_farewell_is_sealed(
+    bare: PersonsWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """XEP-0384 §5.7."""
+    said: list[str] = []
+
+    async def opt_out(passage: Passage, reason: str, unit: Unit) -> Sealed:
+        said.append(reason)
+        return Sealed((node("encrypted", {"xmlns": "urn:xmpp:omemo:2"}),))
+
+    monkeypatch.setattr(bare.persons.omemo, "opt_out", opt_out)
+    await bare.persons.farewell(ALICE, "juliet@capulet.lit")
+
+    (written,) = bare.server.written
+    assert written.find("{urn:xmpp:omemo:2}encrypted") is not None
+    assert written.get("to") == "juliet@capulet.lit"
+    assert said == [persons.SWITCHED_OFF]
+
+
+async def test_keys_are_made_anew_after_a_backup(world: PersonsWorld) -> None:
+    await world.persons.recover()
+
+    (row,) = await world.store.secrets("omemo epoch")
+    assert row.value == b"1"

@@ -319,3 +319,24 @@ async def test_of_a_device_that_waits_for_trust_it_is_told_once(
     world.cipher.opens = replace(plain(), trust=Trust.WAITING, device=2)
     await world.hears(SECRET)
     assert len(world.around.host.warned) == 2
+
+
+async def test_where_omemo_is_off_whoever_uses_it_is_told_so_once(
+    world: SecrecyWorld,
+) -> None:
+    told: list[tuple[str, str]] = []
+
+    async def farewell(account: str, peer: str) -> None:
+        told.append((account, peer))
+
+    world.secrecy = Secrecy(world.around.means, None)
+    await world.hears(SECRET)
+    world.secrecy = Secrecy(world.around.means, None)
+    world.secrecy.farewell = farewell
+    await world.hears("<body>plain</body>")
+    await world.hears(SECRET)
+    found = await world.hears(SECRET)
+
+    assert isinstance(found, Bare)
+    assert not found.sealed
+    assert told == [(ALICE, JULIET)]
