@@ -32,7 +32,7 @@ from bridge.matrix.megolm.ports import Strictness
 from bridge.matrix.queries import ThirdParty
 from bridge.matrix.secrecy import Encryption
 from bridge.matrix.watch import Watch
-from bridge.model.places import Network
+from bridge.model.places import Network, Room
 from bridge.model.records import Portal
 from bridge.store.store import SqlStore
 from bridge.upkeep import Upkeep
@@ -82,6 +82,7 @@ class App:
             ThirdParty(name, Addresses(config.xmpp.component)),
             reunited=self._reunited,
         )
+        self._appservice.on_gap = self._look_again
         self._watching: set[asyncio.Task[None]] = set()
         self._meets_xmpp = False
         self._count()
@@ -262,11 +263,14 @@ class App:
             ) from None
 
     async def _reunited(self, events: Sequence[RawEvent]) -> None:
-        """Fetch what a homeserver that has restarted forgot to push before *events*."""
-        rooms = {event.room_id for event in events}
+        """Fetch what the homeserver forgot to push before *events*."""
+        rooms = {Room(Network.MATRIX, event.room_id) for event in events}
+        found = (self._directory.portal(room) for room in rooms)
         with suppress(TimeoutError):
             async with asyncio.timeout(REUNION_S):
-                await self._audit.catch_up(r for r in self._rooms() if r[0] in rooms)
+                await self._audit.catch_up(
+                    (portal.matrix, portal.agent) for portal in found if portal
+                )
 
     async def _intake(self, events: Sequence[RawEvent]) -> None:
         await self._keep(events)
@@ -281,6 +285,10 @@ class App:
         self._matrix.doubt()
         self._dispatch.hasten(Network.MATRIX)
         await self._audit.audit(self._rooms())
+        self._look_again()
+
+    def _look_again(self) -> None:
+        """Read all rooms again, soon: some push may be stuck with the homeserver."""
         self._keep_watching("audit again", self._audit.look_again(self._rooms))
 
     def _rooms(self) -> Iterable[tuple[str, str]]:

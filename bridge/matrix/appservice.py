@@ -27,6 +27,7 @@ TRANSACTION_BYTES_MAX = 64 * 1024 * 1024
 """Above aiohttp's 1 MiB: a 413 would stop everything behind it for ever."""
 TRANSACTIONS_KNOWN_MAX = 256
 CONNECTIONS_KNOWN_MAX = 16
+ROOMS_CERTAIN_MAX = 10_000
 TXN_DIGITS_MAX = 19
 COMPLAINT_EVERY_S = 60
 STOP_TIMEOUT_S = 2.0
@@ -42,9 +43,10 @@ class Appservice:
 
     *intake* keeps events: what it returns from is safe. It raises
     ``StoreUnavailableError`` if it cannot; the homeserver will come again. *ephemeral*
-    is shown what is not worth keeping. *reunited* is awaited with the first events
-    that come over a new connection: a homeserver that restarted has forgotten what it
-    was about to push before them. Routes may be added to *app* before the start.
+    is shown what is not worth keeping. *reunited* is awaited with the first events of
+    each room after a new connection: a homeserver that restarted has forgotten what it
+    was about to push before them. *on_gap* is called when a transaction is missing.
+    Routes may be added to *app* before the start.
     """
 
     def __init__(
@@ -65,6 +67,8 @@ class Appservice:
         self._reunited = reunited
         self._number = 0
         self._met: deque[object] = deque(maxlen=CONNECTIONS_KNOWN_MAX)
+        self._certain: set[str] = set()
+        self.on_gap: Callable[[], None] = lambda: None
         self._known: dict[tuple[str, ...], None] = {}
         self._complained = -float(COMPLAINT_EVERY_S)
         self._runner: web.AppRunner | None = None
@@ -152,19 +156,27 @@ class Appservice:
         return _json({})
 
     async def _meet(self, request: web.Request, push: Push) -> None:
-        """Look back before the first events over a new connection, or after a gap.
+        """Look back before the first events of a room after a new connection or a gap.
 
         Synapse numbers its transactions. One that it makes just when it finds us back
-        can stay with it until the next failure, and later ones overtake it.
+        can stay with it until the next failure, and later ones overtake it. Nobody
+        knows of which room that was.
         """
         peer = request.transport and request.transport.get_extra_info("peername")
         txn = request.match_info["txn"]
         number = int(txn) if txn.isdigit() and len(txn) < TXN_DIGITS_MAX else 0
         skips = 0 < self._number < number - 1
         self._number = number
-        if self._reunited is not None and (skips or peer not in self._met):
+        if skips or peer not in self._met or len(self._certain) > ROOMS_CERTAIN_MAX:
             self._met.append(peer)
-            await self._reunited(push.events)
+            self._certain.clear()
+        if skips:
+            logger.info("a transaction before %r is missing", txn)
+            self.on_gap()
+        first = [one for one in push.events if one.room_id not in self._certain]
+        if first and self._reunited is not None:
+            await self._reunited(first)
+            self._certain |= {event.room_id for event in first}
 
     async def _keep(self, txn: str, push: Push) -> None:
         """Keep what came, unless the very same came a moment ago."""

@@ -81,15 +81,15 @@ class Town:
         ) as answer:
             return answer.status, await answer.json()
 
-    async def push(self, txn: str, *ids: str) -> int:
-        body = {"events": [said(name) for name in ids]}
+    async def push(self, txn: str, *ids: str, room: str = "!r:hs") -> int:
+        body = {"events": [said(name, room) for name in ids]}
         return (await self.ask("PUT", TRANSACTIONS + txn, body))[0]
 
 
-def said(name: str) -> dict[str, Any]:
+def said(name: str, room: str = "!r:hs") -> dict[str, Any]:
     return {
         "event_id": name,
-        "room_id": "!r:hs",
+        "room_id": room,
         "type": "m.room.message",
         "sender": "@alice:hs",
         "content": {"body": "tea"},
@@ -275,10 +275,34 @@ async def test_the_first_events_over_a_new_connection_come_after_a_look_back(
 async def test_a_gap_in_the_numbers_of_transactions_is_looked_into(
     town: Town,
 ) -> None:
+    gaps: list[str] = []
+    town.appservice.on_gap = lambda: gaps.append("a gap")
     for txn, event in (("7", "$1"), ("8", "$2"), ("10", "$3"), ("11", "$4")):
         await town.push(txn, event)
 
     assert town.met == [["$1"], ["$3"]]
+    assert gaps == ["a gap"]
+
+
+async def test_a_gap_makes_every_room_doubtful_until_it_is_looked_into(
+    town: Town,
+) -> None:
+    """Nobody knows of which room the transaction was that is missing."""
+    pushes = (("1", "!a"), ("2", "!b"), ("4", "!a"), ("5", "!b"), ("6", "!b"))
+    for txn, room in pushes:
+        await town.push(txn, f"${txn}", room=room)
+
+    assert town.met == [["$1"], ["$2"], ["$4"], ["$5"]]
+
+
+async def test_very_many_rooms_are_looked_into_again(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ROOMS_CERTAIN_MAX", 1)
+    for txn, room in (("1", "!a"), ("2", "!b"), ("3", "!b")):
+        await town.push(txn, f"${txn}", room=room)
+
+    assert town.met == [["$1"], ["$2"], ["$3"]]
 
 
 async def test_what_is_ephemeral_is_shown_and_not_kept(town: Town) -> None:
