@@ -24,6 +24,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="",
         help="the XMPP servers of tests/e2e, of prosody,ejabberd,prosody13,ejabberd24",
     )
+    parser.addoption(
+        "--all-faults",
+        action="store_true",
+        help="every fault of tests/faults with both kinds of servers and databases",
+    )
+    parser.addoption(
+        "--soak-minutes",
+        type=float,
+        default=1.0,
+        help="for how long tests/faults breaks everything at random",
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -45,6 +45,14 @@ def cluster(*, fsync: bool = False) -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
+def restart(folder: Path) -> None:
+    """Restart a server as after a failure: it has to recover."""
+    found = programs()
+    assert found is not None
+    files, log = folder / "files", folder / "log"
+    _run(found / "pg_ctl", "-D", files, "-l", log, "-m", "immediate", "-w", "restart")
+
+
 def database(folder: Path, name: str) -> str:
     """Make a schema, which is as good as a database but quicker, and tell its URL."""
     server = f"postgresql://{OWNER}@/postgres?host={folder}"

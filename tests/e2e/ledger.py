@@ -8,6 +8,7 @@ import asyncio
 import secrets
 from collections import Counter
 from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass
 from xml.etree.ElementTree import Element, SubElement
 
 from deploy.lab.heard import Heard
@@ -25,35 +26,64 @@ def lines(word: str, start: int, end: int) -> list[str]:
     return [f"{word} {number:04}" for number in range(start, end)]
 
 
+@dataclass(frozen=True)
+class Account:
+    """What became of *said* messages; of those that are double, *spare* may be."""
+
+    said: int
+    lost: Sequence[str]
+    double: Sequence[str]
+    wrong: Sequence[tuple[str, str]]
+    spare: int = 0
+    where: str = ""
+
+    @property
+    def words(self) -> str:
+        """All that is lost, double or out of order; empty if nothing is."""
+        words = []
+        if self.lost:
+            words.append(f"{len(self.lost)} lost: {self.lost[:SHOWN]}")
+        if len(self.double) > self.spare:
+            words.append(f"{len(self.double)} double: {self.double[:SHOWN]}")
+        if self.wrong:
+            pairs = self.wrong[:SHOWN]
+            words.append(f"{len(self.wrong)} out of order (seen, due): {pairs}")
+        return "; ".join(words)
+
+
+def account(
+    said: Sequence[str],
+    seen: Iterable[str],
+    spare: int = 0,
+    loose: Container[str] = (),
+    where: str = "",
+) -> Account:
+    """Compare what was said with what was seen.
+
+    *spare* is how many may come twice. What is *loose* has no order: it was said
+    again, after other words, as it had been refused.
+    """
+    due = set(said)
+    seen = [text for text in seen if text in due]
+    counts = Counter(seen)
+    lost = [text for text in said if text not in counts]
+    double = [text for text in counts for _ in range(counts[text] - 1)]
+    once = [text for text in counts if text not in loose]
+    known = set(once)
+    in_order = [text for text in said if text in known]
+    pairs = zip(once, in_order, strict=True)
+    wrong = [pair for pair in pairs if pair[0] != pair[1]]
+    return Account(len(said), lost, double, wrong, spare, where)
+
+
 def verdict(
     said: Sequence[str],
     seen: Iterable[str],
     spare: int = 0,
     loose: Container[str] = (),
 ) -> str:
-    """Say what is lost, double or out of order; empty if nothing is.
-
-    *spare* is how many may come twice. What is *loose* has no order: it was said
-    again, after other words, as it had been refused.
-    """
-    seen = [text for text in seen if text in set(said)]
-    counts = Counter(seen)
-    lost = [text for text in said if text not in counts]
-    double = [text for text in counts if counts[text] > 1]
-    once = [text for text in dict.fromkeys(seen) if text not in loose]
-    known = set(once)
-    in_order = [text for text in said if text in known]
-    words = []
-    if lost:
-        words.append(f"{len(lost)} lost: {lost[:SHOWN]}")
-    if sum(counts.values()) - len(counts) > spare:
-        words.append(f"{len(double)} double: {double[:SHOWN]}")
-    if once != in_order:
-        wrong = [
-            pair for pair in zip(once, in_order, strict=True) if pair[0] != pair[1]
-        ]
-        words.append(f"{len(wrong)} out of order (seen, due): {wrong[:SHOWN]}")
-    return "; ".join(words)
+    """Say what is lost, double or out of order; empty if nothing is."""
+    return account(said, seen, spare, loose).words
 
 
 async def speak_on_matrix(
@@ -77,6 +107,7 @@ class Seat:
     def __init__(self, person: XmppPerson, room: str, nick: str) -> None:
         self.person = person
         self.room = room
+        self.history = 2000
         self._nick = nick
         self._sessions: list[list[Heard]] = []
         self._said: dict[str, str] = {}
@@ -84,7 +115,7 @@ class Seat:
 
     async def take(self) -> None:
         """Enter the room, reading what was said meanwhile."""
-        entered = await self.person.joins(self.room, self._nick, history=2000)
+        entered = await self.person.joins(self.room, self._nick, history=self.history)
         self._sessions.append(entered.history)
 
     async def say(self, texts: Iterable[str]) -> None:
@@ -101,9 +132,10 @@ class Seat:
         """
         await self.mark("all is shown that will be")
         shown = {heard.id for session in self._sessions for heard in session}
-        if archived:
-            shown |= {heard.id for heard in await self.person.archive(self.room)}
         missing = [number for number in self._said if number not in shown]
+        if archived and missing:
+            shown |= {heard.id for heard in await self.person.archive(self.room)}
+            missing = [number for number in missing if number not in shown]
         self.again |= {self._said[number] for number in missing}
         for number in missing:
             await self.person.says_in(self.room, self._said[number], number)
@@ -153,6 +185,8 @@ class Writer:
         self.person = person
         self.again: list[str] = []
         self._puppet = puppet
+        self._read = 0
+        self._receipts: set[str] = set()
         self._said: dict[str, str] = {}
 
     async def write(self, texts: Iterable[str]) -> None:
@@ -172,7 +206,8 @@ class Writer:
         await self._is_received(next(reversed(self._said)))
         received = self._received()
         missing = [number for number in self._said if number not in received]
-        self.again = [self._said[number] for number in missing]
+        missed = [self._said[number] for number in missing]
+        self.again = list(dict.fromkeys([*self.again, *missed]))
         for number in missing:
             await self._send(number)
 
@@ -200,8 +235,12 @@ class Writer:
         )
 
     def _received(self) -> set[str]:
-        found = (stanza.find(tag("received", RECEIPTS)) for stanza in self.person.all)
-        return {receipt.get("id", "") for receipt in found if receipt is not None}
+        for stanza in self.person.all[self._read :]:
+            receipt = stanza.find(tag("received", RECEIPTS))
+            if receipt is not None:
+                self._receipts.add(receipt.get("id", ""))
+        self._read = len(self.person.all)
+        return self._receipts
 
 
 def _from_history(heard: Heard) -> bool:

@@ -5,6 +5,7 @@ client <- [held? slowed? cut?] <- server
 """
 
 import asyncio
+import re
 import socket
 import struct
 from contextlib import suppress
@@ -30,10 +31,12 @@ class Way:
         self.passed = 0
         self._open = asyncio.Event()
         self._open.set()
+        self._blocked = asyncio.Event()
 
     def hold(self) -> None:
         """Let nothing more pass."""
         self._open.clear()
+        self._blocked.clear()
 
     def release(self) -> None:
         """Let pass what waits, and what comes."""
@@ -44,11 +47,16 @@ class Way:
         """Whether nothing passes."""
         return not self._open.is_set()
 
+    async def blocks(self) -> None:
+        """Wait until something waits that is held."""
+        await self._blocked.wait()
+
     async def carry(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         """Copy until one side ends; raises ``ConnectionAbortedError`` at a cut."""
         while chunk := await reader.read(self.piece):
+            self._blocked.set()
             await self._open.wait()
             if self.pause_s:
                 await asyncio.sleep(self.pause_s)
@@ -70,13 +78,15 @@ class Way:
 class Proxy:
     """Stands before the server at *target*; *there* leads to it, *back* from it.
 
-    While *refusing*, connections are closed as soon as they are made.
+    While *refusing*, connections are closed as soon as they are made; while there is
+    an *answer*, each gets that for its first request, of HTTP, and no other.
     """
 
     def __init__(self, target: int, port: int = 0) -> None:
         self.target = target
         self.port = port
         self.refusing = False
+        self.answer = b""
         self.connections = 0
         self.there = Way()
         self.back = Way()
@@ -121,13 +131,27 @@ class Proxy:
         self._tasks.add(task)
         self.connections += 1
         try:
-            if not self.refusing:
+            if self.answer:
+                await self._reply(reader, writer)
+            elif not self.refusing:
                 await self._join(reader, writer)
-        except (OSError, asyncio.CancelledError):
+        except (OSError, EOFError, asyncio.CancelledError):
             pass  # whoever is behind it notices
         finally:
             self._tasks.discard(task)
             _reset(writer)
+
+    async def _reply(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """Take a request whole, then answer it: else the answer may be lost."""
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
+        await reader.readexactly(int(length[1]) if length else 0)
+        writer.write(self.answer)
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
 
     async def _join(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter

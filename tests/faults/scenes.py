@@ -1,125 +1,217 @@
-"""What the tests of faults have in common: a room, a storm of words, a verdict."""
+"""What the tests of faults look at: conversations in which much is said.
 
-import asyncio
-from collections.abc import Coroutine
-from dataclasses import dataclass
-from typing import Any
+In each somebody of either network speaks; what they say is numbered. Observers who
+never speak are asked at the end what they have seen.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
 
 from deploy.lab.matrix_people import MatrixPerson
-from deploy.lab.world import World
-from tests.e2e.conftest import Company
-from tests.e2e.ledger import LONG_S, Seat, lines, speak_on_matrix, verdict
+from deploy.lab.xmpp_people import XmppPerson
+from tests.e2e.ledger import LONG_S, Account, Seat, Writer, account, lines
 
 ENDS = "that was all from Matrix", "that was all from XMPP"
 
 
-@dataclass
-class Scene:
-    """A room with a speaker and a silent observer on each network.
+@dataclass(frozen=True)
+class Cast:
+    """Who speaks on Matrix, and who observes there."""
 
-    In a MUC elsewhere the archive is asked what was said, unless it is *doubted*: a
-    server that is killed may not have written down what it has shown to everybody.
-    """
-
-    world: World
     alice: MatrixPerson
     bob: MatrixPerson
+
+
+@dataclass
+class Said:
+    """What was said in one conversation so far, and when it was accepted."""
+
+    matrix: int = 0
+    xmpp: int = 0
+    times: dict[str, float] = field(default_factory=dict)
+
+    def on_matrix(self, count: int) -> list[str]:
+        """Return the next lines of Matrix."""
+        start, self.matrix = self.matrix, self.matrix + count
+        return lines("matrix", start, self.matrix)
+
+    def on_xmpp(self, count: int) -> list[str]:
+        """Return the next lines of XMPP."""
+        start, self.xmpp = self.xmpp, self.xmpp + count
+        return lines("xmpp", start, self.xmpp)
+
+    async def speak(self, person: MatrixPerson, room: str, count: int) -> None:
+        """Let *person* say the next lines of Matrix."""
+        for text in self.on_matrix(count):
+            await person.says(room, text)
+            self.times[text] = time.time()
+
+
+class Scene(Protocol):
+    """A conversation of any kind.
+
+    *archived* is whether what XMPP says is kept elsewhere while there is no bridge.
+    *spare* is how many may come twice on XMPP.
+    """
+
+    name: str
+    said: Said
+    archived: bool
+    spare: int
+
+    @property
+    def places(self) -> tuple[str, str]:
+        """Where what the other network says is seen, on Matrix and on XMPP."""
+
+    @property
+    def again(self) -> set[str]:
+        """What was said again on XMPP, as it was never shown or received."""
+
+    async def on_matrix(self, count: int) -> None:
+        """Let Alice say *count* lines."""
+
+    async def on_xmpp(self, count: int) -> None:
+        """Let somebody of XMPP say *count* lines."""
+
+    async def come_back(self) -> None:
+        """Enter again, as clients do that were put out; say again what was lost."""
+
+    async def end(self) -> None:
+        """Say that this was all, after what was never shown or received."""
+
+    async def accounts(self) -> list[Account]:
+        """Compare what was said with what was seen."""
+
+
+@dataclass
+class Gathering:
+    """A room with a speaker and a silent observer on each network.
+
+    In a MUC elsewhere the archive is asked what was said. If it is *doubted*, the
+    observer is, too: a server that is killed may not have written down what it has
+    shown to everybody, or not have shown to everybody what it has written down.
+    """
+
+    name: str
+    cast: Cast
     room: str
     speaker: Seat
     observer: Seat
-    said: int = 0
+    archived: bool
+    said: Said = field(default_factory=Said)
+    spare: int = 0
     doubted: bool = False
 
     @property
-    def hosted(self) -> bool:
-        """Whether Matrix is the room's home."""
-        return self.world.xmpp.muc not in self.speaker.room
+    def places(self) -> tuple[str, str]:
+        return self.room, self.observer.room
 
-    async def speak(self, count: int) -> None:
-        """Let both speakers say *count* lines more, at the same time."""
-        start, self.said = self.said, self.said + count
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.on_matrix(start, count))
-            tasks.create_task(self.on_xmpp(start, count))
+    @property
+    def again(self) -> set[str]:
+        return self.speaker.again
 
-    async def on_matrix(self, start: int, count: int) -> None:
-        """Let Alice say lines."""
-        texts = lines("matrix", start, start + count)
-        await speak_on_matrix(self.alice, self.room, texts)
+    async def on_matrix(self, count: int) -> None:
+        await self.said.speak(self.cast.alice, self.room, count)
 
-    async def on_xmpp(self, start: int, count: int) -> None:
-        """Let the speaker of XMPP say lines."""
-        await self.speaker.say(lines("xmpp", start, start + count))
+    async def on_xmpp(self, count: int) -> None:
+        texts = self.said.on_xmpp(count)
+        self.said.times |= dict.fromkeys(texts, time.time())
+        await self.speaker.say(texts)
 
-    async def during(self, fault: Coroutine[Any, Any, None], count: int = 30) -> None:
-        """Let both speak while *fault* happens."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(fault)
-            tasks.create_task(self.speak(count))
-
-    async def sit_down_again(self) -> None:
-        """Enter again, as clients do that were put out with the bridge.
-
-        They also say again what the room never showed, before anything new.
-        """
+    async def come_back(self) -> None:
         await self.speaker.take()
         await self.observer.take()
-        await self.speaker.say_again(archived=not self.hosted)
+        await self.speaker.say_again(archived=self.archived)
 
     async def end(self) -> None:
-        """Say that this was all, after what the room never showed."""
-        await self.speaker.say_again(archived=not self.hosted)
-        await self.alice.says(self.room, ENDS[0])
+        await self.speaker.say_again(archived=self.archived)
+        await self.cast.alice.says(self.room, ENDS[0])
         await self.speaker.mark(ENDS[1])
 
-    async def verdicts(self) -> list[str]:
-        """Compare what was said with what was seen; say all that is wrong."""
-        heard: list[str] = []
-        while not set(ENDS) <= set(heard):
-            heard.append((await self.bob.hears_next(self.room, LONG_S)).text)
+    async def accounts(self) -> list[Account]:
+        heard = await _until(self.cast.bob, self.room, ENDS)
         for end in ENDS:
             await self.observer.has_seen(end)
-        shown = await self._shown()
-        matrix, xmpp = lines("matrix", 0, self.said), lines("xmpp", 0, self.said)
-        again = self.speaker.again
-        found = {
-            "Matrix, from XMPP": verdict(xmpp, heard, loose=again),
-            "Matrix, its own": verdict(matrix, heard),
-            "XMPP, from Matrix": verdict(matrix, shown),
-            "XMPP, its own": verdict(xmpp, shown, loose=again),
-        }
-        return [f"{where}: {wrong}" for where, wrong in found.items() if wrong]
+        shown, late = await self._shown()
+        matrix = lines("matrix", 0, self.said.matrix)
+        xmpp = lines("xmpp", 0, self.said.xmpp)
+        again, spare = self.again, self.spare
+        return [
+            account(xmpp, heard, 0, again, f"{self.name}: XMPP on Matrix"),
+            account(matrix, heard, 0, (), f"{self.name}: Matrix on Matrix"),
+            account(matrix, shown, spare, late, f"{self.name}: Matrix on XMPP"),
+            account(xmpp, shown, spare, again | late, f"{self.name}: XMPP on XMPP"),
+        ]
 
-    async def _shown(self) -> list[str]:
-        if self.hosted or self.doubted:
-            await self.observer.mark("seen all")
-            return self.observer.seen()
-        kept = await self.speaker.person.archive(self.speaker.room)
-        return [message.text for message in kept]
-
-
-async def hosted_room(world: World, company: Company, word: str) -> Scene:
-    """Open a Matrix room that people of XMPP enter."""
-    alice, bob = await company.on_matrix("Alice"), await company.on_matrix("Bob")
-    room = await alice.makes_room(word)
-    await bob.joins(room)
-    speaker, observer = await _seats(company, world.hosted(word))
-    return Scene(world, alice, bob, room, speaker, observer)
+    async def _shown(self) -> tuple[list[str], set[str]]:
+        """Return what XMPP has seen, and what of it has no place in the order."""
+        kept: list[str] = []
+        if self.archived:
+            archive = await self.speaker.person.archive(self.speaker.room)
+            kept = [message.text for message in archive]
+            if not self.doubted:
+                return kept, set()
+        await self.observer.mark("seen all")
+        seen = self.observer.seen()
+        late = [text for text in kept if text not in set(seen)]
+        return [*seen, *late], set(late)
 
 
-async def foreign_muc(world: World, company: Company, word: str) -> Scene:
-    """Open a MUC that people of Matrix join."""
-    alice, bob = await company.on_matrix("Alice"), await company.on_matrix("Bob")
-    jid = f"{word}@{world.xmpp.muc}"
-    speaker, observer = await _seats(company, jid)
-    room = await alice.joins(world.muc_alias(jid))
-    await bob.joins(room)
-    return Scene(world, alice, bob, room, speaker, observer)
+@dataclass
+class Chat:
+    """A direct chat: one crash of the bridge may double one message on XMPP."""
+
+    name: str
+    alice: MatrixPerson
+    room: str
+    writer: Writer
+    puppet: str
+    archived: bool = False
+    said: Said = field(default_factory=Said)
+    spare: int = 0
+
+    @property
+    def places(self) -> tuple[str, str]:
+        return self.room, self.puppet
+
+    @property
+    def again(self) -> set[str]:
+        return set(self.writer.again)
+
+    async def on_matrix(self, count: int) -> None:
+        await self.said.speak(self.alice, self.room, count)
+
+    async def on_xmpp(self, count: int) -> None:
+        texts = self.said.on_xmpp(count)
+        self.said.times |= dict.fromkeys(texts, time.time())
+        await self.writer.write(texts)
+
+    async def come_back(self) -> None:
+        await self.writer.write_again("we are back")
+
+    async def end(self) -> None:
+        await self.writer.write_again("that is nearly all")
+        await self.alice.says(self.room, ENDS[0])
+        await self.writer.write([ENDS[1]])
+
+    async def accounts(self) -> list[Account]:
+        seen = await _until(self.writer.person, self.puppet, ENDS[:1])
+        heard = await _until(self.alice, self.room, ENDS[1:])
+        matrix = lines("matrix", 0, self.said.matrix)
+        xmpp = lines("xmpp", 0, self.said.xmpp)
+        return [
+            account(matrix, seen, self.spare, (), f"{self.name}: Matrix on XMPP"),
+            account(xmpp, heard, 0, self.again, f"{self.name}: XMPP on Matrix"),
+        ]
 
 
-async def _seats(company: Company, jid: str) -> tuple[Seat, Seat]:
-    juliet, romeo = await company.on_xmpp("juliet"), await company.on_xmpp("romeo")
-    speaker, observer = Seat(juliet, jid, "Juliet"), Seat(romeo, jid, "Romeo")
-    await speaker.take()
-    await observer.take()
-    return speaker, observer
+async def _until(
+    person: MatrixPerson | XmppPerson, where: str, ends: Sequence[str]
+) -> list[str]:
+    """Return all that somebody hears until all *ends* were heard."""
+    heard: list[str] = []
+    while not set(ends) <= set(heard):
+        heard.append((await person.hears_next(where, LONG_S)).text)
+    return heard

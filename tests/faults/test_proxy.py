@@ -98,3 +98,22 @@ async def test_all_connections_can_be_cut_and_made_again(proxy: Proxy) -> None:
 
         assert await reader.readexactly(1) == b"b"
         assert proxy.connections == 2
+
+
+async def test_what_is_held_is_noticed(proxy: Proxy) -> None:
+    async with line(proxy) as (_, writer):
+        proxy.back.hold()
+        writer.write(b"soft!")
+
+        await proxy.back.blocks()
+
+        assert (proxy.there.passed, proxy.back.passed) == (5, 0)
+
+
+async def test_it_answers_itself_if_it_is_told_to(proxy: Proxy) -> None:
+    proxy.answer = b"HTTP/1.1 502 Bad Gateway\r\n\r\n"
+    async with line(proxy) as (reader, writer):
+        writer.write(b"PUT / HTTP/1.1\r\nContent-Length: 5\r\n\r\nsoft!")
+
+        assert await reader.read() == proxy.answer
+        assert proxy.there.passed == 0

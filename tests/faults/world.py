@@ -4,8 +4,10 @@ Synapse  <- homeserver -  bridge  - component ->  XMPP server
 Synapse  - appservice ->  bridge
 """
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +15,11 @@ from typing_extensions import override
 
 from deploy.lab.gateway import Gateway
 from deploy.lab.ports import HOST, Ports
-from deploy.lab.world import World
+from deploy.lab.world import World, place_for
+from tests import postgres
 from tests.faults.proxy import Proxy
 
+PLACES = ("prosody-sqlite", "ejabberd-postgresql")
 WAYS = ("homeserver", "appservice", "component")
 
 
@@ -52,18 +56,29 @@ class FaultyWorld(World):
     """One of each; the servers stay, the bridge and the proxies come for a test."""
 
     def __init__(
-        self, kind: str, python: Path, folder: Path, database: str = ""
+        self, kind: str, python: Path, folder: Path, cluster: Path | None = None
     ) -> None:
         super().__init__(kind, python, folder)
+        self.cluster = cluster
+        self.database = "" if cluster is None else postgres.database(cluster, "faults")
         ports = Ports(folder / "ports.json")
         self._listen = ports.port("bridge")
         gateway = FaultyGateway(
             python, folder / "bridge", ports, self.synapse, self.xmpp
         )
         gateway.ways = {way: ports.port(f"{way} proxy") for way in WAYS}
-        gateway.database = database
+        gateway.database = self.database
         self._ways = gateway.ways
         self.gateway = gateway
+
+    @property
+    def sqlite(self) -> Path:
+        """The file of the database, if that is SQLite."""
+        return self.gateway.folder / "bridge.db"
+
+    async def kill(self, name: str) -> None:
+        """Kill a server with SIGKILL."""
+        await asyncio.to_thread(self._servers[name].kill)
 
     @override
     def start(self) -> None:
@@ -91,3 +106,18 @@ class FaultyWorld(World):
                 yield Ways(*made)
             finally:
                 await self.end_bridge(10)
+
+
+@contextmanager
+def faulty_world(place: str) -> Iterator[FaultyWorld]:
+    """Bring up the servers of a place, from nothing, and end them."""
+    kind, _, database = place.partition("-")
+    with ExitStack() as ends:
+        folder = ends.enter_context(place_for(f"faults-{place}"))
+        cluster = None
+        if database == "postgresql":
+            cluster = ends.enter_context(postgres.cluster(fsync=True))
+        world = FaultyWorld(kind, Path(sys.executable), folder, cluster)
+        ends.callback(world.stop)
+        world.start()
+        yield world
