@@ -160,7 +160,7 @@ class XmppAdapter:
         self._chats = Chats(means, self._persons)
         omemo = self._persons.endtoend
         self.devices = Checking(self._store, self._chats.secrecy, omemo)
-        self._mucs = Mucs(means)
+        self._mucs = Mucs(means, omemo)
         self._hosted = Hosted(
             self._domain,
             stream,
@@ -169,7 +169,7 @@ class XmppAdapter:
             inbound,
             self._tasks,
             marks=written,
-            endtoend=self._persons.omemo,
+            endtoend=omemo,
         )
         for venue in (self._chats, self._mucs, self._hosted):
             self._venues[venue.tag] = venue
@@ -295,8 +295,9 @@ class XmppAdapter:
 
         What came guarded is sealed on its way out, or does not leave.
         """
-        sealing = portal.kind in (Kind.DIRECT, Kind.HOSTED)
-        return Protection.END_TO_END if sealing else Protection.TRANSPORT
+        if portal.kind in (Kind.FOREIGN, Kind.PLUMBED):
+            return self._mucs.protection(portal)
+        return Protection.END_TO_END
 
     def addressee(self, chat: Room) -> Person | Refusal | None:
         """Name the Matrix person of a direct chat; see ``XmppRooms``."""

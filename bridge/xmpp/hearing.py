@@ -24,6 +24,7 @@ from bridge.xmpp.codec.message import (
     stanza_id as named,
 )
 from bridge.xmpp.codec.peek import BODY, flat, sent_at, speaks
+from bridge.xmpp.codec.presence import real_jid
 from bridge.xmpp.confirm import Confirmations
 from bridge.xmpp.means import Means
 from bridge.xmpp.muc.stanza import TooDeepError, to_node
@@ -139,10 +140,16 @@ class Hearing:
             logger.info("%s: of a message that is nested too deeply", muc)
             tree = to_node(flat(stanza))
         at_ms = int(at.timestamp() * 1000)
-        heard = Heard(muc, nick, person, standing, at_ms, stanza_id, tree)
+        jid = self._real(stanza, person) if self.about.secret else ""
+        heard = Heard(muc, nick, person, standing, at_ms, stanza_id, tree, jid)
         key = archive_ref(muc, stanza_id).id if stanza_id else _key(heard, stanza)
         self._means.inbound.add(Arrival(self._room, key, pack(MUC, heard)))
         self._spoke(person)
+
+    def _real(self, stanza: Element, person: str) -> str:
+        """Tell whose devices have sealed what came; only they could have."""
+        seen = self._occupancy.holder(person)
+        return real_jid(stanza) if seen is None else seen.jid
 
     def _wanted(self, stanza: Element) -> bool:
         """Tell whether anybody could read it: a room may be entered, yet not linked."""

@@ -21,16 +21,19 @@ from bridge.model.delivery import (
     Unreadable,
     Wire,
 )
-from bridge.model.events import AnyEvent, Leave, Message, Rename
+from bridge.model.events import AnyEvent, Leave, Message, Protection, Rename
 from bridge.model.places import Network, Room
 from bridge.model.records import Cursor, Kind, Portal, Puppet
 from bridge.xmpp import wording
 from bridge.xmpp.codec.fault import fault
 from bridge.xmpp.codec.names import Jid, parse
 from bridge.xmpp.codec.peek import UNREAD
+from bridge.xmpp.endtoend import EndToEnd
 from bridge.xmpp.gate import serialise
 from bridge.xmpp.means import BOT, LISTENER, Means
 from bridge.xmpp.muc import refusals
+from bridge.xmpp.muc.stanza import to_element
+from bridge.xmpp.muc_secrecy import MucSecrecy
 from bridge.xmpp.packing import (
     MUC,
     Act,
@@ -70,8 +73,9 @@ class Mucs:
     *ignored* counts the stanzas that nothing could be made of.
     """
 
-    def __init__(self, means: Means) -> None:
+    def __init__(self, means: Means, endtoend: EndToEnd | None = None) -> None:
         self.ignored = 0
+        self._secrecy = MucSecrecy(means, endtoend)
         self._means = means
         self._stays: dict[str, Stay] = {}
         self._mouths: dict[str, Saying] = {}
@@ -99,7 +103,9 @@ class Mucs:
                 stay.puppets.restore(puppet)
             else:
                 stay.hearing.nick = puppet.nick
-        for cursor in await store.load(Cursor):
+        cursors = await store.load(Cursor)
+        self._secrecy.restore(cursors)
+        for cursor in cursors:
             if cursor.kind == CURSOR and cursor.key in self._stays:
                 self._stays[cursor.key].restore(cursor.value)
                 self._mouths[cursor.key].hold()
@@ -113,6 +119,7 @@ class Mucs:
             if ticks == TICKS:
                 for mouth in self._mouths.values():
                     mouth.release()
+            await self._secrecy.follow()
             for stay in tuple(self._stays.values()):
                 self._save(stay)
                 stay.watching.announce_late()
@@ -159,14 +166,23 @@ class Mucs:
     async def read(
         self,
         taken: Taken,
-        unit: Unit,  # noqa: ARG002 - the port's signature
+        unit: Unit,
     ) -> AnyEvent | Unreadable | None:
         """Make an event of what somebody said."""
         heard = unpack(Heard, taken.arrival.raw)
         if heard is None:
             logger.error("arrival %d is in no format of ours", taken.seq)
             return None
-        return wording.read(heard, taken.arrival.key)
+        key, stay = taken.arrival.key, self._stays.get(heard.muc)
+        stanza = to_element(heard.stanza)
+        came = await self._secrecy.open(heard, stanza, key, unit, stay)
+        if came is None:
+            return None
+        if isinstance(came, Refused):
+            return wording.unreadable(heard, came)
+        sealed = came is not stanza
+        how = Protection.END_TO_END if sealed else Protection.TRANSPORT
+        return wording.read(heard, key, came, how)
 
     def receipt(self, event: Message) -> bytes:
         """Note who is to be told how *event* fared."""
@@ -174,7 +190,22 @@ class Mucs:
 
     def prepare(self, event: Message, route: Route) -> Sequence[Wire] | Refusal:
         """Write *event* as a puppet says it."""
-        return wording.prepare(event, route, self._means.domain)
+        protected = event.protection is Protection.END_TO_END
+        guard = self._secrecy.guard(route.room.address, protected=protected)
+        return wording.prepare(event, route, self._means.domain, guard)
+
+    def protection(self, portal: Portal) -> Protection:
+        """Tell how well what is said to a MUC is guarded; see ``Adapter``.
+
+        As long as nobody knows what the room is, it is promised: it will be seen on
+        the way out.
+        """
+        stay = self._stays.get(portal.xmpp)
+        about = None if stay is None else stay.hearing.about
+        unfit = about is not None and about.features and not about.secret
+        if unfit or not self._secrecy.works:
+            return Protection.TRANSPORT
+        return Protection.END_TO_END
 
     async def apply(self, event: State, route: Route) -> Sequence[Wire]:
         """Let a puppet leave with its person, or be called as they are."""
@@ -292,7 +323,7 @@ class Mucs:
         if stay is None:
             stay = Stay(muc, self._means, self._turns, self._go_in)
             self._stays[muc] = stay
-            self._mouths[muc] = Saying(self._means, stay)
+            self._mouths[muc] = Saying(self._means, stay, self._secrecy)
         return stay
 
     def _forget(self, muc: str) -> None:

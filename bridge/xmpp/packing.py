@@ -55,7 +55,10 @@ class Device(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Heard(msgspec.Struct, frozen=True, array_like=True):
-    """What somebody said in a MUC, and who that was when they said it."""
+    """What somebody said in a MUC, and who that was when they said it.
+
+    *jid* is their real address, in a room in which people encrypt.
+    """
 
     muc: str
     nick: str
@@ -64,15 +67,20 @@ class Heard(msgspec.Struct, frozen=True, array_like=True):
     at_ms: int
     stanza_id: str
     stanza: Node
+    jid: str = ""
 
 
 class Speech(msgspec.Struct, frozen=True, array_like=True, tag="speech"):
-    """Words of *mxid*, who is called *name*, for a MUC; of the bridge if empty."""
+    """Words of *mxid*, who is called *name*, for a MUC; of the bridge if empty.
+
+    *guard* says whether they are to be sealed before they leave.
+    """
 
     muc: str
     mxid: str
     name: str
     stanza: bytes
+    guard: int = AS_IT_IS
 
 
 class Aside(msgspec.Struct, frozen=True, array_like=True, tag="aside"):

@@ -12,6 +12,7 @@ from bridge.xmpp.codec.message import archive_ref
 from bridge.xmpp.confirm import Shown
 from bridge.xmpp.hearing import Mark
 from bridge.xmpp.means import Means
+from bridge.xmpp.muc_secrecy import MucSecrecy
 from bridge.xmpp.packing import Speech
 from bridge.xmpp.selfping import still_in
 from bridge.xmpp.stay import Stay
@@ -33,7 +34,10 @@ class Saying:
     or have yet to say again, or a fall now would make us say it twice.
     """
 
-    def __init__(self, means: Means, stay: Stay) -> None:
+    def __init__(
+        self, means: Means, stay: Stay, secrecy: MucSecrecy | None = None
+    ) -> None:
+        self._secrecy = secrecy or MucSecrecy(means, None)
         self.floor: Mark | None = None
         self._means = means
         self._stay = stay
@@ -58,7 +62,7 @@ class Saying:
         outcomes: Sequence[Outcome | Later] = (Later(),)
         try:
             trouble = await self._stay.ready()
-            outcomes = await self._rounds(items) if trouble is None else [trouble]
+            outcomes = await self._sealed(items) if trouble is None else [trouble]
         finally:
             self._speaking -= 1
             self._again = any(isinstance(outcome, Later) for outcome in outcomes)
@@ -68,6 +72,18 @@ class Saying:
     def _settle(self) -> None:
         if not (self._speaking or self._again or self._held):
             self.floor = None
+
+    async def _sealed(self, items: Sequence[Item]) -> Sequence[Outcome | Later]:
+        """Say *items*, sealed if they must be, as far as they can be."""
+        if not any(speech.guard for _, speech in items):
+            return await self._rounds(items)
+        sealed, trouble = await self._secrecy.seal(self._stay, items)
+        outcomes = list(await self._rounds(sealed)) if sealed else []
+        whole = len(outcomes) == len(sealed)
+        if trouble is not None and whole and not _waits(outcomes):
+            outcomes.append(trouble)
+        self._secrecy.done(items, outcomes)
+        return outcomes
 
     async def _rounds(self, items: Sequence[Item]) -> Sequence[Outcome | Later]:
         fates: dict[str, Outcome | Later] = {}
@@ -168,3 +184,7 @@ def _told(fault: Fault) -> Refused | Later:
     if fault.kind == "wait":
         return Later(2.0)
     return refused(fault, room=True)
+
+
+def _waits(outcomes: Sequence[Outcome | Later]) -> bool:
+    return bool(outcomes) and isinstance(outcomes[-1], Later)

@@ -18,13 +18,14 @@ from bridge.model.records import Cursor, Puppet, Record
 from bridge.xmpp.codec.about import INFO, About, about
 from bridge.xmpp.codec.fault import Fault, fault, refused
 from bridge.xmpp.codec.peek import UNREAD
-from bridge.xmpp.codec.presence import CREATED, SELF, Seen, seen
+from bridge.xmpp.codec.presence import CONFIGURED, CREATED, SELF, Seen, seen
 from bridge.xmpp.codec.xml import node
 from bridge.xmpp.component import IqError
 from bridge.xmpp.confirm import Confirmations
 from bridge.xmpp.gate import StanzaError, serialise
 from bridge.xmpp.hearing import Hearing, Mark
 from bridge.xmpp.means import Means
+from bridge.xmpp.members import Members
 from bridge.xmpp.occupancy import Occupancy
 from bridge.xmpp.puppets import Puppets
 from bridge.xmpp.recall import CURSOR, Recall
@@ -76,6 +77,7 @@ class Stay:
         self.heard_at = 0.0
         self.confirmations = Confirmations()
         self.occupancy = Occupancy(address)
+        self.members = Members(address, means)
         self._means = means
         self._turns = turns
         self._thrown_out = thrown_out
@@ -198,14 +200,44 @@ class Stay:
             whose = f"of {nick} " if nick else ""
             self._recall.warn(f"a message {whose}is too large to be shown here")
         elif kind == "groupchat":
-            if self._phase is Phase.LIVE:
-                self.hearing.hear(stanza, nick)
-            elif self._phase is Phase.ENTERING:
-                self._recall.hold(stanza, nick)
+            self._said(stanza, nick)
         elif kind == "error":
             self.confirmations.bounced(stanza.get("id", ""), fault(stanza))
         elif not nick and (result := stanza.find(_RESULT)) is not None:
             self._recall.received(result)
+        elif not nick:
+            self._noted(seen(stanza, ""))
+
+    def _said(self, stanza: Element, nick: str) -> None:
+        """Take what somebody, or the room itself, says to all."""
+        if not nick:
+            self._noted(seen(stanza, ""))
+        if self._phase is Phase.LIVE:
+            self.hearing.hear(stanza, nick)
+        elif self._phase is Phase.ENTERING:
+            self._recall.hold(stanza, nick)
+
+    def _noted(self, note: Seen) -> None:
+        """Take what the room itself says of somebody, or that it is another now."""
+        self.members.told(note.jid, note.affiliation)
+        if note.statuses & CONFIGURED and self._phase is Phase.LIVE:
+            self._means.tasks.create_task(self._learn(), name="look at a MUC again")
+
+    async def _learn(self) -> None:
+        """Ask what the room is now (XEP-0045 §10.2.1)."""
+        asked = node("query", {"xmlns": INFO})
+        try:
+            answer = await self._means.stream.iq(
+                "get", self.address, self._means.listener, asked, ASK_S
+            )
+        except (IqError, TimeoutError, ConnectionError) as error:
+            logger.info("%s: what it is now is not told: %s", self.address, error)
+            return
+        found = about(answer)
+        if found is not None:
+            self.hearing.about = found
+            if found.secret:
+                await self.members.ask()
 
     def presence(self, stanza: Element, nick: str) -> None:
         """Take a presence that came to the listener."""
@@ -215,6 +247,7 @@ class Stay:
             self._tell(fault(stanza))
         elif nick and kind in (None, "unavailable"):
             about_us = seen(stanza, nick)
+            self.members.told(about_us.jid, about_us.affiliation)
             if SELF in about_us.statuses or nick == self.hearing.nick:
                 self._own(about_us)
             else:
@@ -271,6 +304,8 @@ class Stay:
         self.hearing.about = found
         self.occupancy.occupant_ids = found.occupant_ids
         refusal = await self._join(found)
+        if refusal is None and found.secret:
+            await self.members.ask()
         if refusal is None:
             await self._recall.catch_up(found)
         return refusal

@@ -3,9 +3,10 @@
 import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from xml.etree.ElementTree import Element
 
 from bridge.model.delivery import Outcome, Refusal, Refused, Route, Unreadable, Wire
-from bridge.model.events import Command, Message, Rank
+from bridge.model.events import Command, Message, Protection, Rank
 from bridge.model.places import Network, Person, Room
 from bridge.xmpp.codec.message import (
     OWN_WORDS,
@@ -22,15 +23,18 @@ from bridge.xmpp.codec.xml import Node, node
 from bridge.xmpp.gate import StanzaError, serialise
 from bridge.xmpp.hearing import COMMAND
 from bridge.xmpp.means import LISTENER, RESOURCE
-from bridge.xmpp.muc.stanza import to_element
 from bridge.xmpp.packing import MUC, Aside, Heard, Speaker, Speech, pack
 
 _STORE = node("store", {"xmlns": "urn:xmpp:hints"})
 
 
-def read(heard: Heard, key: str) -> Message | Command | Unreadable | None:
-    """Make an event of what was heard; *key* names what nobody else has named."""
-    stanza = to_element(heard.stanza)
+def read(
+    heard: Heard, key: str, stanza: Element, protection: Protection
+) -> Message | Command | Unreadable | None:
+    """Make an event of what was heard; *key* names what nobody else has named.
+
+    *stanza* is what was heard, in the clear.
+    """
     content = decode(stanza)
     room = Room(Network.XMPP, heard.muc)
     sender = Person(Network.XMPP, heard.person)
@@ -38,8 +42,7 @@ def read(heard: Heard, key: str) -> Message | Command | Unreadable | None:
     if content is None:
         return None
     if isinstance(content, Refusal):
-        speaker = Speaker(heard.muc, heard.person, heard.nick, name)
-        return Unreadable(content, pack(MUC, speaker))
+        return unreadable(heard, Refused(content))
     sent_at = datetime.fromtimestamp(heard.at_ms / 1000, UTC)
     ref = origin_ref(sender, name or heard.stanza_id or key)
     if content.body.plain.startswith(COMMAND):
@@ -49,6 +52,7 @@ def read(heard: Heard, key: str) -> Message | Command | Unreadable | None:
             sender=sender,
             sent_at=sent_at,
             name=heard.nick,
+            protection=protection,
             words=content.body.plain.removeprefix(COMMAND),
             rank=Rank(heard.rank),
         )
@@ -58,10 +62,17 @@ def read(heard: Heard, key: str) -> Message | Command | Unreadable | None:
         sender=sender,
         sent_at=sent_at,
         name=heard.nick,
+        protection=protection,
         content=content,
         aliases=(archive_ref(heard.muc, heard.stanza_id),) if heard.stanza_id else (),
         hops=hops(stanza),
     )
+
+
+def unreadable(heard: Heard, why: Refused) -> Unreadable:
+    """Note who is to be told why what they said could not be read."""
+    speaker = Speaker(heard.muc, heard.person, heard.nick, "")
+    return Unreadable(why.why, pack(MUC, speaker), why.detail)
 
 
 def receipt(event: Message) -> bytes:
@@ -70,8 +81,10 @@ def receipt(event: Message) -> bytes:
     return pack(MUC, speaker)
 
 
-def prepare(event: Message, route: Route, domain: str) -> Sequence[Wire] | Refusal:
-    """Write *event* as its sender's puppet says it."""
+def prepare(
+    event: Message, route: Route, domain: str, guard: int
+) -> Sequence[Wire] | Refusal:
+    """Write *event* as its sender's puppet says it; *guard* as for ``Speech``."""
     muc, mxid = route.room.address, event.sender.id
     sender = f"{puppet_jid(mxid, domain)}/{RESOURCE}"
     wires: list[Wire] = []
@@ -82,7 +95,7 @@ def prepare(event: Message, route: Route, domain: str) -> Sequence[Wire] | Refus
             stanza = serialise(_groupchat(sender, muc, name, words), domain)
         except StanzaError:
             return Refusal.TOO_LARGE
-        speech = Speech(muc, mxid, event.name, stanza)
+        speech = Speech(muc, mxid, event.name, stanza, guard)
         wires.append(Wire(name, pack(MUC, speech)))
     return wires
 

@@ -36,6 +36,11 @@ class About:
         return OCCUPANT_IDS in self.features
 
     @property
+    def secret(self) -> bool:
+        """Whether people can encrypt there: all who may read it are known."""
+        return self.features >= {"muc_membersonly", "muc_nonanonymous"}
+
+    @property
     def public(self) -> bool:
         """Whether anybody who knows its name may come in.
 

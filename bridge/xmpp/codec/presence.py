@@ -21,6 +21,7 @@ BANNED = 301
 RENAMED = 303
 KICKED = 307
 PUT_OUT = frozenset((BANNED, KICKED))
+CONFIGURED = frozenset((104, 172, 173, 174))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,13 @@ def seen(stanza: Element, nick: str) -> Seen:
         _actor(item),
         x is not None and x.find(_DESTROY) is not None,
     )
+
+
+def real_jid(stanza: Element) -> str:
+    """Return whose message the archive of a room says that *stanza* is."""
+    x = stanza.find(_X)
+    item = None if x is None else x.find(_ITEM)
+    return "" if item is None else item.get("jid", "").partition("/")[0]
 
 
 def _statuses(x: Element | None) -> frozenset[int]:

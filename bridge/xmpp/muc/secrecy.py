@@ -40,6 +40,7 @@ from bridge.xmpp.muc.rooms import MODE, Rooms
 from bridge.xmpp.muc.stanza import parsed, wrap
 from bridge.xmpp.muc.stencil import OCCUPANT_ID, STANZA_IDS
 from bridge.xmpp.packing import GUARDED
+from bridge.xmpp.recipients import in_words, seal_for_all
 
 logger = logging.getLogger(__name__)
 
@@ -191,7 +192,7 @@ class Secrecy:
         if made is None:
             return _BLANK
         logger.info("%s: cannot be sealed: %s", parcel.wire.key, made.words)
-        return Refused(Refusal.WOULD_EXPOSE, _who(made))
+        return Refused(Refusal.WOULD_EXPOSE, in_words(made))
 
     def _close(self, room: HostedRoom, portal: Portal) -> None:
         """Let *room* be one in which people can encrypt, now that Matrix does."""
@@ -201,30 +202,20 @@ class Secrecy:
     async def _encrypted(
         self, stanza: Node, address: str, account: str, unit: Unit
     ) -> Sealed | Unsealable | None:
-        """Seal for all members; None if there are none.
-
-        Members who are away and have no device that reads OMEMO hold up nobody.
-        """
+        """Seal for all members; None if there are none."""
         endtoend = self._means.endtoend
         if endtoend is None:
             return Unsealable("the bridge has no OMEMO")
-        content = tuple(c for c in stanza.children if not _is_rooms(c))
+        content = tuple(
+            child
+            for child in stanza.children
+            if isinstance(child, Node) and not _is_rooms(child)
+        )
         passage = Passage(account=account, peer="", to=address)
         room = self._rooms.get(address)
         seats = () if room is None else room.devices.values()
-        present = {seat.person.id for seat in seats}
-        recipients = self._rooms.recipients(address)
-        while recipients:
-            made = await endtoend.encrypt(
-                cast("tuple[Node, ...]", content), passage, recipients, unit
-            )
-            if isinstance(made, Sealed):
-                return made
-            missing = set(made.jids)
-            if not missing or missing & present or missing.isdisjoint(recipients):
-                return replace(made, jids=tuple(sorted(missing & present)))
-            recipients = [one for one in recipients if one not in missing]
-        return None
+        people = self._rooms.recipients(address), {s.person.id for s in seats}
+        return await seal_for_all(endtoend, content, passage, people, unit)
 
     def _finished(self, stanza: Node, made: Sealed, sheet: Sheet) -> Sheet | Refused:
         rooms = tuple(c for c in stanza.children if _is_rooms(c) and not _is_hint(c))
@@ -284,10 +275,6 @@ class Secrecy:
 
     def _warn(self, address: str, words: str) -> None:
         self._means.host.warn(Room(Network.XMPP, address), words)
-
-
-def _who(made: Unsealable) -> str:
-    return f"{', '.join(made.jids)}: {made.words}" if made.jids else made.words
 
 
 def _is_rooms(child: object) -> bool:

@@ -98,6 +98,7 @@ class Server:
     bounces: dict[str, str] = field(default_factory=dict)
     swallows: set[str] = field(default_factory=set)
     silent: bool = False
+    members: list[str] = field(default_factory=list)
     archive: list[tuple[str, str]] = field(default_factory=list)
     page_max: int = 50
     received: Callable[[Element, Jid, Jid], None] = lambda *_: None
@@ -249,6 +250,9 @@ class Server:
         self, nick: str, to: str, item: str = "", more: str = "", extra: str = ""
     ) -> str:
         about = item or "affiliation='none' role='participant'"
+        if self.members:
+            about += f" jid={quoteattr(self.occupants[nick])}"
+            about = about.replace("none", "member", 1)
         return (
             f"<presence from={quoteattr(MUC + '/' + nick)} to='{to}' {more}>"
             f"<x xmlns='{USER}'><item {about}/>{extra}</x>{self._occupant(nick)}"
@@ -271,6 +275,8 @@ class Server:
             nick = to.partition("/")[2]
             inside = self.occupants.get(nick) == sender
             return ("" if inside else "not-acceptable"), empty
+        if query.tag == "{http://jabber.org/protocol/muc#admin}query":
+            return self._belonging(query)
         if query.tag.startswith("{urn:xmpp:mam:2}"):
             return self._archived(query, sender)
         features = "".join(f"<feature var='{name}'/>" for name in self.features)
@@ -279,6 +285,14 @@ class Server:
             f"<identity category='conference' type='text' name='Tea'/>{features}"
             "</query></iq>"
         )
+
+    def _belonging(self, query: Element) -> tuple[str, Element]:
+        asked = query[0].get("affiliation", "")
+        jids = self.members if asked == "member" else []
+        items = "".join(f"<item jid='{jid}' affiliation='member'/>" for jid in jids)
+        space = "http://jabber.org/protocol/muc#admin"
+        condition = "" if self.members else "forbidden"
+        return condition, stanza(f"<iq><query xmlns='{space}'>{items}</query></iq>")
 
     def _archived(self, query: Element, sender: str) -> tuple[str, Element]:
         rsm = "{http://jabber.org/protocol/rsm}"

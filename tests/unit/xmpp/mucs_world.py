@@ -11,6 +11,7 @@ from bridge.model.delivery import Description, Refusal, Taken, Unreadable, Wire
 from bridge.model.events import AnyEvent, Message
 from bridge.model.places import Person
 from bridge.xmpp.codec.names import Jid
+from bridge.xmpp.endtoend import EndToEnd
 from bridge.xmpp.mucs import Mucs
 from bridge.xmpp.stay import Stay
 from tests.unit.xmpp.elsewhere import ALICE, MUC, World, build, route, said
@@ -61,7 +62,11 @@ class MucsWorld(World):
         return list(wires)
 
 
-def join(world: World, former: MucsWorld | None = None) -> MucsWorld:
+def join(
+    world: World,
+    former: MucsWorld | None = None,
+    endtoend: EndToEnd | None = None,
+) -> MucsWorld:
     """Put the venue into *world*, after *former* has fallen."""
     means = world.means
     if former is not None:
@@ -75,7 +80,7 @@ def join(world: World, former: MucsWorld | None = None) -> MucsWorld:
             world.intake,
             means.tasks,
         )
-    mucs = Mucs(means)
+    mucs = Mucs(means, endtoend)
 
     def received(stanza: Element, sender: Jid, to: Jid) -> None:
         if world.server.connected:

@@ -1,0 +1,308 @@
+"""Keeps what is said in MUCs elsewhere as secret as their people do.
+
+    somebody wrote sealed -> opened once, by whoever of ours it is sealed for
+                          -> opened by all others of ours, later, for nothing but
+                             that their sessions stay young
+    a puppet speaks       -> sealed with its own device for all members
+
+Puppets are members there, like everybody, or they could not come in.
+"""
+
+import logging
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Final, NamedTuple, cast
+from xml.etree.ElementTree import Element
+
+import msgspec
+
+from bridge.core.ports import StoreUnavailableError, Unit
+from bridge.model.delivery import Later, Outcome, Parcel, Refusal, Refused
+from bridge.model.places import Network, Room
+from bridge.model.records import Cursor
+from bridge.xmpp.codec.encryption import Encryption, encryption
+from bridge.xmpp.codec.xml import Node
+from bridge.xmpp.endtoend import (
+    EndToEnd,
+    Failed,
+    NotForUs,
+    Opened,
+    Passage,
+    Plain,
+    Sealed,
+    Unsealable,
+)
+from bridge.xmpp.gate import StanzaError, serialise
+from bridge.xmpp.means import Means
+from bridge.xmpp.muc.stanza import parsed, wrap
+from bridge.xmpp.packing import (
+    AS_IT_IS,
+    AS_THE_CHAT,
+    GUARDED,
+    MUC,
+    Heard,
+    Speech,
+    pack,
+)
+from bridge.xmpp.recipients import in_words, seal_for_all
+from bridge.xmpp.stay import Stay
+
+logger = logging.getLogger(__name__)
+
+PUPPETS_MAX: Final = 64
+"""Everybody who writes encrypts for each of them."""
+FOLLOWED_MAX: Final = 1000
+FINAL_MAX: Final = 10_000
+AGAIN_S: Final = 5.0
+MODE: Final = "muc-elsewhere-sealed"
+
+TOO_MANY: Final = Refused(
+    Refusal.NOT_ALLOWED,
+    f"{PUPPETS_MAX} people of Matrix speak in this encrypted room, and each takes a"
+    " device more for which all others encrypt; somebody has to leave it first, or the"
+    " room has to be one that the bridge hosts",
+)
+UNFIT: Final = (
+    "the room on XMPP is not one in which people can encrypt: it would have to be for"
+    " members only, and to show who they are"
+)
+NOT_TOLD: Final = "the room on XMPP does not tell the bridge who its members are"
+
+CLEAR_NOW: Final = (
+    "The last message from XMPP came without encryption, so what is said here goes"
+    " there without, too, unless this room is encrypted."
+)
+NOBODY: Final = "nobody is in the room on XMPP who could read it"
+
+Item = tuple[Parcel, Speech]
+
+
+class Seen(NamedTuple):
+    """A sealed message that some of ours have not opened yet."""
+
+    stanza: Element
+    passage: Passage
+    accounts: tuple[str, ...]
+
+
+class MucSecrecy:
+    """Opens and seals for all of ours; without *endtoend* nothing can be either.
+
+    *opened*, *sealed* and *failed* count messages.
+    """
+
+    def __init__(self, means: Means, endtoend: EndToEnd | None) -> None:
+        self.opened = self.sealed = self.failed = 0
+        self._means = means
+        self._endtoend = endtoend
+        self._modes: set[str] = set()
+        self._told: set[str] = set()
+        self._final: OrderedDict[int, Speech] = OrderedDict()
+        self._behind: deque[Seen] = deque(maxlen=FOLLOWED_MAX)
+
+    @property
+    def works(self) -> bool:
+        """Whether anything can be sealed at all."""
+        return self._endtoend is not None
+
+    def restore(self, cursors: Iterable[Cursor]) -> None:
+        """Take note of the rooms in which the last words had come sealed."""
+        self._modes = {one.key for one in cursors if one.kind == MODE and one.value}
+
+    def guard(self, muc: str, *, protected: bool) -> int:
+        """Tell how what is said to *muc* may leave."""
+        if protected:
+            return GUARDED
+        return AS_THE_CHAT if muc in self._modes else AS_IT_IS
+
+    async def open(
+        self, heard: Heard, stanza: Element, key: str, unit: Unit, stay: Stay | None
+    ) -> Element | Refused | None:
+        """Open *stanza* if it is sealed, for whoever of ours in *stay* it is sealed.
+
+        It comes back as it is if it is not; None if it says nothing to anybody.
+        """
+        if encryption(stanza) is not Encryption.OMEMO:
+            self._heard(heard.muc, unit, sealed=False)
+            return stanza
+        if self._endtoend is None or not heard.jid:
+            return stanza  # it is refused in words that name what can be read
+        at = datetime.fromtimestamp(heard.at_ms / 1000, UTC)
+        passage = Passage(account=self._means.bot, peer=heard.jid, to=heard.muc, at=at)
+        ours = self._ours(stay)
+        found, by = await self._first(stanza, passage, ours, (unit, key))
+        self._follow(stanza, passage, tuple(one for one in ours if one != by))
+        if isinstance(found, Plain):
+            self.opened += 1
+            self._heard(heard.muc, unit, sealed=True)
+            return wrap("message", dict(stanza.attrib), found.content)
+        if isinstance(found, Failed | NotForUs) and not _is_silent(found):
+            self.failed += 1
+            words = f"A message of {heard.nick} could not be read: {found.words}"
+            self._means.host.warn(Room(Network.XMPP, heard.muc), words)
+            return Refused(Refusal.UNDECIPHERABLE, found.words)
+        return None
+
+    async def follow(self) -> None:
+        """Let all others of ours open what was opened, or they lose touch.
+
+        A session from which a thousand messages were not taken is dead.
+        """
+        endtoend = self._endtoend
+        while self._behind and endtoend is not None:
+            stanza, passage, accounts = self._behind.popleft()
+            unit = Unit()
+            try:
+                for account in accounts:
+                    mine = replace(passage, account=account)
+                    await endtoend.decrypt(stanza, mine, unit)
+                await self._means.store.commit(unit)
+            except StoreUnavailableError:
+                logger.warning("%s: some sessions could not be kept", passage.to)
+            except Exception:
+                # The end of the line: what was said has been read by somebody.
+                logger.exception("%s: some sessions cannot be kept", passage.to)
+
+    async def seal(
+        self, stay: Stay, items: Sequence[Item]
+    ) -> tuple[Sequence[Item], Refused | Later | None]:
+        """Seal those of *items* that are guarded; return them up to the first trouble.
+
+        What is sealed is on disk then. Asked again, it returns the same bytes.
+        """
+        unit, made = Unit(), list[Item]()
+        fresh: dict[int, Speech] = {}
+        trouble: Refused | Later | None = None
+        for parcel, speech in items:
+            found: Speech | Refused | Later = speech
+            if speech.guard != AS_IT_IS:
+                known = self._final.get(parcel.id)
+                found = known or await self._seal(stay, speech, unit)
+            if not isinstance(found, Speech):
+                trouble = found
+                break
+            made.append((parcel, found))
+            if found is not speech and parcel.id not in self._final:
+                fresh[parcel.id] = found
+                wire = replace(parcel.wire, data=pack(MUC, found))
+                unit.final.append(replace(parcel, wire=wire))
+        if fresh:
+            await self._means.store.commit(unit)
+            self._keep(fresh)
+        return made, trouble
+
+    def done(self, items: Sequence[Item], outcomes: Sequence[Outcome | Later]) -> None:
+        """Forget those of *items* whose fate is known."""
+        if not self._final:
+            return
+        for (parcel, _), outcome in zip(items, outcomes, strict=False):
+            if not isinstance(outcome, Later):
+                self._final.pop(parcel.id, None)
+
+    async def _first(
+        self,
+        stanza: Element,
+        passage: Passage,
+        accounts: Sequence[str],
+        step: tuple[Unit, str],
+    ) -> tuple[Opened, str]:
+        """Open *stanza* by the first of *accounts* that it is sealed for."""
+        endtoend = cast("EndToEnd", self._endtoend)
+        found: Opened = NotForUs(empty=False)
+        for account in accounts:
+            mine = replace(passage, account=account)
+            found = await endtoend.decrypt(stanza, mine, step[0], step[1])
+            if not isinstance(found, NotForUs):
+                return found, account
+        return found, ""
+
+    async def _seal(
+        self, stay: Stay, speech: Speech, unit: Unit
+    ) -> Speech | Refused | Later:
+        guarded = speech.guard == GUARDED
+        portal = self._means.host.portal(stay.room)
+        exposed = portal is not None and portal.exposed
+        if not speech.mxid:
+            return speech
+        trouble = self._objection(stay, speech)
+        if trouble is None:
+            stanza = parsed(speech.stanza)
+            made = await self._encrypted(stay, stanza, unit)
+            if isinstance(made, Sealed):
+                return self._finished(stanza, made, speech)
+            if made is None:
+                made = Unsealable(NOBODY)
+            if made.passing:
+                return Later(AGAIN_S)
+            trouble = Refused(Refusal.WOULD_EXPOSE, in_words(made))
+        if exposed or not guarded:
+            return speech
+        return trouble
+
+    def _objection(self, stay: Stay, speech: Speech) -> Refused | None:
+        """Say why nothing can be sealed for the room at all."""
+        if self._endtoend is None or not stay.hearing.about.secret:
+            return Refused(Refusal.WOULD_EXPOSE, UNFIT)
+        if not stay.members.known:
+            return Refused(Refusal.WOULD_EXPOSE, NOT_TOLD)
+        seat = stay.puppets.seat(speech.mxid)
+        within = sum(1 for one in stay.puppets if one.within)
+        if within >= PUPPETS_MAX and (seat is None or not seat.within):
+            return TOO_MANY
+        return None
+
+    async def _encrypted(
+        self, stay: Stay, stanza: Node, unit: Unit
+    ) -> Sealed | Unsealable | None:
+        account = stanza.attributes["from"].partition("/")[0]
+        passage = Passage(account=account, peer="", to=stay.address)
+        present = {seen.jid for seen in stay.occupancy}
+        people = stay.members.others(), present
+        content = tuple(c for c in stanza.children if isinstance(c, Node))
+        endtoend = cast("EndToEnd", self._endtoend)
+        return await seal_for_all(endtoend, content, passage, people, unit)
+
+    def _finished(self, stanza: Node, made: Sealed, speech: Speech) -> Speech | Refused:
+        outside = stanza._replace(children=made.children)
+        try:
+            data = serialise(outside, self._means.domain)
+        except StanzaError:
+            return Refused(Refusal.TOO_LARGE)
+        self.sealed += 1
+        return msgspec.structs.replace(speech, stanza=data, guard=AS_IT_IS)
+
+    def _ours(self, stay: Stay | None) -> list[str]:
+        seats = () if stay is None else tuple(stay.puppets)
+        return [self._means.bot, *(seat.jid for seat in seats if seat.within)]
+
+    def _follow(
+        self, stanza: Element, passage: Passage, accounts: tuple[str, ...]
+    ) -> None:
+        if accounts:
+            self._behind.append(Seen(stanza, passage, accounts))
+
+    def _heard(self, muc: str, unit: Unit, *, sealed: bool) -> None:
+        """Take note of how people write now."""
+        if (muc in self._modes) is sealed:
+            return
+        unit.put.append(Cursor(MODE, muc, "yes" if sealed else ""))
+        if sealed:
+            self._modes.add(muc)
+            return
+        self._modes.discard(muc)
+        if muc not in self._told:
+            self._told.add(muc)
+            self._means.host.warn(Room(Network.XMPP, muc), CLEAR_NOW)
+
+    def _keep(self, fresh: dict[int, Speech]) -> None:
+        self._final.update(fresh)
+        while len(self._final) > FINAL_MAX:
+            self._final.popitem(last=False)
+
+
+def _is_silent(found: Failed | NotForUs) -> bool:
+    if isinstance(found, Failed):
+        return found.repeated
+    return found.empty or not found.tell

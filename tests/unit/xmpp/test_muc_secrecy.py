@@ -1,0 +1,357 @@
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
+from xml.etree.ElementTree import Element
+
+import pytest
+
+from bridge.core.ports import Unit
+from bridge.model.delivery import (
+    Delivered,
+    Description,
+    Later,
+    Outcome,
+    Parcel,
+    Refusal,
+    Refused,
+    Taken,
+    Unreadable,
+)
+from bridge.model.events import AnyEvent, Message, Protection
+from bridge.model.places import Person
+from bridge.xmpp.endtoend import NotForUs
+from bridge.xmpp.muc_secrecy import (
+    AGAIN_S,
+    CLEAR_NOW,
+    NOBODY,
+    NOT_TOLD,
+    TOO_MANY,
+    UNFIT,
+    MucSecrecy,
+)
+from tests.unit.xmpp.elsewhere import (
+    ALICE,
+    BOB,
+    FEATURES,
+    LISTENER,
+    MUC,
+    ROOM,
+    TEA,
+    build,
+    parcels,
+    route,
+    said,
+)
+from tests.unit.xmpp.muc.cipher import BROKEN, REPEATED, FakeCipher, revealed, secret
+from tests.unit.xmpp.mucs_world import MucsWorld, join
+
+BOT = "bridge@bridge.example"
+ALICES, BOBS = "alice_hs.example@bridge.example", "bob_hs.example@bridge.example"
+HATTER, HARE = "hatter@wonder.example", "hare@wonder.example"
+SECRET = (*FEATURES, "muc_membersonly", "muc_nonanonymous")
+WORDS = secret("no room!", BOT, ALICES, BOBS)
+
+
+@dataclass
+class Party:
+    """A MUC for members only, who all encrypt; the Hatter is there."""
+
+    around: MucsWorld
+    cipher: FakeCipher
+
+    async def hears(self) -> list[AnyEvent | Unreadable | None]:
+        """Read what has come since last asked."""
+        await self.around.settle()
+        arrivals, self.around.intake.arrivals = self.around.intake.arrivals, {}
+        read: list[AnyEvent | Unreadable | None] = []
+        for number, arrival in enumerate(arrivals.values(), 1):
+            unit = Unit()
+            read.append(await self.around.mucs.read(Taken(number, arrival), unit))
+            await self.around.store.commit(unit)
+        return read
+
+    def writes(
+        self, words: str, number: int = 1, *, sealed: bool = True, by: Person = ALICE
+    ) -> Parcel:
+        """Write what somebody of Matrix says."""
+        event = said(words, f"${number}", by)
+        if sealed:
+            event = replace(event, protection=Protection.END_TO_END)
+        wires = self.around.mucs.prepare(event, route())
+        assert not isinstance(wires, Refusal)
+        return parcels(wires, number)[0]
+
+    async def sends(self, *sent: Parcel) -> Sequence[Outcome | Later]:
+        outbox = self.around.store.disk.outbox
+        new = [one for one in sent if one.id not in outbox]
+        await self.around.store.commit(Unit(parcels=new))
+        return await self.around.mucs.send(sent)
+
+    def shown(self) -> list[Element]:
+        """List what the bridge has said in the room."""
+        written = self.around.server.written
+        return [one for one in written if one.get("type") == "groupchat"]
+
+    def allows(self) -> None:
+        self.around.host.portals[ROOM] = replace(TEA, exposed=True)
+
+
+@pytest.fixture
+async def party() -> AsyncIterator[Party]:
+    async with asyncio.TaskGroup() as tasks:
+        cipher = FakeCipher()
+        made = join(build(tasks), endtoend=cipher)
+        made.server.features = SECRET
+        made.server.occupants["Hatter"] = f"{HATTER}/tea"
+        made.server.members = [HATTER, BOT, ALICES, BOBS]
+        assert isinstance(await made.mucs.visit(MUC), Description)
+        await made.settle()
+        yield Party(made, cipher)
+        made.mucs.close()
+
+
+async def test_what_came_sealed_is_opened_once_as_the_bridge(party: Party) -> None:
+    party.around.server.says("Hatter", "", more=WORDS)
+
+    (event,) = await party.hears()
+
+    assert isinstance(event, Message)
+    assert event.content.body.plain == "no room!"
+    assert event.protection is Protection.END_TO_END
+    ((passage, key),) = party.cipher.opened
+    assert (passage.account, passage.peer, passage.to) == (BOT, HATTER, MUC)
+    assert key
+
+
+async def test_others_of_ours_open_it_as_well_lest_they_lose_touch(
+    party: Party,
+) -> None:
+    await party.sends(party.writes("hello"), party.writes("hi", 2, by=BOB))
+    party.around.server.says("Hatter", "", more=WORDS)
+    await party.hears()
+    party.cipher.opened.clear()
+
+    await party.around.mucs._secrecy.follow()
+
+    assert [p.account for p, _ in party.cipher.opened] == [ALICES, BOBS]
+    assert [key for _, key in party.cipher.opened] == ["", ""]
+
+
+async def test_whoever_it_is_sealed_for_opens_it(party: Party) -> None:
+    """A client may not know all of our devices yet."""
+    await party.sends(party.writes("hello"))
+    party.around.server.says("Hatter", "", more=secret("hm", ALICES))
+
+    (event,) = await party.hears()
+
+    assert isinstance(event, Message)
+    assert event.content.body.plain == "hm"
+    assert [p.account for p, _ in party.cipher.opened] == [BOT, ALICES]
+
+
+@pytest.mark.parametrize(
+    "opened", [BROKEN, NotForUs(empty=False, words="it is broken")]
+)
+async def test_of_what_cannot_be_read_both_sides_hear(
+    party: Party, opened: object
+) -> None:
+    party.cipher.fails = opened  # type: ignore[assignment]
+    party.around.server.says("Hatter", "", more=WORDS)
+
+    (event,) = await party.hears()
+
+    assert isinstance(event, Unreadable)
+    assert (event.why, event.detail) == (Refusal.UNDECIPHERABLE, "it is broken")
+    ((_, words),) = party.around.host.warned
+    assert words == "A message of Hatter could not be read: it is broken"
+
+
+@pytest.mark.parametrize("opened", [REPEATED, NotForUs(empty=True)])
+async def test_what_nobody_misses_is_not_shown(party: Party, opened: object) -> None:
+    party.cipher.fails = opened  # type: ignore[assignment]
+    party.around.server.says("Hatter", "", more=WORDS)
+
+    assert await party.hears() == [None]
+    assert party.around.host.warned == []
+
+
+async def test_a_puppet_seals_for_all_members_but_those_of_ours(party: Party) -> None:
+    party.around.server.deliver(
+        f"<message from='{MUC}' to='{LISTENER}'>"
+        "<x xmlns='http://jabber.org/protocol/muc#user'>"
+        f"<item affiliation='member' jid='{HARE}'/></x></message>"
+    )
+    await party.around.settle()
+
+    (outcome,) = await party.sends(party.writes("more tea?"))
+
+    assert isinstance(outcome, Delivered)
+    (shown,) = party.shown()
+    assert revealed(shown) == "more tea?"
+    assert (shown.get("from"), shown.get("id")) == (f"{ALICES}/matrix", "$1")
+    ((passage, recipients),) = party.cipher.sealed
+    assert (passage.account, passage.to) == (ALICES, MUC)
+    assert recipients == (HATTER, HARE)
+
+
+async def test_nothing_is_sealed_twice_and_it_is_on_disk_first(party: Party) -> None:
+    parcel = party.writes("more tea?")
+    party.around.server.swallows.add(f"{ALICES}/matrix")
+    party.around.server.connected = False
+    assert isinstance((await party.sends(parcel))[0], Later)
+    party.around.server.connected = True
+    party.around.server.swallows.clear()
+
+    await party.sends(parcel)
+    (kept,) = party.around.store.disk.outbox.values()
+    again = MucSecrecy(party.around.means, party.cipher)
+    party.around.mucs._mouths[MUC]._secrecy = again
+    await party.sends(kept)
+
+    assert b"more tea?" not in kept.wire.data
+    assert len(party.cipher.sealed) == 1
+    assert party.around.mucs._secrecy._final == {}
+
+
+async def test_many_are_sealed_in_their_order(party: Party) -> None:
+    sent = [party.writes(f"cup {n}", n) for n in range(1, 11)]
+
+    outcomes = await party.sends(*sent)
+
+    assert [type(outcome) for outcome in outcomes] == [Delivered] * 10
+    assert [revealed(s) for s in party.shown()] == [f"cup {n}" for n in range(1, 11)]
+
+
+async def test_it_is_refused_if_somebody_there_could_not_read_it(party: Party) -> None:
+    party.cipher.without = {HATTER}
+
+    (outcome,) = await party.sends(party.writes("more tea?"))
+
+    words = f"{HATTER}: they have no device that uses OMEMO"
+    assert outcome == Refused(Refusal.WOULD_EXPOSE, words)
+    assert party.shown() == []
+
+
+async def test_it_leaves_in_the_clear_if_that_was_allowed(party: Party) -> None:
+    party.cipher.without = {HATTER}
+    party.allows()
+
+    await party.sends(party.writes("no secret"))
+
+    assert party.around.server.heard() == ["no secret"]
+
+
+async def test_what_comes_after_trouble_waits(party: Party) -> None:
+    await party.sends(party.writes("one"))
+    party.cipher.away = {HATTER}
+
+    outcomes = await party.sends(
+        party.writes("in the clear", 2, sealed=False), party.writes("two", 3)
+    )
+
+    assert isinstance(outcomes[0], Delivered)
+    assert outcomes[1:] == [Later(AGAIN_S)]
+
+
+async def test_for_nobody_nothing_is_said(party: Party) -> None:
+    party.around.server.leaves("Hatter")
+    await party.around.settle()
+    party.around.stay.members.told(HATTER, "none")
+
+    assert await party.sends(party.writes("anybody?")) == [
+        Refused(Refusal.WOULD_EXPOSE, NOBODY)
+    ]
+
+
+async def test_a_room_that_hides_its_members_cannot_be_sealed_for(
+    party: Party,
+) -> None:
+    party.around.stay.members.known = False
+
+    assert await party.sends(party.writes("hm")) == [
+        Refused(Refusal.WOULD_EXPOSE, NOT_TOLD)
+    ]
+
+
+async def test_a_room_that_is_open_again_is_asked_what_it_is(party: Party) -> None:
+    """XEP-0045 §10.2.1: the room says that it is another now, not which."""
+    party.around.server.features = FEATURES
+    party.around.server.deliver(
+        f"<message type='groupchat' from='{MUC}' to='{LISTENER}'>"
+        "<x xmlns='http://jabber.org/protocol/muc#user'><status code='104'/></x>"
+        "</message>"
+    )
+    await party.around.settle()
+
+    assert party.around.mucs.protection(TEA) is Protection.TRANSPORT
+    assert await party.sends(party.writes("hm")) == [
+        Refused(Refusal.WOULD_EXPOSE, UNFIT)
+    ]
+
+
+async def test_so_many_puppets_and_no_more(
+    party: Party, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.xmpp.muc_secrecy.PUPPETS_MAX", 1)
+    await party.sends(party.writes("first"))
+
+    outcomes = [
+        *await party.sends(party.writes("again", 2)),
+        *await party.sends(party.writes("one too many", 3, by=BOB)),
+    ]
+
+    assert isinstance(outcomes[0], Delivered)
+    assert outcomes[1] == TOO_MANY
+
+
+async def test_a_room_is_answered_as_it_was_written_to(party: Party) -> None:
+    party.around.server.says("Hatter", "", "x1", more=WORDS)
+    await party.hears()
+    await party.sends(party.writes("sealed", 1, sealed=False))
+    party.around.server.says("Hatter", "clear", "x2")
+    await party.hears()
+    await party.sends(party.writes("clear, too", 2, sealed=False))
+
+    first, second = party.shown()
+    assert (revealed(first), revealed(second)) == ("sealed", "")
+    assert party.around.host.warned == [(ROOM, CLEAR_NOW)]
+
+
+async def test_that_a_room_is_sealed_outlives_us(party: Party) -> None:
+    party.around.server.says("Hatter", "", more=WORDS)
+    await party.hears()
+
+    async with asyncio.TaskGroup() as tasks:
+        again = party.around.restart(tasks)
+        await again.mucs.start()
+        assert again.mucs._secrecy._modes == {MUC}
+        again.mucs.close()
+
+
+async def test_as_long_as_nobody_knows_the_room_it_is_promised(party: Party) -> None:
+    unknown = replace(TEA, xmpp="vault@muc.example")
+
+    assert party.around.mucs.protection(TEA) is Protection.END_TO_END
+    assert party.around.mucs.protection(unknown) is Protection.END_TO_END
+
+
+async def test_without_a_real_address_it_is_refused_as_unreadable(
+    party: Party,
+) -> None:
+    party.around.stay.hearing.about = replace(
+        party.around.stay.hearing.about, features=frozenset(FEATURES)
+    )
+    party.around.server.says("Hatter", "", more=WORDS)
+
+    (event,) = await party.hears()
+
+    assert isinstance(event, Unreadable)
+    assert event.why is Refusal.ENCRYPTED
+    assert party.cipher.opened == []
+
+
+async def test_without_omemo_nothing_is_promised(party: Party) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        plain = join(build(tasks))
+
+        assert plain.mucs.protection(TEA) is Protection.TRANSPORT
