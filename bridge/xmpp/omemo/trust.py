@@ -85,7 +85,7 @@ def fingerprint(identity_key: bytes) -> str:
 
 def digits(text: str) -> str:
     """Read a fingerprint however somebody typed it; legacy keys may begin with 05."""
-    found = "".join(text.split()).replace(":", "").lower()
+    found = "".join(one for one in text.lower() if one.isalnum())
     length = 64
     return found[2:] if len(found) == length + 2 and found[:2] == "05" else found
 
