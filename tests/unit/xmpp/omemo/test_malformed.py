@@ -23,6 +23,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize("how", HOSTILE)
 async def test_what_is_malformed_is_refused(world: World, how: str) -> None:
+    """E49, S21: nothing of it is kept, and the session goes on."""
     romeo = await world.person()
     await world.words(await romeo.seal(ALICE, "one"))
     stanza = await romeo.seal(ALICE, "two")
@@ -59,6 +60,7 @@ def _break(encrypted: Element, how: str) -> None:
 async def test_what_is_cut_off_anywhere_is_refused(
     world: World, namespace: str
 ) -> None:
+    """E49."""
     romeo = await world.person(ROMEO, namespace)
     stanza = await romeo.seal(ALICE, "one", namespace=namespace)
     key = stanza.find(f".//{{{namespace}}}key")

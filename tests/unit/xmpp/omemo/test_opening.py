@@ -93,6 +93,7 @@ async def test_asked_twice_it_answers_the_same(world: World) -> None:
 
 
 async def test_a_failure_changes_nothing(world: World) -> None:
+    """E49."""
     romeo = await world.person()
     await world.words(await romeo.seal(ALICE, "one"))
     before = world.disk_bytes()
@@ -111,6 +112,7 @@ async def test_a_failure_changes_nothing(world: World) -> None:
 async def test_the_same_message_again_is_told_from_a_broken_session(
     world: World,
 ) -> None:
+    """E50."""
     romeo = await world.person()
     stanza = await romeo.seal(ALICE, "one")
     await world.words(stanza)
@@ -138,6 +140,7 @@ async def test_a_peer_that_skipped_900_messages_is_understood(world: World) -> N
 async def test_a_peer_that_skipped_too_many_is_healed(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """E51, S21: counters that jump."""
     monkeypatch.setattr("bridge.xmpp.omemo.backends.SKIPPED_MAX", 20)
     world.restart()
     romeo = await world.person()
@@ -157,6 +160,7 @@ async def test_a_peer_that_skipped_too_many_is_healed(
 
 
 async def test_a_session_is_repaired_once_an_hour(world: World) -> None:
+    """E49, S21: whoever breaks sessions does not make us write."""
     romeo = await world.person()
     await world.words(await romeo.seal(ALICE, "one"))
     await world.omemo.settle()
@@ -217,6 +221,7 @@ async def test_a_server_that_says_nothing_does_not_keep_a_message_back(
 
 
 async def test_who_has_no_key_for_us_is_told_once(world: World) -> None:
+    """E48."""
     romeo = await world.person()
     await world.words(await romeo.seal(ALICE, "one"))
     for_bob = await romeo.seal(BOB, "not for alice")
@@ -253,6 +258,7 @@ async def test_an_empty_message_says_nothing(world: World) -> None:
 async def test_legacy_tags_beside_are_taken_and_the_outer_body_never(
     world: World,
 ) -> None:
+    """E54."""
     romeo = await world.person()
     stanza = await romeo.seal(ALICE, "inside")
     SubElement(stanza, "{urn:xmpp:message-correct:0}replace", {"id": "m1"})
@@ -272,7 +278,7 @@ async def test_legacy_tags_beside_are_taken_and_the_outer_body_never(
 async def test_affixes_that_do_not_fit_are_refused(
     world: World, sender: str, to: str
 ) -> None:
-    """XEP-0420 §4: receiving clients MUST check whether they match."""
+    """E54: XEP-0420 §4: receiving clients MUST check whether they match."""
     romeo = await world.person(ROMEO, OMEMO2)
     await world.words(await romeo.seal(ALICE, "one", namespace=OMEMO2))
     inside = sce(sender, to, "forged")
@@ -314,6 +320,7 @@ async def test_twenty_at_once_are_all_opened(world: World) -> None:
 async def test_two_who_choose_the_same_pre_key_are_both_understood(
     world: World,
 ) -> None:
+    """E52: a pre key that was used."""
     romeo, juliet = await world.person(), await world.person(JULIET)
     assert await world.omemo.items(ALICE, LEGACY_DEVICES, ROMEO)
     (name,) = [one for one in await world.omemo.nodes(ALICE) if "bundles:" in one]

@@ -153,6 +153,7 @@ async def test_the_bundle_is_asked_for_as_the_puppet(world: World) -> None:
 
 
 async def test_fifty_devices_are_enough(world: World) -> None:
+    """S21."""
     people = [await world.person(f"p{n}@d.example") for n in range(3)]
     listed = Node(
         "list",
@@ -297,6 +298,7 @@ async def test_we_opt_out(world: World) -> None:
 
 
 async def test_a_bundle_that_is_no_good_is_left_out(world: World) -> None:
+    """E52."""
     romeo = await world.person()
     world.spoil_signature(romeo)
 
@@ -311,3 +313,19 @@ async def test_whoever_can_be_written_to_is_known_before(world: World) -> None:
 
     assert await world.omemo.capable(ALICE, ROMEO)
     assert not await world.omemo.capable(ALICE, JULIET)
+
+
+async def test_s20_a_device_that_is_gone_reads_no_more(world: World) -> None:
+    """S20: who reads a message is decided when it is sealed."""
+    romeo = await world.person()
+    await romeo.open(ALICE, (await world.send("one")).children)
+    other = await world.person(JULIET)
+    listed = world.pep.items[JULIET, LEGACY_DEVICES]
+    world.pep.items[ROMEO, LEGACY_DEVICES] = listed
+    world.tell_of(ROMEO, LEGACY_DEVICES)
+
+    refused = await world.try_to_send("two")
+
+    assert other.id != romeo.id
+    assert isinstance(refused, Unsealable)
+    assert refused.words == sealing.KEYLESS

@@ -22,6 +22,7 @@ async def test_a_session_is_confirmed_soon(world: World) -> None:
 
 
 async def test_of_many_first_messages_one_is_answered(world: World) -> None:
+    """S21: no storm of empty messages."""
     romeo = await world.person()
     for number in range(5):
         await world.words(await romeo.seal(ALICE, str(number)))
@@ -93,6 +94,7 @@ async def test_a_new_device_is_made_known(world: World) -> None:
 async def test_whoever_has_no_key_for_us_is_shown_our_list_again(
     world: World,
 ) -> None:
+    """E48."""
     romeo = await world.person()
     await world.read(await romeo.seal(BOB, "not for alice"), ALICE)
 

@@ -27,12 +27,14 @@ def test_a_list_is_read(namespace: str, name: str) -> None:
 
 @pytest.mark.parametrize(("namespace", "name"), LISTS)
 def test_numbers_that_are_none_are_left_out(namespace: str, name: str) -> None:
+    """E53."""
     bad = ("0", "-1", str(2**31), "9" * 400, "x", "", "\u0661", "1.0")
 
     assert wire.device_list(listed(namespace, name, *bad, "7"), namespace) == {7: None}
 
 
 def test_of_many_devices_the_last_are_taken() -> None:
+    """E53, S21."""
     ids = [str(n) for n in range(1, 10_001)]
 
     found = wire.device_list(listed(LEGACY, "list", *ids), LEGACY)
@@ -46,6 +48,7 @@ def test_what_is_no_list_is_none() -> None:
 
 
 def test_labels_have_an_end_and_a_signature() -> None:
+    """E53."""
     long = listed(OMEMO2, "devices", "1", label="x" * 1_000_000, labelsig="AAAA")
     bare = listed(OMEMO2, "devices", "1", label="x")
     odd = listed(OMEMO2, "devices", "1", label="x", labelsig="A")
@@ -77,6 +80,7 @@ def item(world: World, device: int) -> Element:
 
 @pytest.mark.parametrize("how", ["none", "empty", "many", "long", "odd", "weak"])
 async def test_a_bundle_that_is_none_is_refused(world: World, how: str) -> None:
+    """E52."""
     romeo = await world.person()
     parent = item(world, romeo.id)
     pre_keys = parent[0].find(f"{{{LEGACY}}}prekeys")
