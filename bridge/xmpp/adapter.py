@@ -169,7 +169,7 @@ class XmppAdapter:
             inbound,
             self._tasks,
             marks=written,
-            endtoend=omemo,
+            endtoend=self._persons.omemo,
         )
         for venue in (self._chats, self._mucs, self._hosted):
             self._venues[venue.tag] = venue
