@@ -128,6 +128,13 @@ class NioPerson:
         await self._until(lambda: room in self._client.rooms)
         return room
 
+    async def asks_the_bridge_in(self, room: str, bot: str) -> None:
+        """Ask the bridge itself into *room*, and wait until it has greeted."""
+        answer = await self._client.room_invite(room, bot)
+        assert isinstance(answer, nio.RoomInviteResponse), answer
+        await self.sees(room, bot)
+        await self.hears_next()
+
     async def asks_in(self, room: str, person: Self) -> None:
         """Ask somebody of Matrix into *room*, and wait until they are there."""
         answer = await self._client.room_invite(room, person.id)
