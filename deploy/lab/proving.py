@@ -12,6 +12,8 @@ PACKAGES = {
     "ejabberd": "ejabberdctl",
     "erlang-base": "erl",
     "postgresql": "postgres",
+    "profanity": "profanity",
+    "tmux": "tmux",
 }
 REQUIRED = "BRIDGE_TEST_E2E"
 INTERRUPTED = 130
