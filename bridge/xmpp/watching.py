@@ -91,7 +91,8 @@ class Watching:
 
     def puppet_put_out(self, mxid: str, seen: Seen) -> None:
         """Take note that somebody of the room has put a puppet out of it."""
-        if not seen.statuses & PUT_OUT or self._quiet:
+        linked = self._means.host.portal(self._room) is not None
+        if not seen.statuses & PUT_OUT or self._entering or not linked:
             return
         actor = self._occupancy.at(seen.actor) if seen.actor else None
         by = self._room.address if actor is None else self._occupancy.person(actor)

@@ -172,3 +172,18 @@ async def test_who_put_a_puppet_out_is_named(world: WatchingWorld) -> None:
     )
 
     assert world.told() == [(Leave, f"{MUC}//h")]
+
+
+async def test_a_puppet_put_out_of_a_room_just_linked_is_told_of(
+    world: WatchingWorld,
+) -> None:
+    """Who else is there is told of a little later."""
+    portals = dict(world.host.portals)
+    world.host.portals.clear()
+    enter(world, HATTER)
+    world.host.portals |= portals
+    seen = Seen("Alice", gone=True, statuses=frozenset({307}), actor="Hatter")
+
+    world.watching.puppet_put_out("@alice:hs.example", seen)
+
+    assert world.told() == [(Leave, f"{MUC}//h")]
