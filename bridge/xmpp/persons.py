@@ -21,7 +21,7 @@ from bridge.xmpp.codec.names import Jid, mxid_of, parse
 from bridge.xmpp.codec.xml import Node, node
 from bridge.xmpp.endtoend import Passage, Sealed
 from bridge.xmpp.gate import StanzaError, serialise
-from bridge.xmpp.means import OWN, Means
+from bridge.xmpp.means import OWN, RELAY, Means
 from bridge.xmpp.omemo.service import Omemo, OmemoMeans
 from bridge.xmpp.pep import EVENT, Pep
 
@@ -59,6 +59,7 @@ class Persons:
                 exists=self._exists,
                 published=self._pep.changed,
                 unreadable=self._ask_for_subscription,
+                relay=f"{RELAY}@{means.domain}",
             )
         )
         self.endtoend = self.omemo if sealing else None
@@ -159,9 +160,13 @@ class Persons:
         return True
 
     def _ask_for_subscription(self, account: str, peer: str) -> None:
-        """Ask somebody, once, to let a puppet see what only contacts may."""
+        """Ask somebody, once, to let a puppet see what only contacts may.
+
+        Whom the relay has asked, nobody else bothers: it sees for all of ours.
+        """
         pair = (account, peer)
-        if pair in self._asked:
+        relay = (f"{RELAY}@{self._means.domain}", peer)
+        if pair in self._asked or relay in self._asked:
             return
         self._asked[pair] = None
         if len(self._asked) > ASKED_MAX:

@@ -1,5 +1,6 @@
 """People on XMPP who encrypt in rooms; see ``omemo_room_client``."""
 
+import json
 import secrets
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
@@ -56,6 +57,13 @@ class RoomPerson(SecretPerson):
         if heard.name != version:
             raise NotHeardError(f"{text!r} came as {heard.name or 'plain text'!r}")
         return heard
+
+    def unopened_in(self, room: str) -> list[str]:
+        """List what was said in *room* and could not be read.
+
+        Of what only moves sessions on nobody misses anything.
+        """
+        return [one for one in self.unopened if json.loads(one)["from"] == room]
 
     async def closes(self, muc: str, *members: str) -> None:
         """Let only *members* into a MUC, and let them know each other."""

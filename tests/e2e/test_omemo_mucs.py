@@ -84,4 +84,4 @@ async def test_it_outlives_the_bridge(
     await alice.says(room, "all is well")
 
     await juliet.opens_in("all is well", alice.localpart, muc)
-    assert juliet.unopened == alice.unreadable == []
+    assert juliet.unopened_in(muc) == alice.unreadable == []

@@ -101,7 +101,8 @@ async def test_a_room_outlives_the_bridge(world: World, company: Company) -> Non
 
     await alice.hears("all is well", room, world.ghost(romeo))
     await juliet.opens_in("all is well", "romeo", hall)
-    assert juliet.unopened == romeo.unopened == alice.unreadable == []
+    assert juliet.unopened_in(hall) == romeo.unopened_in(hall) == []
+    assert alice.unreadable == []
 
 
 async def test_who_comes_back_reads_what_was_said_meanwhile(
@@ -143,6 +144,31 @@ async def test_somebody_without_omemo_holds_up_the_room_and_all_are_told(
     assert f"{nurse.jid}: they have no device that uses OMEMO" in refused.words
     assert "!xmpp plaintext allow" in refused.words
     await alice.hears("back again", room, world.ghost(nurse))
+
+
+async def test_who_shows_her_devices_to_contacts_only_is_read_by_the_relay(
+    world: World, company: Company
+) -> None:
+    """Profanity publishes so; one contact serves all who speak in the room."""
+    alice, bob = await company.on_matrix("alice"), await company.on_matrix("bob")
+    juliet = await company.on_xmpp("juliet")
+    await juliet.hides(LEGACY)
+    room, hall = await gather(world, alice, juliet)
+    await alice.asks_in(room, bob)
+    told = await juliet.hears_next(hall)
+    asked = await juliet.sees(lambda p: p.get("type") == "subscribe", "a question")
+    await juliet.has_passed(world.xmpp.component)
+
+    await alice.says(room, "one")
+    await juliet.opens_in("one", alice.localpart, hall)
+    await bob.says(room, "two")
+    await juliet.opens_in("two", bob.localpart, hall)
+
+    assert "finds no device of yours" in told.text
+    assert asked.get("from", "").startswith("relay@")
+    questions = [p for p in juliet.presences if p.get("type") == "subscribe"]
+    assert questions == []
+    assert juliet.unopened == []
 
 
 async def test_nothing_of_it_is_left_anywhere(world: World, company: Company) -> None:

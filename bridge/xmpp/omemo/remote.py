@@ -93,9 +93,16 @@ class _Kept(Generic[K, V]):
 
 
 class Remote:
-    """What others publish; *unreadable* is called with (account, peer)."""
+    """What others publish; *unreadable* is called with (account, peer).
 
-    def __init__(self, ask: Ask, unreadable: Callable[[str, str], None]) -> None:
+    What an account may not read, *relay* may: it is the contact of those who let all
+    of ours see what they publish.
+    """
+
+    def __init__(
+        self, ask: Ask, unreadable: Callable[[str, str], None], relay: str = ""
+    ) -> None:
+        self._relay = relay
         self._ask = ask
         self._unreadable = unreadable
         self._lists: _Kept[tuple[str, str], DeviceList] = _Kept()
@@ -157,9 +164,13 @@ class Remote:
 
     def admitted(self, account: str, peer: str) -> None:
         """Ask again for what *account* was refused: *peer* now has it for a contact."""
-        refused = [key for key in self._refused if key[0] == account]
+        helped = {account}
+        if account == self._relay:
+            helped.update(key[0] for key in (*self._refused, *self._missing))
+            helped.discard("")
+        refused = [key for key in self._refused if key[0] in helped]
         self._refused.drop(key for key in refused if key[2] == peer)
-        missing = [key for key in self._missing if key[0] == account]
+        missing = [key for key in self._missing if key[0] in helped]
         self._missing.drop(key for key in missing if key[1][1] == peer)
 
     def doubt(self, peer: str) -> None:
@@ -235,6 +246,14 @@ class Remote:
         self, account: str, peer: str, name: str, item_id: str
     ) -> Element | State | None:
         """Ask for the last item of a node, or for the one of that id."""
+        found = await self._item_as(account, peer, name, item_id)
+        if found is State.UNREADABLE and self._relay not in ("", account):
+            return await self._item_as(self._relay, peer, name, item_id)
+        return found
+
+    async def _item_as(
+        self, account: str, peer: str, name: str, item_id: str
+    ) -> Element | State | None:
         if item_id:
             asked = node("items", {"node": name}, node("item", {"id": item_id}))
         else:

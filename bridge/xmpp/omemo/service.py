@@ -43,7 +43,8 @@ class OmemoMeans:
     (a portal or a known person of Matrix). *write* writes a stanza at once. *published*
     is awaited with (account, node) after what an account publishes has changed and is
     on disk. *unreadable* is called with (account, peer) when a device list cannot be
-    read for want of a subscription: ask for one, politely, once.
+    read for want of a subscription: ask for one, politely, once. *relay* asks for those
+    of ours who may not read something.
     """
 
     store: Store
@@ -52,6 +53,7 @@ class OmemoMeans:
     exists: Callable[[str], Awaitable[bool]]
     published: Callable[[str, str], Awaitable[None]]
     unreadable: Callable[[str, str], None]
+    relay: str = ""
     label: str = "Matrix bridge"
 
 
@@ -62,7 +64,7 @@ class Omemo:
 
     def __init__(self, means: OmemoMeans) -> None:
         self._means = means
-        self._remote = Remote(self._ask, means.unreadable)
+        self._remote = Remote(self._ask, means.unreadable, means.relay)
         self._accounts = Accounts(means.store, self._remote, means.exists, means.label)
         self._upkeep = Upkeep(
             self._accounts, self._remote, means.store, means.write, means.published

@@ -172,3 +172,17 @@ async def test_keys_are_made_anew_after_a_backup(world: PersonsWorld) -> None:
 
     (row,) = await world.store.secrets("omemo epoch")
     assert row.value == b"1"
+
+
+async def test_whom_the_relay_has_asked_nobody_else_bothers(
+    world: PersonsWorld,
+) -> None:
+    for account in (f"relay@{DOMAIN}", ALICE, f"relay@{DOMAIN}"):
+        world.persons._ask_for_subscription(account, "juliet@capulet.lit")
+    world.persons._ask_for_subscription(ALICE, "romeo@montague.lit")
+
+    asked = [(one.get("from"), one.get("to")) for one in world.server.written]
+    assert asked == [
+        (f"relay@{DOMAIN}", "juliet@capulet.lit"),
+        (ALICE, "romeo@montague.lit"),
+    ]

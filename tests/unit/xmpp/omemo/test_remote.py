@@ -3,6 +3,8 @@ from xml.etree.ElementTree import Element, SubElement
 
 import pytest
 
+from bridge.xmpp.codec.xml import Node
+from bridge.xmpp.iq import IqError
 from bridge.xmpp.muc.stanza import STREAM
 from bridge.xmpp.omemo import remote as module
 from bridge.xmpp.omemo.names import LEGACY, LEGACY_DEVICES, OMEMO2
@@ -164,3 +166,30 @@ async def test_who_is_let_in_asks_again(world: World, remote: Remote) -> None:
     found = remote.listed(ALICE, LEGACY, ROMEO)
     assert found is not None
     assert list(found.devices) == [romeo.id]
+
+
+async def test_what_only_the_relay_may_read_it_reads_for_all(world: World) -> None:
+    asked: list[str] = []
+    begged: list[tuple[str, str]] = []
+    friends: set[str] = set()
+
+    async def ask(to: str, sender: str, payload: Node) -> Element:
+        asked.append(sender)
+        if sender in friends:
+            return Element(f"{{{STREAM}}}iq")
+        raise IqError("forbidden", "auth", "")
+
+    remote = Remote(ask, lambda *who: begged.append(who), relay=BOB)
+    await remote.learn(ALICE, (ROMEO,))
+    refused = remote.listed(ALICE, LEGACY, ROMEO)
+    friends.add(BOB)
+    remote.admitted(BOB, ROMEO)
+    await remote.learn(ALICE, (ROMEO,))
+
+    assert refused is not None
+    assert refused.state is State.UNREADABLE
+    assert asked[:4].count(BOB) == 2
+    read = remote.listed(ALICE, LEGACY, ROMEO)
+    assert read is not None
+    assert read.state is State.MISSING
+    assert set(begged) == {(ALICE, ROMEO)}
