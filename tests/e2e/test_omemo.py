@@ -12,56 +12,16 @@ import pytest
 
 from deploy.lab.stanzas import bare
 from deploy.lab.world import World
-from deploy.lab.xmpp_people import Cast
-from tests.e2e.nio_people import NioPerson
-from tests.e2e.secret_people import LEGACY, OMEMO2, PROGRAM, PUBSUB, SecretPerson
+from tests.e2e.secret_company import Company, meet
+from tests.e2e.secret_people import LEGACY, OMEMO2, PUBSUB, SecretPerson
 
 ALLOW = "!xmpp plaintext allow"
-
-
-class Company:
-    """Brings in people who encrypt, on both networks."""
-
-    def __init__(self, world: World, folder: Path, ends: AsyncExitStack) -> None:
-        self._world = world
-        self._folder = folder
-        self._ends = ends
-        self._cast: Cast | None = None
-
-    async def on_matrix(self, name: str) -> NioPerson:
-        """Return somebody of Matrix."""
-        localpart = f"{name}-{secrets.token_hex(3)}"
-        person = NioPerson(self._world.synapse, localpart, self._folder / localpart)
-        return await self._ends.enter_async_context(person)
-
-    async def on_xmpp(
-        self, name: str, speaks: str = "legacy", *, same_as: str = ""
-    ) -> SecretPerson:
-        """Return somebody of XMPP, or one more device of *same_as*."""
-        server = self._world.xmpp
-        if self._cast is None:
-            cast = Cast(self._world.python, server, PROGRAM)
-            self._cast = await self._ends.enter_async_context(cast)
-        jid = same_as or f"{name}-{secrets.token_hex(3)}@{server.host}"
-        device = f"phone-{secrets.token_hex(2)}"
-        person = SecretPerson(self._cast, name, jid, "secret", device, speaks)
-        await self._cast.enter(person)
-        return person
 
 
 @pytest.fixture
 async def company(world: World, tmp_path: Path) -> AsyncIterator[Company]:
     async with AsyncExitStack() as ends:
         yield Company(world, tmp_path, ends)
-
-
-async def meet(world: World, alice: NioPerson, juliet: SecretPerson) -> str:
-    """Let Juliet begin, encrypted; return the Matrix room."""
-    await juliet.seals(alice.puppet(world), "a beginning")
-    room = await alice.is_invited(world.ghost(juliet))
-    await alice.joins(room)
-    await alice.hears("a beginning", room, world.ghost(juliet))
-    return room
 
 
 @pytest.mark.parametrize(("speaks", "version"), [("legacy", LEGACY), ("new", OMEMO2)])

@@ -22,6 +22,7 @@ class Way:
 
     While *held*, nothing passes. *piece* is how many bytes pass at a time, *pause_s*
     how long each piece waits. After *cut_after* more bytes the connections break.
+    If *overheard* is a buffer, what passes is added to it.
     """
 
     def __init__(self) -> None:
@@ -29,6 +30,7 @@ class Way:
         self.pause_s = 0.0
         self.cut_after: int | None = None
         self.passed = 0
+        self.overheard: bytearray | None = None
         self._open = asyncio.Event()
         self._open.set()
         self._blocked = asyncio.Event()
@@ -63,6 +65,8 @@ class Way:
             writer.write(self._allowed(chunk))
             await writer.drain()
             self.passed += len(chunk)
+            if self.overheard is not None:
+                self.overheard += chunk
             if self.cut_after == 0:
                 self.cut_after = None
                 raise ConnectionAbortedError
