@@ -4,7 +4,6 @@ Out of a conversation only one message is on its way at a time: an answer to a p
 which took the same way, tells that the message before it has come or has come back.
 """
 
-import hashlib
 import logging
 import secrets
 from collections.abc import Sequence
@@ -72,6 +71,7 @@ from bridge.xmpp.packing import (
 )
 from bridge.xmpp.persons import Persons
 from bridge.xmpp.receipts import Receipts
+from bridge.xmpp.repeats import Repeats
 from bridge.xmpp.secrecy import Bare, Secrecy
 
 logger = logging.getLogger(__name__)
@@ -83,7 +83,6 @@ _MESSAGE = "{jabber:component:accept}message"
 _NICK = "{http://jabber.org/protocol/nick}nick"
 _WHISPER = "{http://jabber.org/protocol/muc#user}x"
 _STORE = node("store", {"xmlns": "urn:xmpp:hints"})
-_HOUR_MS = 3_600_000
 _NAME_MAX = 200
 
 
@@ -110,6 +109,7 @@ class Chats:
             persons.hope = self.secrecy.hope
             self.secrecy.farewell = persons.farewell
         self._bounces = Bounces()
+        self._repeats = Repeats()
         self._receipts = Receipts(means)
 
     @property
@@ -309,8 +309,16 @@ class Chats:
             self._refuse(refusals.refuse(stanza, malformed))
             return
         room = Room(Network.XMPP, chat_address(sender.bare, to.bare))
-        key = _key(stanza, sender.bare, to.bare)
+        key = self._key(stanza, sender.bare, to.bare)
         self._means.inbound.add(Arrival(room, key, pack(CHAT, letter)))
+
+    def _key(self, stanza: Element, sender: str, to: str) -> str:
+        """Tell a message from all others: clients repeat what they are not sure of."""
+        name = stanza.get("id", "")
+        if not name:
+            return secrets.token_hex(16)
+        said = stanza.findtext("{*}encrypted/{*}payload") or stanza.findtext(BODY) or ""
+        return self._repeats.name(sender, to, name, said)
 
     def _letter(self, to: str, sender: str, name: str, part: Sequence[Node]) -> bytes:
         # XEP-0334 §4.4: to be kept for devices that are away, by any server.
@@ -375,17 +383,3 @@ def _called(stanza: Element, bare: str) -> str:
     """Tell what somebody calls themselves (XEP-0172)."""
     name = " ".join((stanza.findtext(_NICK) or "").split())[:_NAME_MAX]
     return name or bare.partition("@")[0]
-
-
-def _key(stanza: Element, sender: str, to: str) -> str:
-    """Tell a message from all others: clients send again what they are not sure of.
-
-    They also use ids again, so an id holds only for an hour and for the same words.
-    """
-    name = stanza.get("id", "")
-    if not name:
-        return secrets.token_hex(16)
-    hour = str(int(datetime.now(UTC).timestamp() * 1000) // _HOUR_MS)
-    said = stanza.findtext("{*}encrypted/{*}payload") or stanza.findtext(BODY) or ""
-    parts = (sender, to, name, said, hour)
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()

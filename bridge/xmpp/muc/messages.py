@@ -46,6 +46,7 @@ from bridge.xmpp.muc.stanza import (
     wrap,
 )
 from bridge.xmpp.muc.stencil import OCCUPANT_ID, STANZA_IDS
+from bridge.xmpp.repeats import Repeats
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +58,6 @@ _SEALED = (
 
 CHAT_STATES = "http://jabber.org/protocol/chatstates"
 HINTS = "urn:xmpp:hints"
-HOUR_MS = 3_600_000
 MARK_CHARS_MAX = 200
 FLEETING_PER_MINUTE = 60
 """So many chat states of a device are shown, and twice that at once."""
@@ -80,6 +80,7 @@ class Messages:
         self._secrecy = secrecy
         self._rooms = rooms
         self._fleeting = Pace(FLEETING_PER_MINUTE)
+        self._repeats = Repeats()
 
     def message(self, room: HostedRoom, stanza: Element, sender: Jid, to: Jid) -> None:
         """Take a message that is no error."""
@@ -169,7 +170,14 @@ class Messages:
                 self._pass_on(room, said, stanza)
                 return
             side = Room(Network.XMPP, room.address)
-            self._means.inbound.add(Arrival(side, _key(said, body), raw))
+            self._means.inbound.add(Arrival(side, self._key(said, body), raw))
+
+    def _key(self, said: Said, body: str) -> str:
+        """Tell a message from all others; without an id there is nothing to tell by."""
+        if not said.id:
+            return secrets.token_hex(16)
+        bare = said.device.partition("/")[0]
+        return self._repeats.name(said.room, bare, said.id, body)
 
     def _pass_on(self, room: HostedRoom, said: Said, stanza: Element) -> None:
         """Show at once what says nothing lasting: chat states, markers, reactions."""
@@ -265,17 +273,3 @@ def _forged(part: Element, room: str) -> bool:
             return part.get("from", room) == room
         case (space, _):
             return space in (OCCUPANT_ID, MUC_USER, MUC)
-
-
-def _key(said: Said, body: str) -> str:
-    """Tell a message from all others.
-
-    Clients send again, under the same id, what they are not sure of; and they use
-    an id again for something else. Without an id there is nothing to tell by.
-    """
-    if not said.id:
-        return secrets.token_hex(16)
-    hour = said.at_ms // HOUR_MS
-    bare = said.device.partition("/")[0]
-    source = f"{said.room}\0{bare}\0{said.id}\0{body}\0{hour}"
-    return hashlib.sha256(source.encode(errors="replace")).hexdigest()
