@@ -75,12 +75,12 @@ class Fanout:
     ) -> Sequence[Sheet | Refused | Later]:
         """Read what *parcels* hold, sealed if it must be, up to the first trouble."""
         sheets = [_read(parcel) for parcel in parcels]
+        if not any(isinstance(sheet, Sheet) and sheet.guard for sheet in sheets):
+            return sheets
         guarded = [
             isinstance(sheet, Sheet) and bool(sheet.guard) and p.id not in self._marks
             for p, sheet in zip(parcels, sheets, strict=True)
         ]
-        if not any(guarded):
-            return sheets
         return await self._secrecy.seal(parcels, sheets, guarded)
 
     def _data(self, parcel: Parcel, sheet: Sheet) -> bytes:
