@@ -297,7 +297,8 @@ class XmppAdapter:
         """
         if portal.kind in (Kind.FOREIGN, Kind.PLUMBED):
             return self._mucs.protection(portal)
-        return Protection.END_TO_END
+        plain = portal.kind is Kind.HOSTED and not portal.encrypted
+        return Protection.TRANSPORT if plain else Protection.END_TO_END
 
     def addressee(self, chat: Room) -> Person | Refusal | None:
         """Name the Matrix person of a direct chat; see ``XmppRooms``."""

@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -18,6 +19,7 @@ from bridge.model.delivery import (
     Taken,
     Wire,
 )
+from bridge.model.events import Protection
 from bridge.model.places import Network, Person, PortalId, Room
 from bridge.model.records import Cursor, Kind, Portal
 from bridge.xmpp.adapter import XmppAdapter, wanted
@@ -378,3 +380,17 @@ async def test_keys_are_made_anew_after_a_backup(world: AdapterWorld) -> None:
 
     (row,) = await world.store.secrets("omemo epoch")
     assert row.value == b"1"
+
+
+async def test_what_is_promised_depends_on_the_kind_of_room(
+    world: AdapterWorld,
+) -> None:
+    sealed = replace(HALL, encrypted=True)
+
+    promised = [world.adapter.protection(one) for one in (DIRECT, HALL, sealed)]
+
+    assert promised == [
+        Protection.END_TO_END,
+        Protection.TRANSPORT,
+        Protection.END_TO_END,
+    ]
