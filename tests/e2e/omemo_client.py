@@ -20,7 +20,13 @@ from xml.etree import ElementTree as ET
 import oldmemo
 import twomemo
 import twomemo.etree
-from omemo import Bundle, DeviceInformation, DeviceList, SessionManager
+from omemo import (
+    Bundle,
+    DeviceInformation,
+    DeviceList,
+    MessageNotForUs,
+    SessionManager,
+)
 from omemo.storage import Just, Maybe, Nothing, Storage
 from slixmpp import JID, Message
 from slixmpp.plugins.base import register_plugin
@@ -175,8 +181,10 @@ class SecretClient(Client):
             try:
                 about["version"], about["text"] = await self._opened(stanza)
             except Exception as error:  # noqa: BLE001 - told, whatever it is
-                about["why"] = f"{type(error).__name__}: {error}"
-                self._tell("unopened", json.dumps(about))
+                # What is empty may only move a session of another device on.
+                if not (isinstance(error, MessageNotForUs) and _is_empty(stanza)):
+                    about["why"] = f"{type(error).__name__}: {error}"
+                    self._tell("unopened", json.dumps(about))
             else:
                 self._tell("opened", json.dumps(about))
 
@@ -233,6 +241,12 @@ class SecretClient(Client):
         pad.text = secrets.token_urlsafe(secrets.randbelow(100))
         ET.SubElement(envelope, f"{{{SCE}}}from", {"jid": self.boundjid.bare})
         return ET.tostring(envelope)
+
+
+def _is_empty(stanza: Message) -> bool:
+    spaces = (LEGACY, OMEMO2)
+    sealed = (stanza.xml.find(f"{{{one}}}encrypted/{{{one}}}payload") for one in spaces)
+    return all(payload is None for payload in sealed)
 
 
 class SecretClients(Clients):

@@ -171,7 +171,7 @@ async def test_all_her_devices_read_every_message(
 
     await juliet.opens("two", puppet)
     await phone.opens("two", puppet)
-    assert juliet.unopened == alice.unreadable == []
+    assert juliet.unopened == phone.unopened == alice.unreadable == []
 
 
 async def test_who_is_offline_reads_it_later(world: World, company: Company) -> None:
