@@ -18,6 +18,8 @@ logger = logging.getLogger(__name__)
 
 PROPOSAL = "proposal"
 WORDS_MAX = 1000
+SHOWN_MAX = 30
+UNLINKED = "This room is not linked with any."
 
 HELP = {
     Network.MATRIX: (
@@ -100,14 +102,18 @@ class Commands:
                 return await self._consent.obey(event, verb, said, unit)
             case ["dead", *said]:
                 return await self._office.obey(event, said, unit)
+            case [word, *_] if word != "help" and not event.private:
+                return f"There is no command {word[:SHOWN_MAX]}.\n{_help(event)}"
             case _:
-                return HELP[event.room.network]
+                return _help(event)
 
     async def _bridge(self, event: Command, address: str, unit: Unit) -> str:
         if event.rank < Rank.ADMIN:
             return "Only admins of this room may link it."
-        if self._directory.portal(event.room):
-            return "This room is linked already; !xmpp unbridge undoes that."
+        if portal := self._directory.portal(event.room):
+            if portal.kind is Kind.PLUMBED:
+                return "This room is linked already; !xmpp unbridge undoes that."
+            return f"This room cannot be linked. {self._stands(event, portal)}"
         known = self._xmpp.canonical(address)
         if known is None:
             return (
@@ -152,8 +158,10 @@ class Commands:
 
     async def _unbridge(self, event: Command, unit: Unit) -> str:
         portal = self._directory.portal(event.room)
-        if portal is None or portal.kind not in (Kind.PLUMBED, Kind.FOREIGN):
-            return "This room is not linked with any."
+        if portal is None:
+            return UNLINKED
+        if portal.kind not in (Kind.PLUMBED, Kind.FOREIGN):
+            return f"There is no link to undo. {self._stands(event, portal)}"
         if event.rank < Rank.ADMIN:
             return "Only admins of this room may undo the link."
         if portal.kind is Kind.FOREIGN and event.room.network is Network.MATRIX:
@@ -167,11 +175,24 @@ class Commands:
 
     def _status(self, event: Command) -> str:
         portal: Portal | None = self._directory.portal(event.room)
-        if portal is None:
-            return "This room is not linked with any."
-        far = self._directory.far(portal, event.room)
-        return f"This room is linked with {far.address} ({portal.kind.value})."
+        return UNLINKED if portal is None else self._stands(event, portal)
+
+    def _stands(self, event: Command, portal: Portal) -> str:
+        far = self._directory.far(portal, event.room).address
+        match portal.kind:
+            case Kind.DIRECT:
+                return f"This is a chat between {' and '.join(portal.xmpp.split())}."
+            case Kind.HOSTED:
+                return f"On XMPP this room is {far}."
+            case Kind.FOREIGN if event.room.network is Network.MATRIX:
+                return f"This room is the MUC {far}, as Matrix sees it."
+            case _:
+                return f"This room is linked with {far}."
 
     def _answer(self, unit: Unit, room: Room, words: str) -> None:
         wires = self._adapters[room.network].notice(room, words)
         self._dispatch.add(unit, room, wires)
+
+
+def _help(event: Command) -> str:
+    return HELP[event.room.network]

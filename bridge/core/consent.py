@@ -28,10 +28,12 @@ FORBIDDEN = (
     " of the bridge, unless that is encrypted, too."
 )
 NAMES = {Network.MATRIX: "Matrix", Network.XMPP: "XMPP"}
+PREFIXES = {Network.MATRIX: "!xmpp", Network.XMPP: "!matrix"}
 STATES = {
     Protection.END_TO_END: "end-to-end encrypted, as far as the bridge",
     Protection.TRANSPORT: "not end-to-end encrypted",
 }
+IF_THEY_DO = "not end-to-end encrypted, unless the people there use OMEMO"
 
 
 class Consent:
@@ -79,14 +81,15 @@ class Consent:
         changed = replace(portal, exposed=exposed)
         self._directory.put(changed, unit)
         logger.info("portal %d: plaintext: %s", portal.id, word)
-        words = ALLOWED.format(prefix=prefix) if exposed else FORBIDDEN
+        words = ALLOWED if exposed else FORBIDDEN
         # Both sides are told: it is the words of both that become less, or more, safe.
         far = self._directory.far(portal, event.room)
-        notice = self._adapters[far.network].notice(far, f"By {_name(event)}: {words}")
+        told = f"By {_name(event)}: {words.format(prefix=PREFIXES[far.network])}"
+        notice = self._adapters[far.network].notice(far, told)
         self._dispatch.add(unit, far, notice)
         if exposed:
             await self._dispatch.retry(portal, Refusal.WOULD_EXPOSE, unit)
-        return words
+        return words.format(prefix=prefix)
 
     async def confirm(self, event: Command, unit: Unit) -> str:
         """Believe that whose encryption identity has changed is still who they were."""
@@ -144,6 +147,11 @@ class Consent:
                 )
 
     def _protection(self, network: Network, portal: Portal) -> str:
+        plain = (
+            self._adapters[Network.MATRIX].protection(portal) < Protection.END_TO_END
+        )
+        if network is Network.XMPP and portal.kind is Kind.HOSTED and plain:
+            return IF_THEY_DO
         return STATES[self._adapters[network].protection(portal)]
 
     def _state(self, portal: Portal, prefix: str) -> str:
@@ -164,7 +172,7 @@ class Consent:
 
 
 def _prefix(event: Command) -> str:
-    return "!xmpp" if event.room.network is Network.MATRIX else "!matrix"
+    return PREFIXES[event.room.network]
 
 
 def _name(event: Command) -> str:

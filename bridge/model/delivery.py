@@ -108,7 +108,7 @@ class Refusal(enum.Enum):
     DECLINED = "they do not want to talk to you"
     WOULD_EXPOSE = (
         "it is encrypted and would go on in the clear; those who may allow that write"
-        " !xmpp plaintext allow (from XMPP: !matrix plaintext allow)"
+        " !xmpp plaintext allow on Matrix, !matrix plaintext allow on XMPP"
     )
     ENCRYPTED = (
         "the bridge cannot read this kind of encryption; on XMPP, OMEMO can be read"

@@ -1,7 +1,9 @@
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
+from bridge.core.ports import Unit
 from bridge.model.events import Command, Rank
 from bridge.model.places import Network, Person, Ref, Room
 from bridge.model.records import Kind
@@ -131,10 +133,56 @@ async def test_everybody_may_ask_how_things_stand(world: World) -> None:
     await world.happens(command(LIBRARY, "what?"))
 
     assert world.matrix.said()[0] == (
-        "This room is linked with tea@muc.example (foreign)."
+        "This room is the MUC tea@muc.example, as Matrix sees it."
     )
     assert world.matrix.said()[1:3] == ["This room is not linked with any."] * 2
-    assert "!xmpp bridge" in world.matrix.said()[3]
+    assert world.matrix.said()[3].startswith("There is no command what?.\n!xmpp bridge")
+
+
+async def test_only_who_asks_for_what_there_is_not_is_told_so(world: World) -> None:
+    alone = replace(command(LIBRARY, "are you there?"), private=True)
+
+    for asked in (alone, command(LIBRARY, "help"), command(LIBRARY, "")):
+        await world.happens(asked)
+
+    assert len(world.matrix.said()) == 3
+    assert all(words.startswith("!xmpp bridge") for words in world.matrix.said())
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (Kind.HOSTED, "On XMPP this room is juliet@x alice@m."),
+        (Kind.DIRECT, "This is a chat between juliet@x and alice@m."),
+    ],
+)
+async def test_what_is_no_link_is_neither_made_one_nor_undone(
+    world: World, kind: Kind, words: str
+) -> None:
+    portal = world.directory.portal(TEA_MATRIX)
+    assert portal is not None
+    world.directory.put(replace(portal, kind=kind, xmpp="juliet@x alice@m"), Unit())
+
+    for asked in ("status", f"bridge {BOOKS.address}", "unbridge"):
+        await world.happens(command(TEA_MATRIX, asked))
+
+    assert world.matrix.said() == [
+        words,
+        f"This room cannot be linked. {words}",
+        f"There is no link to undo. {words}",
+    ]
+
+
+async def test_how_to_undo_a_link_is_said_where_there_is_one(world: World) -> None:
+    await plumb(world)
+
+    await world.happens(command(LIBRARY, "bridge other@muc.example"))
+    await world.happens(command(LIBRARY, "status"))
+
+    assert world.matrix.said()[-2:] == [
+        "This room is linked already; !xmpp unbridge undoes that.",
+        f"This room is linked with {BOOKS.address}.",
+    ]
 
 
 @pytest.mark.parametrize(

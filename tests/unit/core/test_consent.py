@@ -38,6 +38,8 @@ async def test_an_admin_can_allow_it_and_forbid_it_again(world: World) -> None:
     assert world.xmpp.said()[1] == "secret"
     assert "go on in the clear" in world.xmpp.said()[0]
     assert "are not delivered" in world.xmpp.said()[2]
+    assert world.matrix.said()[0].endswith("!xmpp plaintext forbid")
+    assert world.xmpp.said()[0].endswith("!matrix plaintext forbid")
     assert len(world.xmpp.sent) == 3
     portal = world.directory.portal(TEA_MATRIX)
     assert portal is not None
@@ -132,6 +134,23 @@ async def test_everybody_may_ask_what_is_encrypted(world: World) -> None:
     assert "end-to-bridge" in answer
     assert "devices in" not in world.xmpp.said()[0]
     assert world.matrix.said()[-1] == "This room is not linked with any."
+
+
+async def test_a_room_that_is_open_on_matrix_is_not_called_encrypted_on_xmpp(
+    world: World,
+) -> None:
+    portal = world.directory.portal(TEA_MATRIX)
+    assert portal is not None
+    enter(world, replace(portal, kind=Kind.HOSTED))
+    world.xmpp.protects = Protection.END_TO_END
+
+    await world.happens(command(TEA_MATRIX, "devices"))
+    world.matrix.protects = Protection.END_TO_END
+    await world.happens(command(TEA_MATRIX, "devices", Rank.GUEST))
+
+    plain, encrypted = world.matrix.said()
+    assert "XMPP: not end-to-end encrypted, unless" in plain
+    assert "XMPP: end-to-end encrypted, as far as the bridge." in encrypted
 
 
 async def test_without_a_word_the_state_is_told(world: World) -> None:
