@@ -355,3 +355,33 @@ async def test_without_omemo_nothing_is_promised(party: Party) -> None:
         plain = join(build(tasks))
 
         assert plain.mucs.protection(TEA) is Protection.TRANSPORT
+
+
+async def test_one_session_that_breaks_keeps_no_other_from_following(
+    party: Party, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    await party.sends(party.writes("hello"))
+    for name in ("x1", "x2"):
+        party.around.server.says("Hatter", "", name, more=WORDS)
+    await party.hears()
+    opened: list[str] = []
+
+    async def decrypt(*_: object) -> None:
+        opened.append("")
+        raise ValueError
+
+    monkeypatch.setattr(party.cipher, "decrypt", decrypt)
+    await party.around.mucs._secrecy.follow()
+
+    assert len(opened) == 2
+    assert "cannot be kept" in caplog.text
+    assert not party.around.mucs._secrecy._behind
+
+
+async def test_what_is_too_large_once_sealed_is_refused(
+    party: Party, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parcel = party.writes("x" * 1000)
+    monkeypatch.setattr("bridge.xmpp.gate.SIZE_BYTES_MAX", 1000)
+
+    assert await party.sends(parcel) == [Refused(Refusal.TOO_LARGE)]

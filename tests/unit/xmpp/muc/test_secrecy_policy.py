@@ -1,5 +1,7 @@
 from dataclasses import replace
 
+import pytest
+
 from bridge.model.delivery import (
     Delivered,
     Description,
@@ -142,3 +144,28 @@ async def test_without_omemo_nothing_that_is_guarded_leaves(world: MucWorld) -> 
     assert isinstance(outcome, Refused)
     assert outcome.why is Refusal.WOULD_EXPOSE
     assert world.stream.data == []
+
+
+async def test_if_it_cannot_be_found_out_whether_somebody_has_omemo_they_stay(
+    empty: Vault, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def capable(account: str, peer: str) -> bool:
+        raise OSError
+
+    monkeypatch.setattr(empty.cipher, "capable", capable)
+    empty.encrypts()
+
+    shown = await empty.enters(ROMEO)
+
+    assert [words(s) for s in shown if words(s)] == []
+    assert "cannot be told" in caplog.text
+    assert ROMEO in empty.around.hosted._rooms._rooms[VAULT].devices
+
+
+async def test_what_is_too_large_once_sealed_is_refused(
+    vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parcel = vault.says("x" * 1000)
+    monkeypatch.setattr("bridge.xmpp.gate.SIZE_BYTES_MAX", 1000)
+
+    assert await vault.sends(parcel) == [Refused(Refusal.TOO_LARGE)]
