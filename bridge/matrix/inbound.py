@@ -89,7 +89,7 @@ class Inbound:
         self._sealed = sealed
         self._views = views
         self._exposed: Recent[tuple[str, str], float] = Recent(10_000)
-        self._told: Recent[tuple[str, Refusal], float] = Recent(10_000)
+        self._told: Recent[tuple[str, str, Refusal, str], float] = Recent(10_000)
 
     def arrivals(self, events: Sequence[RawEvent]) -> list[Arrival]:
         """Choose what to keep: nothing of ours comes back as if it were news."""
@@ -204,7 +204,8 @@ class Inbound:
             return None
         private = self._portal(room) is None and await self._is_private(room)
         if isinstance(said, Refusal):
-            return self._unreadable(event, said, private=private)
+            detail = message.kind(event) if said is Refusal.UNSUPPORTED else ""
+            return self._unreadable(event, said, private=private, detail=detail)
         notice = said.manner is Manner.NOTICE
         words = None if notice else _command(said)
         if private and not notice and words is None:
@@ -259,18 +260,21 @@ class Inbound:
         content = event.get("content")
         if isinstance(content, dict) and content.get("msgtype") == "m.notice":
             return None
-        if why is not Refusal.MALFORMED and not self._may_complain(room, why):
-            return None
         receipt = Receipt(room, event["event_id"], event["sender"])
+        if why is not Refusal.MALFORMED and not self._may_complain(
+            receipt, why, detail
+        ):
+            return None
         return Unreadable(why, _encode_receipt(receipt), detail)
 
-    def _may_complain(self, room: str, why: Refusal) -> bool:
-        """Tell whether *room* has not been told the same within the hour."""
+    def _may_complain(self, receipt: Receipt, why: Refusal, detail: str) -> bool:
+        """Tell whether the sender has not been told the same within the hour."""
+        key = (receipt.room, receipt.sender, why, detail)
         now = time.monotonic()
-        told = self._told.get((room, why))
+        told = self._told.get(key)
         if told is not None and now - told < COMPLAINT_EVERY_S:
             return False
-        self._told.put((room, why), now)
+        self._told.put(key, now)
         return True
 
     async def _titled(self, event: Mapping[str, Any]) -> Subject | None:

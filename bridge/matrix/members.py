@@ -8,6 +8,7 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
 
 from bridge.matrix.client import Homeserver, HomeserverDownError, MatrixError, join
 from bridge.matrix.codec.member import clean_name
@@ -150,7 +151,10 @@ class Members:
                 PATIENCE_S,
             )
         except (MatrixError, HomeserverDownError) as error:
-            logger.warning("room %s: its members cannot be read: %s", room, error)
+            # Whoever is only invited, as when a chat begins, may not ask.
+            invited = error.status == HTTPStatus.FORBIDDEN
+            level = logging.DEBUG if invited else logging.WARNING
+            logger.log(level, "room %s: its members cannot be read: %s", room, error)
             roster.expires_at = time.monotonic() + AGAIN_S
         else:
             self._fill(roster, answer.get("joined"))

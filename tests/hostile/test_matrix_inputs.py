@@ -257,7 +257,7 @@ async def test_e75_odd_power_levels_stop_nobody(stage: Stage, levels: Event) -> 
 
     await stage.alice_says("!xmpp status")
 
-    assert "linked with" in stage.seen()[-1]
+    assert "On XMPP this room is" in stage.seen()[-1]
     await stage.goes_on()
 
 
@@ -304,7 +304,7 @@ async def test_e83_a_command_by_edit_or_once_more_is_none(stage: Stage) -> None:
     await stage.happens(event, event)
     await stage.alice_says("!xmpp help", **{"m.relates_to": relation})
 
-    assert sum("linked with" in words for words in stage.seen()) == 1
+    assert sum("On XMPP this room is" in words for words in stage.seen()) == 1
     assert not any("undo the link" in words for words in stage.seen())
 
 

@@ -32,6 +32,13 @@ _MSGTYPES = {
     Manner.ACTION: "m.emote",
     Manner.NOTICE: "m.notice",
 }
+_KINDS = {
+    "m.image": "a picture",
+    "m.file": "a file",
+    "m.audio": "a sound",
+    "m.video": "a video",
+    "m.location": "a location",
+}
 _VERIFICATION = "m.key.verification.request"
 _to_json = msgspec.json.Encoder().encode
 
@@ -53,6 +60,19 @@ def decode(event: Mapping[str, Any]) -> Content | Refusal | None:
             return None
 
 
+def kind(event: Mapping[str, Any]) -> str:
+    """Name what *event* is that cannot cross; empty if there is no word for it."""
+    content = event.get("content")
+    if event.get("type") == "m.sticker":
+        return "a sticker"
+    if not isinstance(content, dict):
+        return ""
+    if _is_edit(content.get("m.relates_to")):
+        return "an edit: the other side still sees the first version"
+    msgtype = content.get("msgtype")
+    return _KINDS.get(msgtype, "") if isinstance(msgtype, str) else ""
+
+
 def _message(event: Mapping[str, Any]) -> Content | Refusal | None:
     content = event.get("content")
     if not content:
@@ -66,11 +86,10 @@ def _message(event: Mapping[str, Any]) -> Content | Refusal | None:
     if manner is None:
         return None if msgtype == _VERIFICATION else Refusal.UNSUPPORTED
     relation = content.get("m.relates_to")
-    if isinstance(relation, dict):
-        if relation.get("rel_type") == "m.replace" and _is_id(relation.get("event_id")):
-            return Refusal.UNSUPPORTED
-        if _is_reply(relation):
-            body = text.without_fallback(body)
+    if _is_edit(relation):
+        return Refusal.UNSUPPORTED
+    if isinstance(relation, dict) and _is_reply(relation):
+        body = text.without_fallback(body)
     return _said(body, _formatted(content), manner)
 
 
@@ -84,6 +103,12 @@ def _formatted(content: Mapping[str, Any]) -> str | None:
         return None
     formatted = content.get("formatted_body")
     return formatted if isinstance(formatted, str) else None
+
+
+def _is_edit(relation: object) -> bool:
+    if not isinstance(relation, dict) or relation.get("rel_type") != "m.replace":
+        return False
+    return _is_id(relation.get("event_id"))
 
 
 def _is_reply(relation: Mapping[str, Any]) -> bool:

@@ -202,11 +202,41 @@ async def test_after_an_hour_it_is_told_again(matrix: MatrixWorld) -> None:
     matrix.room(HALL, ALICE)
     matrix.link()
     await matrix.reads(tell(matrix, "m.room.encrypted", ENCRYPTED))
-    matrix.adapter._inbound._told.put((HALL, Refusal.UNDECIPHERABLE), -1e9)
+    told = matrix.adapter._inbound._told
+    why = KeyFault.ALGORITHM.value
+    told.put((HALL, ALICE, Refusal.UNDECIPHERABLE, why), -1e9)
 
     again = await matrix.reads(tell(matrix, "m.room.encrypted", ENCRYPTED))
 
     assert isinstance(again, Unreadable)
+
+
+async def test_everybody_is_told_of_every_kind_that_does_not_cross(
+    matrix: MatrixWorld,
+) -> None:
+    matrix.room(HALL, ALICE, BOB)
+    matrix.link()
+    first = {"rel_type": "m.replace", "event_id": "$first"}
+    edit = {"msgtype": "m.text", "body": "* better", "m.relates_to": first}
+    picture = {"msgtype": "m.image", "body": "cat.png", "url": "mxc://hs/cat"}
+    said: list[tuple[str, Event]] = [
+        (ALICE, picture),
+        (ALICE, edit),
+        (BOB, edit),
+        (BOB, edit),
+    ]
+
+    events = [
+        await matrix.reads(matrix.server.add(HALL, who, "m.room.message", content))
+        for who, content in said
+    ]
+
+    details = [one.detail for one in events if isinstance(one, Unreadable)]
+    assert details == [
+        "a picture",
+        "an edit: the other side still sees the first version",
+        "an edit: the other side still sees the first version",
+    ]
 
 
 async def test_a_malformed_message_is_always_told(matrix: MatrixWorld) -> None:

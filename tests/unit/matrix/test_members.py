@@ -100,6 +100,19 @@ async def test_a_room_that_cannot_be_seen_has_nobody(matrix: MatrixWorld) -> Non
     assert len(matrix.server.asked("joined_members")) == 1
 
 
+async def test_only_what_is_unexpected_is_worth_a_warning(
+    matrix: MatrixWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever is only invited may not ask who is there: that is how chats begin."""
+    for status, code in ((403, "M_FORBIDDEN"), (404, "M_NOT_FOUND")):
+        fault = Fault("joined_members", status, {"errcode": code})
+        matrix.server.faults.append(fault)
+        await matrix.adapter._members.load(HALL)
+
+    (warning,) = [r for r in caplog.records if r.levelname == "WARNING"]
+    assert "M_NOT_FOUND" in warning.getMessage()
+
+
 async def test_rosters_that_were_not_used_for_long_are_forgotten(
     matrix: MatrixWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:

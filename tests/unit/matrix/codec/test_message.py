@@ -7,6 +7,7 @@ from bridge.matrix.codec.message import (
     CONTENT_BYTES_MAX,
     decode,
     encode,
+    kind,
 )
 from bridge.model.delivery import Refusal
 from bridge.model.events import Manner, Text
@@ -85,6 +86,20 @@ def test_other_kinds_are_refused_for_now(msgtype: str) -> None:
     assert decode(event(msgtype=msgtype)) is Refusal.UNSUPPORTED
     assert decode({"type": "m.sticker"}) is Refusal.UNSUPPORTED
     assert decode({"type": "m.room.encrypted"}) is Refusal.ENCRYPTED
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"type": "m.sticker"}, "a sticker"),
+        ({"type": "m.room.message", "content": 7}, ""),
+        ({"type": "m.room.message", "content": {"msgtype": 7}}, ""),
+        ({"type": "m.room.message", "content": {"msgtype": "m.file"}}, "a file"),
+        ({"type": "m.room.message", "content": {"msgtype": "m.new"}}, ""),
+    ],
+)
+def test_what_cannot_cross_is_named(said: dict[str, Any], words: str) -> None:
+    assert kind(said) == words
 
 
 def test_an_edit_is_never_posted_as_another_message() -> None:
