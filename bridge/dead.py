@@ -12,7 +12,7 @@ from bridge.config import Config
 from bridge.core.letters import now_ms
 from bridge.core.office import describe
 from bridge.core.ports import StoreUnavailableError
-from bridge.ends import DATABASE
+from bridge.ends import CONFIG, DATABASE
 from bridge.model.records import DeadLetter
 from bridge.store.aside import Aside
 from bridge.store.errors import StoreError
@@ -23,6 +23,9 @@ LOOK_EVERY_S = 0.2
 
 def dead(config: Config, verb: str, which: str) -> int:
     """List dead letters, or send again or drop *which*, a number or "all"."""
+    if verb != "list" and not which:
+        _complain(f"{verb} which? Add a NUMBER from `dead list`, or all")
+        return CONFIG
     try:
         with Aside(config.database_url(), config.store.seal_key()) as aside:
             letters = aside.letters()

@@ -117,6 +117,8 @@ class Doctor:
             store = await open_store(self._config)
         except StartError as error:
             self._runs = error.code == SECOND
+            if self._runs:
+                raise Note(f"not tried, as the bridge runs ({error})") from None
             raise Finding(str(error)) from None
         try:
             counts = await store.counts()

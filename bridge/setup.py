@@ -180,7 +180,7 @@ QUESTIONS = (
     ),
     Question(
         "component",
-        "Domain of the component",
+        "Domain of the component (one of its own, not the XMPP server's)",
         lambda known: f"matrix.{known['server-name'].partition(':')[0]}",
         domain,
     ),

@@ -62,7 +62,7 @@ def test_what_is_missing_is_asked_for_at_a_terminal(tmp_path: Path) -> None:
 
     assert code == 0
     assert "--server-name: should be a domain" in said
-    assert "Domain of the component [matrix.hs.example]: " in said
+    assert "(one of its own, not the XMPP server's) [matrix.hs.example]: " in said
     config = load(folder / "config.toml", {})
     assert config.homeserver.name == "hs.example"
     assert config.xmpp.secret == "sesame"

@@ -76,6 +76,17 @@ def test_what_is_not_there_is_said(config: Config, capsys: Printed) -> None:
     assert "no undelivered message 6" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("verb", ["retry", "drop"])
+def test_who_does_not_say_which_is_asked(
+    config: Config, capsys: Printed, verb: str
+) -> None:
+    asyncio.run(keep(config, letter(5)))
+
+    assert command.dead(config, verb, "") == 2
+
+    assert f"{verb} which?" in capsys.readouterr().err
+
+
 def test_a_bridge_that_does_not_run_does_it_later(
     config: Config, capsys: Printed
 ) -> None:
