@@ -11,8 +11,8 @@ from tests.faults.world import FaultyWorld, Ways
 
 Fault = Callable[[Ways], Awaitable[None]]
 
-WARM = 10
-DURING = 20
+WARM = 6
+DURING = 16
 
 
 def http(status: str, body: bytes = b"", missing: int = 0) -> bytes:

@@ -15,8 +15,8 @@ from tests.faults.world import FaultyWorld, Ways
 
 Fault = Callable[[FaultyWorld], Awaitable[None]]
 
-WARM = 10
-DURING = 20
+WARM = 6
+DURING = 16
 LOCKED_S = 9.0
 """Longer than SQLite waits for a lock, and than XMPP is read without a database."""
 

@@ -13,7 +13,7 @@ from tests.faults.world import FaultyWorld, Ways
 
 Fault = Callable[[FaultyWorld, Ways, Town], Awaitable[None]]
 
-WARM = 10
+WARM = 6
 ROUNDS = 2
 
 
@@ -71,15 +71,15 @@ async def bridge_frozen(world: FaultyWorld, _: Ways, town: Town) -> None:
 async def bridge_away(world: FaultyWorld, _: Ways, town: Town) -> None:
     """Have no bridge while people talk; what nobody keeps is said later (row 7)."""
     await world.end_bridge(10)
-    await town.on_matrix(40)
+    await town.on_matrix(30)
     kept = [scene for scene in town.scenes if scene.archived]
     lost = [scene for scene in town.scenes if not scene.archived]
     for scene in kept:
-        await scene.on_xmpp(40)
+        await scene.on_xmpp(30)
     await world.start_bridge()
     await town.come_back()
     for scene in lost:
-        await scene.on_xmpp(40)
+        await scene.on_xmpp(30)
 
 
 async def homeserver_moves(world: FaultyWorld, ways: Ways, town: Town) -> None:
