@@ -33,7 +33,19 @@ STATES = {
     Protection.END_TO_END: "end-to-end encrypted, as far as the bridge",
     Protection.TRANSPORT: "not end-to-end encrypted",
 }
-IF_THEY_DO = "not end-to-end encrypted, unless the people there use OMEMO"
+_ALONE = "not end-to-end encrypted, unless the people there use OMEMO"
+HOSTED = {
+    (Protection.TRANSPORT, False): _ALONE,
+    (Protection.TRANSPORT, True): _ALONE,
+    (Protection.END_TO_END, False): (
+        "what is encrypted on Matrix goes on with OMEMO, or is refused if somebody"
+        " there has none"
+    ),
+    (Protection.END_TO_END, True): (
+        "what is encrypted on Matrix goes on with OMEMO, or in the clear if somebody"
+        " there has none"
+    ),
+}
 
 
 class Consent:
@@ -147,11 +159,10 @@ class Consent:
                 )
 
     def _protection(self, network: Network, portal: Portal) -> str:
-        plain = (
-            self._adapters[Network.MATRIX].protection(portal) < Protection.END_TO_END
-        )
-        if network is Network.XMPP and portal.kind is Kind.HOSTED and plain:
-            return IF_THEY_DO
+        if network is Network.XMPP and portal.kind is Kind.HOSTED:
+            # Who is there changes with every minute: this is what is kept to.
+            sealed = self._adapters[Network.MATRIX].protection(portal)
+            return HOSTED[sealed, portal.exposed]
         return STATES[self._adapters[network].protection(portal)]
 
     def _state(self, portal: Portal, prefix: str) -> str:

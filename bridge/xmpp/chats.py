@@ -82,6 +82,7 @@ COMMAND = "!matrix "
 _MESSAGE = "{jabber:component:accept}message"
 _NICK = "{http://jabber.org/protocol/nick}nick"
 _WHISPER = "{http://jabber.org/protocol/muc#user}x"
+_JOIN = "{http://jabber.org/protocol/muc}x"
 _STORE = node("store", {"xmlns": "urn:xmpp:hints"})
 _NAME_MAX = 200
 
@@ -288,6 +289,9 @@ class Chats:
         return refused(bounce.fault)
 
     def _see(self, stanza: Element, sender: Jid, to: Jid, *, known: bool) -> None:
+        if stanza.get("type") is None and stanza.find(_JOIN) is not None:
+            self._refuse(contacts.no_room(stanza, to.domain))
+            return
         for answer in contacts.answer(stanza, sender, to, self._caps, exists=known):
             self._write(answer)
         if self._persons is not None and known:

@@ -46,5 +46,13 @@ def nobody(stanza: Element) -> Node | None:
     return replies.error(stanza, "cancel", "item-not-found", "there is nobody there")
 
 
+def no_room(stanza: Element, domain: str) -> Node | None:
+    """Answer who wants to join what cannot be a room (XEP-0045 §7.2)."""
+    if not replies.may_answer(stanza):
+        return None
+    words = f"no room has this address; #room:server is #room#server@{domain}"
+    return replies.error(stanza, "cancel", "item-not-found", words)
+
+
 def _presence(kind: str, sender: Jid, to: Jid) -> Node:
     return node("presence", {"type": kind, "from": to.bare, "to": sender.bare})

@@ -66,6 +66,8 @@ def _demonstrate(*, once: bool, fresh: bool) -> int:
         if missing:
             say(f"\n{missing} of these lines did not arrive as they should.")
             say(f"The logs are in {FOLDER}; --fresh starts over.")
+        else:
+            say("\nEvery line arrived where and as it should.")
         if once:
             return 1 if missing else 0
         _invite(synapse, prosody)

@@ -147,10 +147,13 @@ async def test_a_room_that_is_open_on_matrix_is_not_called_encrypted_on_xmpp(
     await world.happens(command(TEA_MATRIX, "devices"))
     world.matrix.protects = Protection.END_TO_END
     await world.happens(command(TEA_MATRIX, "devices", Rank.GUEST))
+    await world.happens(command(TEA_MATRIX, "plaintext allow"))
+    await world.happens(command(TEA_MATRIX, "devices", Rank.MODERATOR))
 
-    plain, encrypted = world.matrix.said()
+    plain, encrypted, _, exposed = world.matrix.said()
     assert "XMPP: not end-to-end encrypted, unless" in plain
-    assert "XMPP: end-to-end encrypted, as far as the bridge." in encrypted
+    assert "OMEMO, or is refused if somebody there has none." in encrypted
+    assert "OMEMO, or in the clear if somebody there has none." in exposed
 
 
 async def test_without_a_word_the_state_is_told(world: World) -> None:

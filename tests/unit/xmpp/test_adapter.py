@@ -181,6 +181,13 @@ async def test_a_subscription_is_answered(world: AdapterWorld) -> None:
     assert answers == [("presence", "subscribed"), ("presence", None)]
 
 
+async def test_what_is_no_room_is_not_joined_in_silence(world: AdapterWorld) -> None:
+    join = "<x xmlns='http://jabber.org/protocol/muc'/></presence>"
+    world.adapter.received(stanza(f"<presence from='{JULIET}' to='{ALICE_JID}'>{join}"))
+
+    assert [one.get("type") for one in world.server.written] == ["error"]
+
+
 @pytest.mark.parametrize("portal", [TEA, DIRECT])
 async def test_each_venue_gets_its_own_wires_back(
     world: AdapterWorld, portal: Portal

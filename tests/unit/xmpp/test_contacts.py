@@ -47,6 +47,19 @@ def test_nobody_can_subscribe_to_somebody_who_cannot_be() -> None:
     assert answers("probe", exists=False) == []
 
 
+def test_who_joins_what_is_no_room_learns_how_rooms_are_called() -> None:
+    """XEP-0045 §7.2: a client that hears nothing shows nothing, for ever."""
+    join = stanza("<presence from='juliet@capulet.lit/b' to='hall@bridge.example/J'/>")
+
+    answer = contacts.no_room(join, "bridge.example")
+
+    assert answer is not None
+    text = str(answer)
+    assert "item-not-found" in text
+    assert "#room:server is #room#server@bridge.example" in text
+
+
 def test_an_error_is_never_answered() -> None:
+    assert contacts.no_room(stanza("<presence type='error' from='a@b'/>"), "x") is None
     assert contacts.nobody(stanza("<message type='error' from='a@b'/>")) is None
     assert contacts.nobody(stanza("<message type='chat' from='a@b'/>")) is not None
