@@ -172,20 +172,14 @@ async def test_an_answer_that_nobody_asked_for_is_not_answered(
     assert world.server.written == []
 
 
-async def test_a_subscription_is_answered(world: AdapterWorld) -> None:
-    world.adapter.received(
-        stanza(f"<presence type='subscribe' from='{JULIET}' to='{ALICE_JID}'/>")
-    )
+async def test_a_puppet_can_be_a_contact_but_is_no_room(world: AdapterWorld) -> None:
+    about = f"from='{JULIET}' to='{ALICE_JID}'"
+    join = "<x xmlns='http://jabber.org/protocol/muc'/>"
+    world.adapter.received(stanza(f"<presence type='subscribe' {about}/>"))
+    world.adapter.received(stanza(f"<presence {about}>{join}</presence>"))
 
     answers = [(name_of(one), one.get("type")) for one in world.server.written]
-    assert answers == [("presence", "subscribed"), ("presence", None)]
-
-
-async def test_what_is_no_room_is_not_joined_in_silence(world: AdapterWorld) -> None:
-    join = "<x xmlns='http://jabber.org/protocol/muc'/></presence>"
-    world.adapter.received(stanza(f"<presence from='{JULIET}' to='{ALICE_JID}'>{join}"))
-
-    assert [one.get("type") for one in world.server.written] == ["error"]
+    assert answers == [("presence", kind) for kind in ("subscribed", None, "error")]
 
 
 @pytest.mark.parametrize("portal", [TEA, DIRECT])
