@@ -39,7 +39,7 @@ from bridge.xmpp.bounces import Bounces
 from bridge.xmpp.codec.fault import fault, refused
 from bridge.xmpp.codec.message import (
     OWN_WORDS,
-    carried,
+    about,
     decode,
     encode,
     hops,
@@ -192,7 +192,7 @@ class Chats:
         for number, part in enumerate(encode(event.content), 1):
             name = event.ref.id if number == 1 else f"{event.ref.id}/{number}"
             try:
-                part.extend((receipts.REQUEST, receipts.MARKABLE, carried(event.hops)))
+                part.extend((receipts.REQUEST, receipts.MARKABLE, *about(event)))
                 stanza = self._letter(parts[0], sender, name, part)
             except StanzaError:
                 return Refusal.TOO_LARGE

@@ -10,8 +10,8 @@ from bridge.model.events import Command, Message, Protection, Rank
 from bridge.model.places import Network, Person, Room
 from bridge.xmpp.codec.message import (
     OWN_WORDS,
+    about,
     archive_ref,
-    carried,
     decode,
     encode,
     hops,
@@ -91,7 +91,7 @@ def prepare(
     for number, part in enumerate(encode(event.content), 1):
         name = event.ref.id if number == 1 else f"{event.ref.id}/{number}"
         try:
-            words = (*part, carried(event.hops))
+            words = (*part, *about(event))
             stanza = serialise(_groupchat(sender, muc, name, words), domain)
         except StanzaError:
             return Refusal.TOO_LARGE

@@ -1,13 +1,13 @@
 """Messages as stanzas: their body, and the names that they bear."""
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Final, assert_never
 from xml.etree.ElementTree import Element
 
 from bridge.model.delivery import Refusal
-from bridge.model.events import HOPS_MAX, Content, Manner, Text
+from bridge.model.events import HOPS_MAX, Content, Manner, Message, Text
 from bridge.model.places import Network, Person, Ref
 from bridge.model.text import RichText, cut, prefixed, split, utf8_bytes
 from bridge.xmpp.codec import text
@@ -25,6 +25,9 @@ _OTR = "?OTR"
 _LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 _STREAMS = ("{jabber:client}", "{jabber:component:accept}", "")
 _SIDS = "{urn:xmpp:sid:0}"
+LATE: Final = timedelta(minutes=10)
+"""Clocks of others may be wrong by less."""
+
 _HOPS: Final = "xmpp-matrix-bridge:hops:0"
 _UNSTYLED = Node("unstyled", {"xmlns": "urn:xmpp:styling:0"})
 _ATTRIBUTES: Final[dict[str, str]] = {}
@@ -188,9 +191,17 @@ def hops(stanza: Element) -> int:
     return int(count[:9]) if count.isascii() and count.isdigit() else 0
 
 
-def carried(hops_before: int) -> Node:
-    """Say that one bridge more has carried a message, so that none goes in circles."""
-    return _carried(hops_before + 1)
+def about(event: Message) -> tuple[Node, ...]:
+    """Write what is to be known of *event* beside its words.
+
+    That one bridge more has carried it, so that none goes in circles; and when it was
+    said, if that is a while ago (XEP-0203).
+    """
+    carried = _carried(event.hops + 1)
+    if datetime.now(UTC) - event.sent_at < LATE:
+        return (carried,)
+    stamp = event.sent_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return (carried, Node("delay", {"xmlns": "urn:xmpp:delay", "stamp": stamp}))
 
 
 OWN_WORDS: Final = Node("hops", {"xmlns": _HOPS, "count": str(HOPS_MAX)})

@@ -15,7 +15,7 @@ from bridge.model.events import (
     Subject,
 )
 from bridge.model.places import Network
-from bridge.xmpp.codec.message import carried, encode
+from bridge.xmpp.codec.message import about, encode
 from bridge.xmpp.codec.names import puppet_jid
 from bridge.xmpp.codec.nicks import safe_nick
 from bridge.xmpp.codec.xml import Node
@@ -95,7 +95,7 @@ class News:
         wires: list[Wire] = []
         for number, part in enumerate(encode(event.content), 1):
             name = event.ref.id if number == 1 else f"{event.ref.id}/{number}"
-            words = (*part, carried(event.hops))
+            words = (*part, *about(event))
             stanza = stencil.said(
                 address, sender, (name, name), words, self._means.domain
             )

@@ -1,14 +1,16 @@
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from xml.etree.ElementTree import Element, SubElement
 
 import pytest
 
 from bridge.model.delivery import Refusal
-from bridge.model.events import Manner, Text
-from bridge.model.places import Network, Person, Ref
+from bridge.model.events import Manner, Message, Text
+from bridge.model.places import Network, Person, Ref, Room
 from bridge.model.text import Mark, RichText, Span
 from bridge.xmpp.codec.message import (
     BODY_BYTES_MAX,
+    LATE,
+    about,
     archive_ref,
     decode,
     delay,
@@ -273,3 +275,31 @@ def test_a_stamp_says_when() -> None:
         delay(made) == delay(made, "x") == datetime(2002, 9, 10, 23, 8, 25, tzinfo=UTC)
     )
     assert delay(made, "room@muc") is None
+
+
+def said(at: datetime, hops: int = 0) -> Message:
+    alice = Person(Network.MATRIX, "@alice:hs")
+    room = Room(Network.MATRIX, "!room:hs")
+    return Message(
+        ref=Ref(Network.MATRIX, "$1"),
+        room=room,
+        sender=alice,
+        sent_at=at,
+        content=Text(RichText("hi")),
+        hops=hops,
+    )
+
+
+def test_how_often_a_message_was_carried_goes_along() -> None:
+    (hops,) = about(said(datetime.now(UTC) - LATE / 2, hops=1))
+
+    assert hops.attributes["count"] == "2"
+
+
+def test_what_comes_late_tells_when_it_was_said() -> None:
+    """XEP-0203 §3."""
+    at = datetime(2026, 5, 1, 14, tzinfo=timezone(timedelta(hours=2)))
+
+    assert about(said(at))[1:] == (
+        Node("delay", {"xmlns": "urn:xmpp:delay", "stamp": "2026-05-01T12:00:00Z"}),
+    )
