@@ -117,8 +117,7 @@ class Doctor:
             store = await open_store(self._config)
         except StartError as error:
             self._runs = error.code == SECOND
-            if self._runs:
-                raise Note(f"not tried, as the bridge runs ({error})") from None
+            self._leave_alone()
             raise Finding(str(error)) from None
         try:
             counts = await store.counts()

@@ -143,7 +143,7 @@ async def test_a_bridge_that_runs_is_left_alone(site: Site, capsys: Printed) -> 
     report = Report(code, capsys.readouterr().out)
     await bridge.asked(signal.SIGTERM)
 
-    assert "another bridge is using this database" in report.steps["database"]
+    assert "the bridge runs; stop it" in report.steps["database"]
     assert report.marked("•") == ["database", "component", "upload service", AWAY]
     assert report.code == 0
     assert "the bridge, which runs" in report.steps["hs_token"]
