@@ -10,7 +10,7 @@ from deploy.lab.heard import Heard, NotHeardError
 from deploy.lab.matrix_people import MatrixPerson, MatrixRefusedError
 from deploy.lab.synapse import Synapse
 from deploy.lab.words import say
-from deploy.lab.xmpp_people import Cast, XmppPerson
+from deploy.lab.xmpp_people import Cast, Entered, XmppPerson
 
 PASSWORD = "demo"
 FIRST_S = 30.0
@@ -26,9 +26,16 @@ class Stage:
         self.juliet = juliet
         self.server = cast.server
         self.missing = 0
+        self.nicks: dict[str, str] = {}
         self.homeserver = alice.id.partition(":")[2]
         self.ghost = f"@_xmpp_juliet=40{self.server.host}:{self.homeserver}"
         self.puppet = f"alice_{self.homeserver}@{self.server.component}"
+
+    async def juliet_joins(self, room: str) -> Entered:
+        """Let Juliet into a room, where a client of hers may have another nick."""
+        entered = await self.juliet.joins(room, "Juliet", history=0)
+        self.nicks[room] = entered.nick
+        return entered
 
     async def from_xmpp(self, to: str, text: str, room: str, sender: str) -> None:
         """Juliet says something, and Alice has to hear it from *sender*."""
@@ -41,7 +48,7 @@ class Stage:
         self.tell("Alice on Matrix", heard, began)
         if in_room:
             # She sees her own words, once: the next that she hears is these.
-            await self.juliet.hears(text, "Juliet", to)
+            await self.juliet.hears(text, self.nicks[to], to)
 
     async def from_matrix(self, room: str, text: str, where: str, sender: str) -> None:
         """Alice says something, and Juliet has to hear it from *sender*."""
@@ -102,14 +109,14 @@ async def direct_chat(stage: Stage) -> None:
 
 async def hosted_room(stage: Stage) -> None:
     """Juliet joins a room of Alice's homeserver."""
-    alice, juliet = stage.alice, stage.juliet
+    alice = stage.alice
     alias = f"#piazza:{stage.homeserver}"
     room = await alice.resolves(alias)
     if not room:
         room = await alice.makes_room("piazza", name="Piazza")
     address = f"#piazza#{stage.homeserver}@{stage.server.component}"
     say(f"  Juliet on XMPP joins {address}, Alice's Matrix room {alias}")
-    entered = await juliet.joins(address, "Juliet", history=0)
+    entered = await stage.juliet_joins(address)
     if "Alice" not in entered.occupants:
         raise NotHeardError(f"Juliet does not see Alice but {entered.occupants}")
     say(f"      ✓ Juliet sees there: {', '.join(sorted(entered.occupants))}")
@@ -121,22 +128,23 @@ async def hosted_room(stage: Stage) -> None:
 
 async def foreign_muc(stage: Stage) -> None:
     """Alice joins a MUC of Juliet's server."""
-    alice, juliet = stage.alice, stage.juliet
+    alice = stage.alice
     muc = f"balcony@{stage.server.muc}"
     alias = f"#_xmpp_balcony_{stage.server.muc}:{stage.homeserver}"
-    await juliet.joins(muc, "Juliet", history=0)
+    await stage.juliet_joins(muc)
     say(f"  Alice on Matrix joins {alias}, the MUC {muc}")
     room = await alice.joins(alias)
-    await stage.from_xmpp(muc, "O Alice, wherefore art thou Alice?", room, "Juliet")
+    nick = stage.nicks[muc]
+    await stage.from_xmpp(muc, "O Alice, wherefore art thou Alice?", room, nick)
     await stage.from_matrix(room, "Call me what you like.", muc, "Alice")
-    await stage.from_xmpp(muc, "Rose, then.", room, "Juliet")
+    await stage.from_xmpp(muc, "Rose, then.", room, nick)
 
 
 async def plumbed_room(stage: Stage) -> None:
     """Alice links a room of hers with a MUC of Juliet's, who agrees."""
     alice, juliet = stage.alice, stage.juliet
     muc = f"garden@{stage.server.muc}"
-    await juliet.joins(muc, "Juliet", history=0)
+    await stage.juliet_joins(muc)
     room = await alice.resolves(f"#garden:{stage.homeserver}")
     if not room:
         # The alias comes last: a play that was broken off before finds no garden.
@@ -151,13 +159,13 @@ async def plumbed_room(stage: Stage) -> None:
         say(f"      ✓ Juliet on XMPP is asked by {asked.sender}")
         say("  Juliet on XMPP:    !matrix accept")
         await juliet.says_in(muc, "!matrix accept")
-        await juliet.hears("!matrix accept", "Juliet", muc)
+        await juliet.hears("!matrix accept", stage.nicks[muc], muc)
         await juliet.hears_next(muc)
         linked = await alice.hears_next(room)
         say(f"      ✓ {linked.text}")
         await alice.names(room, f"#garden:{stage.homeserver}")
     await stage.from_matrix(room, "A shared garden.", muc, "Alice")
-    await stage.from_xmpp(muc, "With two gates.", room, "Juliet")
+    await stage.from_xmpp(muc, "With two gates.", room, stage.nicks[muc])
 
 
 ACTS: tuple[tuple[str, Act], ...] = (
