@@ -18,7 +18,7 @@ from bridge.model.delivery import (
     Unreadable,
     Wire,
 )
-from bridge.model.events import Message, Protection
+from bridge.model.events import Command, Content, Message, Protection, Rank
 from bridge.model.frozen import dataclass
 from bridge.model.pace import Pace
 from bridge.model.places import Network, Person, Room
@@ -49,6 +49,8 @@ from bridge.xmpp.muc.stencil import OCCUPANT_ID, STANZA_IDS
 from bridge.xmpp.repeats import Repeats
 
 logger = logging.getLogger(__name__)
+
+COMMAND = "!matrix "
 
 _HIDDEN = (None, Refusal.ENCRYPTED)
 _SEALED = (
@@ -100,7 +102,7 @@ class Messages:
 
     async def read(
         self, said: Said, taken: Taken, unit: Unit
-    ) -> Spoken | Unreadable | None:
+    ) -> Spoken | Command | Unreadable | None:
         """Make an event of what was kept."""
         raw = taken.arrival.raw
         stanza = wrap("message", {"type": "groupchat", "id": said.id}, said.inside)
@@ -124,12 +126,33 @@ class Messages:
             return Unreadable(content, raw)
         if not protection:
             self._secrecy.clear(said, unit)
+        return self._event(said, raw, content, (stanza, protection))
+
+    def _event(
+        self, said: Said, raw: bytes, content: Content, came: tuple[Element, Protection]
+    ) -> Spoken | Command:
+        stanza, protection = came
         sender = Person(Network.XMPP, said.device.partition("/")[0])
+        side = Room(Network.XMPP, said.room)
+        at = datetime.fromtimestamp(said.at_ms / 1000, UTC)
+        if content.body.plain.startswith(COMMAND):
+            # It is for us and not for Matrix; the room sees what is answered.
+            self._means.host.later(side, self._reflected(said, said.mark))
+            return Command(
+                ref=origin_ref(sender, said.mark),
+                room=side,
+                sender=sender,
+                sent_at=at,
+                name=said.nick,
+                protection=protection,
+                words=content.body.plain.removeprefix(COMMAND),
+                rank=Rank.GUEST,  # who rules here is decided on Matrix
+            )
         return Spoken(
             ref=origin_ref(sender, said.mark),
-            room=Room(Network.XMPP, said.room),
+            room=side,
             sender=sender,
-            sent_at=datetime.fromtimestamp(said.at_ms / 1000, UTC),
+            sent_at=at,
             name=said.nick,
             protection=protection,
             content=content,
