@@ -207,8 +207,8 @@ class MatrixRooms(Protocol):
         without an id.
         """
 
-    async def knows(self, person: Person) -> bool:
-        """Tell whether the homeserver knows *person*; False if it cannot say now."""
+    async def knows(self, person: Person) -> bool | None:
+        """Tell whether the homeserver knows *person*; None if it cannot say now."""
 
     async def protect(self, portal: Portal) -> bool:
         """Encrypt the room of a direct chat, if it is ours; tell whether it is."""
@@ -356,8 +356,8 @@ class Host(Protocol):
     def regret(self, parcel: Parcel, refused: Refused) -> None:
         """Tell the sender of *parcel*, which had seemed delivered, that it was not."""
 
-    async def knows(self, person: Person) -> bool:
-        """Tell whether there is such a *person* of Matrix; False if nobody can say."""
+    async def knows(self, person: Person) -> bool | None:
+        """Tell whether there is such a *person* of Matrix; None if nobody can say."""
 
     async def open_hosted(
         self, address: Room, guest: Person, name: str

@@ -204,7 +204,7 @@ class Provisioning:
             return Refusal.NO_SUCH_ROOM
         return await self._matrix.look(alias)
 
-    async def knows(self, person: Person) -> bool:
+    async def knows(self, person: Person) -> bool | None:
         """Tell whether there is such a person of Matrix; see ``Host``."""
         return person.network is Network.MATRIX and await self._matrix.knows(person)
 

@@ -342,7 +342,7 @@ class MatrixAdapter(Adapter, MatrixRooms):
         return await self._rooms.look(address)
 
     @override
-    async def knows(self, person: Person) -> bool:
+    async def knows(self, person: Person) -> bool | None:
         return not self.is_ours(person.id) and await self._views.exists(person.id)
 
     @override

@@ -18,6 +18,7 @@ T = TypeVar("T")
 
 BRIDGE_TYPES = ("m.bridge", "uk.half-shot.bridge")
 _PUBLIC = "public"
+_NOBODY = (HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND)
 _V12_OPAQUE_LENGTH = 43
 TEXT_MAX = 2000
 VIA_MAX = 5
@@ -66,12 +67,17 @@ class Views:
     def __init__(self, homeserver: Homeserver) -> None:
         self._homeserver = homeserver
 
-    async def exists(self, mxid: str) -> bool:
-        """Tell whether somebody has a profile (Client-Server API §13.2)."""
+    async def exists(self, mxid: str) -> bool | None:
+        """Tell whether somebody has a profile (Client-Server API §13.2).
+
+        None if the homeserver cannot say now.
+        """
         try:
             await self._homeserver.request("GET", join("profile", mxid))
-        except (HomeserverDownError, MatrixError):
-            return False
+        except HomeserverDownError:
+            return None
+        except MatrixError as error:
+            return False if error.status in _NOBODY else None
         return True
 
     async def find(self, address: str, user: str) -> Place:

@@ -7,7 +7,8 @@
     our own available presence         -> must bear the child pep.caps()
 
 Rules: everybody may read, nobody may write; what is not there is ``item-not-found`` and
-nothing else, at once, as clients make of it what they do next.
+nothing else, at once, as clients make of it what they do next; what only nobody can
+tell now never is.
 """
 
 from collections import OrderedDict

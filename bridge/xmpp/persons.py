@@ -22,6 +22,7 @@ from bridge.xmpp.codec.xml import Node, node
 from bridge.xmpp.endtoend import Passage, Sealed
 from bridge.xmpp.gate import StanzaError, serialise
 from bridge.xmpp.means import OWN, RELAY, Means
+from bridge.xmpp.omemo.accounts import NotNowError
 from bridge.xmpp.omemo.service import Omemo, OmemoMeans
 from bridge.xmpp.pep import EVENT, Pep
 
@@ -31,6 +32,7 @@ AT_ONCE_MAX = 200
 ASKED_MAX = 10_000
 KNOWN_MAX = 10_000
 ANSWER_S = 15.0
+AWAY = "remote-server-timeout"
 SWITCHED_OFF = "OMEMO is switched off on this bridge"
 
 Plainly = Callable[[Element, str], Node]
@@ -126,6 +128,8 @@ class Persons:
             answer = await self._pep.answer(iq, sender, to, name)
         except StoreUnavailableError:
             answer = replies.error(iq, "wait", "resource-constraint")
+        except NotNowError as error:
+            answer = replies.error(iq, "wait", str(error))
         except Exception:
             logger.exception("a question to %s cannot be answered", to.bare)
             answer = replies.error(iq, "wait", "internal-server-error")
@@ -143,7 +147,7 @@ class Persons:
         self._busy -= 1
 
     async def _exists(self, account: str) -> bool:
-        """Tell whether an address of ours is somebody's."""
+        """Tell whether an address of ours is somebody's; raises ``NotNowError``."""
         if account in self._known:
             return True
         jid = parse(account)
@@ -152,7 +156,10 @@ class Persons:
         mxid = mxid_of(jid.local)
         if jid.local not in OWN:
             person = Person(Network.MATRIX, mxid or "")
-            if mxid is None or not await self._means.host.knows(person):
+            known = mxid is not None and await self._means.host.knows(person)
+            if known is None:
+                raise NotNowError(AWAY)
+            if not known:
                 return False
         self._known[account] = None
         if len(self._known) > KNOWN_MAX:

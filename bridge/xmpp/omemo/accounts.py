@@ -25,10 +25,19 @@ MADE_AT_ONCE: Final = 30
 MADE_PER_S: Final = 0.5
 """A device takes 30 ms to make and 40 kB to keep."""
 
+NO_ROOM: Final = "resource-constraint"
+
 _DOMAINS_MAX: Final = 1000
 _NUMBERS: Final = "omemo numbers"
 _EPOCH: Final = "omemo epoch"
 _OWN: Final = "own"
+
+
+class NotNowError(Exception):
+    """There can be no device at present; the words are the condition of RFC 6120.
+
+    To those who ask, that is not the same as "no device": they do not ask again then.
+    """
 
 
 class Watch(Protocol):
@@ -47,8 +56,8 @@ class Watch(Protocol):
 class Accounts:
     """The accounts, the most recently used ones in memory.
 
-    *exists* tells whether a bare address is a person's who may have a device. *watch*
-    is told of those that are loaded or made.
+    *exists* tells whether a bare address is a person's who may have a device, or raises
+    ``NotNowError``. *watch* is told of those that are loaded or made.
     """
 
     watch: Watch | None = None
@@ -98,9 +107,10 @@ class Accounts:
             return self._at_hand(jid) or await self._load(jid)
 
     async def obtain(self, jid: str, asker: str = "") -> Account | None:
-        """Return an account, made if need be; None if there can be none now.
+        """Return an account, made if need be; None if there is nobody of that name.
 
-        *asker* is whose domain the making counts for; empty for ourselves.
+        *asker* is whose domain the making counts for; empty for ourselves. Raises
+        ``NotNowError``.
         """
         account = await self.find(jid)
         if account is not None or not await self._exists(jid):
@@ -111,7 +121,7 @@ class Accounts:
                 return known
             if asker and not self._affords(asker.rpartition("@")[2]):
                 logger.warning("too many devices are asked for by %s", asker)
-                return None
+                raise NotNowError(NO_ROOM)
             return await self._make(jid)
 
     async def has_device(self, jid: str) -> bool:
@@ -166,7 +176,7 @@ class Accounts:
             self._epoch = 0 if known is None else int(known.value)
         return self._epoch
 
-    async def _make(self, jid: str) -> Account | None:
+    async def _make(self, jid: str) -> Account:
         while True:
             account = await Account.open(jid, {}, self._bundles, self._label)
             number = str(account.id)
@@ -177,8 +187,8 @@ class Accounts:
         taken = Secret(_NUMBERS, number, jid.encode())
         try:
             await self._store.commit(Unit(put=[*rows, taken]))
-        except StoreUnavailableError:
-            return None
+        except StoreUnavailableError as error:
+            raise NotNowError(NO_ROOM) from error
         logger.info("%s has device %s now", jid, number)
         self._put(account)
         if self.watch is not None:

@@ -18,7 +18,7 @@ from bridge.xmpp.endtoend import Passage, Sealed, Trust, Unsealable
 from bridge.xmpp.gate import StanzaError
 from bridge.xmpp.omemo import envelope, lists, sce, trust, wire
 from bridge.xmpp.omemo.account import Account
-from bridge.xmpp.omemo.accounts import Accounts
+from bridge.xmpp.omemo.accounts import Accounts, NotNowError
 from bridge.xmpp.omemo.device import Wanted
 from bridge.xmpp.omemo.meeting import Meeting
 from bridge.xmpp.omemo.names import LEGACY, NAMESPACES, OMEMO2
@@ -88,7 +88,10 @@ class Sealing:
         unit: Unit,
     ) -> Sealed | Unsealable:
         """Seal *content*; see ``EndToEnd``."""
-        account = await self._accounts.obtain(passage.account)
+        try:
+            account = await self._accounts.obtain(passage.account)
+        except NotNowError:
+            account = None
         if account is None:
             return Unsealable(NOBODY, (passage.account,), passing=True)
         words = envelope.words(content)

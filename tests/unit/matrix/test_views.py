@@ -4,6 +4,7 @@ from bridge.matrix.client import HomeserverDownError, MatrixError
 from bridge.matrix.views import About, Place, place_of, refusing
 from bridge.model.delivery import Refusal
 from bridge.model.events import Rank
+from bridge.model.places import Network, Person
 from tests.homeserver import Fault
 from tests.unit.matrix.world import ALICE, BOB, BOT, HALL, MatrixWorld
 
@@ -32,6 +33,25 @@ async def test_a_refusal_says_why(error: Exception, why: Refusal) -> None:
         raise error
 
     assert await refusing(ask()) is why
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "exists"),
+    [
+        (200, {}, True),
+        (404, {"errcode": "M_NOT_FOUND"}, False),
+        (403, {"errcode": "M_FORBIDDEN"}, False),
+        (429, {"errcode": "M_LIMIT_EXCEEDED"}, None),
+        (502, "bad gateway", None),
+        (500, {"errcode": "M_UNKNOWN"}, None),
+    ],
+)
+async def test_nobody_is_said_not_to_exist_by_a_homeserver_in_trouble(
+    matrix: MatrixWorld, status: int, answer: object, *, exists: bool | None
+) -> None:
+    matrix.server.faults.append(Fault("profile", status, answer))
+
+    assert await matrix.adapter.knows(Person(Network.MATRIX, ALICE)) is exists
 
 
 async def test_an_alias_leads_to_a_room_and_servers(matrix: MatrixWorld) -> None:

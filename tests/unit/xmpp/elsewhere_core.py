@@ -27,6 +27,7 @@ class Host:
     warned: list[tuple[Room, str]] = field(default_factory=list)
     retried: list[Room] = field(default_factory=list)
     barred: set[str] = field(default_factory=set)
+    known: bool | None = True
     returned: list[str] = field(default_factory=list)
     store: FakeStore = field(default_factory=FakeStore)
 
@@ -74,8 +75,8 @@ class Host:
     async def describe(self, portal: Portal) -> Description:
         return Description()
 
-    async def knows(self, person: Person) -> bool:
-        return True
+    async def knows(self, person: Person) -> bool | None:
+        return self.known
 
     async def look(self, address: Room) -> Description | Refusal:
         return Refusal.NO_SUCH_ROOM

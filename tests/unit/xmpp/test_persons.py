@@ -10,6 +10,7 @@ from bridge.xmpp.codec.names import Jid, parse
 from bridge.xmpp.codec.xml import node
 from bridge.xmpp.disco import Disco
 from bridge.xmpp.endtoend import Passage, Sealed
+from bridge.xmpp.omemo import accounts
 from bridge.xmpp.persons import Persons
 from tests.unit.xmpp.elsewhere import DOMAIN, World, build, stanza
 
@@ -75,6 +76,37 @@ async def test_nobody_has_no_device(world: PersonsWorld) -> None:
     world.asks_for(f"{AXOLOTL}.devicelist", f"nobody@{DOMAIN}")
 
     assert await world.answer() == "item-not-found"
+
+
+async def test_who_is_unknown_to_the_homeserver_has_no_device(
+    world: PersonsWorld,
+) -> None:
+    world.host.known = False
+    world.asks_for(f"{AXOLOTL}.devicelist")
+
+    assert await world.answer() == "item-not-found"
+
+
+async def test_while_the_homeserver_is_away_nobody_is_said_to_have_no_device(
+    world: PersonsWorld,
+) -> None:
+    """Converse asks no more once it is told item-not-found; facts B3.3."""
+    world.host.known = None
+    world.asks_for(f"{AXOLOTL}.devicelist")
+    assert await world.answer() == "remote-server-timeout"
+
+    world.host.known = True
+    world.asks_for(f"{AXOLOTL}.devicelist")
+    assert (await world.answer()).isdigit()
+
+
+async def test_who_asks_for_too_many_devices_may_ask_again(
+    world: PersonsWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accounts, "MADE_AT_ONCE", 0)
+    world.asks_for(f"{AXOLOTL}.devicelist")
+
+    assert await world.answer() == "resource-constraint"
 
 
 async def test_other_questions_are_answered_as_before(world: PersonsWorld) -> None:

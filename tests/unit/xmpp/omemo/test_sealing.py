@@ -13,7 +13,7 @@ from bridge.xmpp.omemo.names import (
     OMEMO2_BUNDLES,
     OMEMO2_DEVICES,
 )
-from tests.unit.xmpp.omemo.world import ALICE, CANARY, JULIET, ROMEO, World
+from tests.unit.xmpp.omemo.world import ALICE, BOB, CANARY, JULIET, ROMEO, World
 
 
 def namespaces(sealed: Sealed) -> list[str]:
@@ -53,6 +53,18 @@ async def test_what_was_not_committed_breaks_nothing(world: World) -> None:
     world.restart()
 
     assert await romeo.open(ALICE, (await world.send("two")).children) == "two"
+
+
+async def test_who_can_have_no_device_now_seals_later(world: World) -> None:
+    await world.person()
+    world.store.broken = True
+    way = Passage(account=BOB, peer="", to=ROMEO)
+
+    made = await world.omemo.encrypt(
+        (Node("body", {}, ("hello",)),), way, (ROMEO,), Unit()
+    )
+
+    assert made == Unsealable(sealing.NOBODY, (BOB,), passing=True)
 
 
 async def test_twenty_at_once_are_all_opened(world: World) -> None:
