@@ -209,7 +209,9 @@ class Person:
         self.id = own.device_id
         if (self.jid, self.namespaces) not in _people:
             items = {k: v for k, v in self.pep.items.items() if k[0] == self.jid}
-            _people[self.jid, self.namespaces] = dict(self.memory.kept), items
+            # A copy: what this one publishes later has keys that nobody remembers.
+            remembered = dict(self.memory.kept), copy.deepcopy(items)
+            _people[self.jid, self.namespaces] = remembered
         return self
 
     async def _take(self, number: int) -> None:
