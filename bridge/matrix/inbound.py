@@ -40,7 +40,9 @@ PREFIX = "!xmpp"
 COMPLAINT_EVERY_S = 3600.0
 
 _ENCRYPTION = "m.room.encryption"
-_SAID = frozenset(("m.room.message", "m.room.encrypted", "m.sticker"))
+_SAID = frozenset(
+    ("m.room.message", "m.room.encrypted", "m.sticker", "m.room.redaction")
+)
 _TOMBSTONE = "m.room.tombstone"
 _STATE = frozenset(("m.room.member", "m.room.topic", _ENCRYPTION, _TOMBSTONE))
 _HIDDEN = "m.room.encrypted"

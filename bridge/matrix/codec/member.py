@@ -82,7 +82,9 @@ def clean_name(value: object, chars_max: int = NAME_CHARS_MAX) -> str:
     seen = "".join(
         c for c in spaced if c in _JOINERS or unicodedata.category(c) not in _UNSEEN
     )
-    return seen.strip(_JOINERS + " ")[:chars_max].strip(_JOINERS + " ")
+    # What is not seen may have stood between two spaces.
+    seen = " ".join(seen.split()).strip(_JOINERS + " ")
+    return seen[:chars_max].strip(_JOINERS + " ")
 
 
 @dataclass(frozen=True, slots=True)

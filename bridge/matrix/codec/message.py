@@ -54,7 +54,7 @@ def decode(event: Mapping[str, Any]) -> Content | Refusal | None:
             return _message(event)
         case "m.room.encrypted":
             return Refusal.ENCRYPTED
-        case "m.sticker":
+        case "m.sticker" | "m.room.redaction":
             return Refusal.UNSUPPORTED
         case _:
             return None
@@ -65,6 +65,8 @@ def kind(event: Mapping[str, Any]) -> str:
     content = event.get("content")
     if event.get("type") == "m.sticker":
         return "a sticker"
+    if event.get("type") == "m.room.redaction":
+        return "a deletion: the other side still sees what it was about"
     if not isinstance(content, dict):
         return ""
     if _is_edit(content.get("m.relates_to")):

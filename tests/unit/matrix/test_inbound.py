@@ -89,7 +89,6 @@ def test_nobody_else_is_taken_for_us(matrix: MatrixWorld, sender: str) -> None:
         ("m.room.topic", {}),
         ("m.room.avatar", {"state_key": ""}),
         ("m.reaction", {}),
-        ("m.room.redaction", {}),
     ],
 )
 def test_what_cannot_cross_is_not_kept(
@@ -231,11 +230,15 @@ async def test_everybody_is_told_of_every_kind_that_does_not_cross(
         for who, content in said
     ]
 
+    deletion = {"redacts": "$first"}
+    events.append(await matrix.reads(tell(matrix, "m.room.redaction", deletion)))
+
     details = [one.detail for one in events if isinstance(one, Unreadable)]
     assert details == [
         "a picture",
         "an edit: the other side still sees the first version",
         "an edit: the other side still sees the first version",
+        "a deletion: the other side still sees what it was about",
     ]
 
 

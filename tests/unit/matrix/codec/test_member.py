@@ -94,3 +94,7 @@ def test_creators_stand_above_all_levels_from_version_12() -> None:
 )
 def test_before_version_12_creators_are_like_others(create: object) -> None:
     assert decode_creators(create, "@a:hs") == frozenset()
+
+
+def test_what_is_not_seen_leaves_no_gap() -> None:
+    assert clean_name("\u00a1\r\x1b\x85*") == "\u00a1 *"
