@@ -12,6 +12,7 @@ message could not be opened again.
 """
 
 import asyncio
+import secrets
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
@@ -20,6 +21,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 from omemo import Backend
+from omemo.identity_key_pair import IdentityKeyPairSeed
 
 from bridge.core.ports import Unit
 from bridge.model.records import Secret
@@ -38,6 +40,8 @@ _NEVER_S: Final = 10**9
 _RECALLED_MAX: Final = 64
 _OPENED: Final = "opened"
 _RENEWED: Final = "/pep/renewed"
+_SEED_LENGTH: Final = 32
+_SIGN: Final = 0x80
 
 
 class Kept(msgspec.Struct):
@@ -82,6 +86,8 @@ class Account:
     ) -> "Account":
         """Load an account from its *rows*, or make its device if there are none."""
         shelf = Shelf(owner(jid), rows)
+        if not rows:
+            await _choose_identity(shelf)
         desk = Desk(jid, shelf, bundles)
         versions = backends(shelf)
         device = await device_class(desk).create(
@@ -238,3 +244,15 @@ def _opened(key: str) -> str:
 
 def _kept(found: Plain | Empty) -> Kept:
     return Kept(plain=found) if isinstance(found, Plain) else Kept(empty=found)
+
+
+async def _choose_identity(shelf: Shelf) -> None:
+    """Make an identity key whose Ed25519 form has the sign 0, as XEdDSA has it.
+
+    Converse 14 forgets the sign, and finds the signatures of other keys invalid.
+    """
+    seed = secrets.token_bytes(_SEED_LENGTH)
+    while IdentityKeyPairSeed(seed).identity_key[-1] & _SIGN:
+        seed = secrets.token_bytes(_SEED_LENGTH)
+    await shelf.store("/ikp/is_seed", value=True)
+    await shelf.store_bytes("/ikp/key", seed)

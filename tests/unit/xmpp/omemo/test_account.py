@@ -1,4 +1,5 @@
 import pytest
+from omemo.identity_key_pair import IdentityKeyPair
 
 from bridge.core.ports import Unit
 from bridge.model.records import Secret
@@ -198,3 +199,11 @@ async def test_an_account_that_waits_for_the_network_does_not_rest(
 
     assert not held
     assert account.is_idle
+
+
+async def test_the_sign_of_an_identity_is_one_that_converse_understands() -> None:
+    """Converse 14 forgets it, and says "Invalid signature" if it is 1."""
+    made = [await Account.open(ALICE, {}, Nothing(), "label") for _ in range(8)]
+    pairs = [await IdentityKeyPair.get(one.shelf) for one in made]
+
+    assert [pair.identity_key[-1] & 0x80 for pair in pairs] == [0] * 8
