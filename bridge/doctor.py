@@ -227,8 +227,7 @@ class Doctor:
         """Let the homeserver reach us, with its token (appservice ping)."""
         server = await self._listen()
         try:
-            path = join("appservice", self._config.appservice.id, "ping", version="v1")
-            await self._ask("POST", path, body={})
+            await self._ping()
         except (MatrixError, HomeserverDownError) as error:
             if error.status in _NO_PING:
                 raise Note("this homeserver cannot be asked to try") from None
@@ -238,6 +237,16 @@ class Doctor:
                 await server.stop()
         who = "the bridge, which runs," if self._runs else "us"
         return f"the homeserver reaches {who} at {self._config.appservice.listen}"
+
+    async def _ping(self) -> None:
+        path = join("appservice", self._config.appservice.id, "ping", version="v1")
+        try:
+            await self._ask("POST", path, body={})
+        except (MatrixError, HomeserverDownError) as error:
+            if "CONNECTION_FAILED" not in error.errcode:
+                raise
+            # It may have tried a connection to a bridge that has ended meanwhile.
+            await self._ask("POST", path, body={})
 
     def _why_no_ping(self, error: MatrixError | HomeserverDownError) -> str:
         if error.status == HTTPStatus.FORBIDDEN:

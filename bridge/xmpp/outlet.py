@@ -100,8 +100,13 @@ class Outlet:
         while unmarked and unmarked[0][0] <= taken:
             self._written.mark(unmarked.popleft()[1])
         if unmarked and self._watch is None:
-            self._watch = self._loop.call_later(_LOOK_AGAIN_S, self._look_again)
+            # uvloop writes at the end of a turn; killed before the mark, we repeat it.
+            self._watch = self._loop.call_soon(self._look_again)
 
     def _look_again(self) -> None:
         self._watch = None
+        before = len(self._unmarked)
         self._mark()
+        if self._watch is not None and len(self._unmarked) == before:
+            self._watch.cancel()  # the server is slow: there is no hurry
+            self._watch = self._loop.call_later(_LOOK_AGAIN_S, self._look_again)

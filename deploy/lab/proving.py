@@ -3,8 +3,9 @@
 import os
 import signal
 import subprocess
+from contextlib import suppress
 
-from deploy.lab import debian, node, venvs
+from deploy.lab import backports, debian, node, venvs
 from deploy.lab.words import LabError, say
 
 PACKAGES = {
@@ -27,6 +28,8 @@ def prove(arguments: list[str]) -> int:
         venvs.tests()
         venvs.synapse()
         node.ensure()
+        with suppress(LabError):  # the tests that need them say why they are left out
+            backports.unpacked()
         done = subprocess.run(
             [str(venvs.ROOT / "tests" / "check"), *arguments],
             env={**os.environ, REQUIRED: "required"},

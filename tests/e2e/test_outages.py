@@ -146,9 +146,14 @@ async def test_a_direct_chat_loses_nothing_towards_xmpp(
         await juliet.comes_back()
     await speak_on_matrix(alice, room, [*lines("matrix", DURING, ALL), END])
     seen = await _until_end(juliet, puppet)
+    said = lines("matrix", 0, ALL)
+    if fault is restart_xmpp:
+        # What the server gave to a connection that it was closing, clients find there.
+        kept = {message.text for message in await juliet.archive(juliet.jid)}
+        said = [text for text in said if text in seen or text not in kept]
 
     spare = 1 if fault is crash_bridge else 0
-    assert verdict(lines("matrix", 0, ALL), seen, spare) == ""
+    assert verdict(said, seen, spare) == ""
 
 
 @pytest.mark.parametrize("fault", [restart_xmpp, restart_synapse])

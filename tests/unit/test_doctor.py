@@ -263,6 +263,17 @@ async def test_a_registration_of_another_id_is_named(
     assert "has another id" in report.remedy("hs_token")
 
 
+async def test_a_connection_that_was_left_over_is_tried_anew(
+    site: Site, capsys: Printed
+) -> None:
+    left = {"errcode": "M_CONNECTION_FAILED"}
+    site.homeserver.faults = [Fault("ping", 502, left)]
+
+    report = await check(site, capsys)
+
+    assert report.marked("✘") == []
+
+
 async def test_a_homeserver_without_ping_is_no_failure(
     site: Site, capsys: Printed
 ) -> None:

@@ -143,3 +143,19 @@ async def test_nobody_waits_for_a_lost_stream(written: Written) -> None:
         tasks.create_task(outlet.drained())
         await asyncio.sleep(0)
         outlet.close()
+
+
+async def test_what_leaves_at_the_end_of_a_turn_is_marked_in_the_next(
+    written: Written, tmp_path: Path
+) -> None:
+    pipe = Pipe()
+    outlet = Outlet(pipe, written)
+    pipe.left = 2
+
+    outlet.put(b"aa", [1])
+    outlet.flush()
+    pipe.left = 0
+    await asyncio.sleep(0)
+
+    assert marked(tmp_path) == {1}
+    outlet.close()
