@@ -113,7 +113,7 @@ class LogConfig:
 class LimitsConfig:
     """What people may ask for, and how often; see ``core.guard``."""
 
-    requests_per_minute: int = 30
+    requests_per_minute: int = 120
     messages_per_minute: int = 0
     room_members_max: int = 5_000
     blocked: tuple[str, ...] = ()

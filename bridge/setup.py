@@ -68,7 +68,7 @@ plaintext = "ask"
 [limits]
 # How often a minute somebody may ask for something: open a room or a chat, invite a
 # ghost or the bot, give a command. Twice that at once, after a rest. 0: no limit.
-requests_per_minute = 30
+requests_per_minute = 120
 # The same for messages. Those who write more are told that the rest did not cross.
 messages_per_minute = 0
 # Nobody of ours enters a Matrix room with more people than that.

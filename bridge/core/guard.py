@@ -24,7 +24,7 @@ class Limits:
     *blocked* are MXIDs, JIDs, domains (and what lies below them), rooms and aliases.
     """
 
-    requests_per_minute: int = 30
+    requests_per_minute: int = 120
     messages_per_minute: int = 0
     blocked: frozenset[str] = frozenset()
 

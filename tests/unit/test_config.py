@@ -144,7 +144,7 @@ def test_a_file_that_is_missing_or_no_toml_is_named(tmp_path: Path) -> None:
 def test_limits_have_defaults_and_are_read() -> None:
     """S36, S37, S39."""
     plain = parse(document(), Path(), {}).limits
-    assert (plain.requests_per_minute, plain.messages_per_minute) == (30, 0)
+    assert (plain.requests_per_minute, plain.messages_per_minute) == (120, 0)
     assert (plain.room_members_max, plain.blocked) == (5_000, ())
 
     given = {"messages_per_minute": 60, "blocked": ["spam.example", "@eve:hs"]}
