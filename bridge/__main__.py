@@ -45,9 +45,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     init = commands.add_parser(
         "init",
-        help="write a configuration and a registration",
-        description="Write DIR/config.toml and DIR/registration.yaml, and say what to"
-        " add to the two servers. What is not given is asked for.",
+        help="write a configuration, a registration and a key",
+        description="Write DIR/config.toml, DIR/registration.yaml and DIR/seal.key,"
+        " and say what to add to the two servers. What is not given is asked for.",
     )
     init.add_argument("dir", metavar="DIR", type=Path)
     for question in QUESTIONS:

@@ -37,8 +37,10 @@ url = {public_url}
 # The same tokens stand in registration.yaml.
 as_token = {as_token}
 hs_token = {hs_token}
-# The name of the bridge's own user, for commands.
+# The name of the bridge's own user, for commands, and the name under which the
+# homeserver knows the bridge: both stand in registration.yaml, too.
 bot = "xmppbot"
+id = "xmpp"
 
 [xmpp]
 # The component's domain, and host:port of the XMPP server's component port.
@@ -51,6 +53,10 @@ secret = {secret}
 database = {database}
 # Seals what lies in the database: a copy of the one without the other is useless.
 key_file = "seal.key"
+# When less than both of these is free on the disk of SQLite, nothing more is taken in:
+# the homeserver keeps what it has, and people of XMPP are told.
+free_percent_min = 5
+free_megabytes_min = 500
 
 [encryption]
 # Encrypt the direct rooms that the bridge makes, for people who can read that.

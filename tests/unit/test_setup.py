@@ -1,12 +1,13 @@
 import os
 import re
 import tomllib
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 
 import pytest
 
-from bridge.config import ConfigError, load
-from bridge.setup import answers, write
+from bridge.config import Config, ConfigError, load
+from bridge.setup import CONFIG, answers, write
 
 GIVEN: dict[str, str | None] = {
     "server-name": "hs.example",
@@ -25,6 +26,33 @@ def test_what_is_written_can_be_read(tmp_path: Path) -> None:
     assert config.xmpp.secret == GIVEN["component-secret"]
     assert config.homeserver.url == "http://127.0.0.1:8008"
     assert config.appservice.url == "http://127.0.0.1:9000"
+
+
+def test_every_setting_stands_in_the_new_file_as_it_is_by_default(
+    tmp_path: Path,
+) -> None:
+    write(tmp_path, answers(GIVEN, None), force=False)
+    written = tomllib.loads((tmp_path / "config.toml").read_text())
+    sections = {item.name: item.type for item in fields(Config)}
+    sections = {name: kind for name, kind in sections.items() if is_dataclass(kind)}
+
+    assert set(written) == set(sections)
+    for name, kind in sections.items():
+        known = {item.name: item.default for item in fields(kind)}  # type: ignore[arg-type]
+        said = {key.removesuffix("_file"): written[name][key] for key in written[name]}
+        assert set(said) == set(known)
+        for key, default in known.items():
+            asked_for = (name, key) == ("appservice", "url") or default is MISSING
+            assert asked_for or said[key] == (
+                list(default) if key == "blocked" else default
+            )
+
+
+def test_every_setting_is_explained_in_place() -> None:
+    for section in CONFIG.split("\n[")[1:]:
+        lines = section.splitlines()[1:]
+
+        assert lines[0].startswith("# ")
 
 
 def test_only_the_owner_can_read_what_is_written(tmp_path: Path) -> None:
