@@ -1,5 +1,7 @@
 import asyncio
-from collections.abc import AsyncIterator
+import io
+import logging
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -9,6 +11,7 @@ from bridge.core.directory import Directory
 from bridge.core.dispatch import Dispatch
 from bridge.core.hub import Hub
 from bridge.core.ports import Adapter, Unit
+from bridge.logs import write_to
 from bridge.model.delivery import Arrival
 from bridge.model.events import AnyEvent, Message, Text
 from bridge.model.places import Network, Person, Ref, Room
@@ -114,3 +117,17 @@ async def world() -> AsyncIterator[World]:
         yield World(
             matrix, xmpp, matrix_rooms, xmpp_rooms, store, directory, dispatch, hub
         )
+
+
+@pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    """Write the log, at debug, where the test can read it."""
+    root, ours = logging.getLogger(), logging.getLogger("bridge")
+    handlers, level, own = root.handlers[:], root.level, ours.level
+    stream = io.StringIO()
+    write_to(stream, "debug")
+    yield stream
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    ours.setLevel(own)
+    logging.getLogger("slixmpp").setLevel(logging.NOTSET)

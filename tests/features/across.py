@@ -9,8 +9,10 @@ from typing import cast
 
 from bridge.core.directory import Directory
 from bridge.core.dispatch import Dispatch
+from bridge.core.guard import Limits
 from bridge.core.hub import Hub
-from bridge.core.ports import Adapter
+from bridge.core.ports import Adapter, MatrixRooms
+from bridge.matrix.adapter import MatrixAdapter
 from bridge.model.delivery import Arrival, Parcel
 from bridge.model.events import AnyEvent, Message, Text
 from bridge.model.places import Network, Person, Ref, Room
@@ -19,7 +21,7 @@ from bridge.model.text import RichText
 from bridge.xmpp.adapter import XmppAdapter
 from bridge.xmpp.component import Stream
 from bridge.xmpp.inbound import Inbound
-from tests.core import join_core
+from tests.core import NO_LIMITS, join_core
 from tests.fakes import FakeMatrixRooms, FakeNetwork
 from tests.fakes_store import FakeStore
 from tests.unit.xmpp.elsewhere import ALICE, DOMAIN, NOW, Server
@@ -37,18 +39,38 @@ class Line(Server):
 
 
 @dataclass
-class Across:
-    """Both sides and what lies between."""
+class Joined:
+    """The core and the real XMPP side, on a stream that ends in the test."""
 
-    matrix: FakeNetwork
-    matrix_rooms: FakeMatrixRooms
     xmpp: XmppAdapter
-    server: Line
+    line: Line
     store: FakeStore
     directory: Directory
     dispatch: Dispatch
     hub: Hub
     inbound: Inbound
+
+    async def settles(self) -> None:
+        """Wait until everything that can arrive has arrived."""
+        for _ in range(5):
+            for _ in range(20):
+                await asyncio.sleep(0)
+            await self.inbound.wait_empty()
+            await self.hub.wait_empty()
+            await self.dispatch.wait_empty()
+
+
+@dataclass(kw_only=True)
+class Across(Joined):
+    """Both sides and what lies between."""
+
+    matrix: FakeNetwork
+    matrix_rooms: FakeMatrixRooms
+
+    @property
+    def server(self) -> Line:
+        """The XMPP server."""
+        return self.line
 
     async def says(
         self, room: str, words: str, name: str = "$1", person: Person = ALICE
@@ -72,15 +94,6 @@ class Across:
         await self.hub.keep([Arrival(event.room, event.ref.id, b"raw")])
         await self.settles()
 
-    async def settles(self) -> None:
-        """Wait until everything that can arrive has arrived."""
-        for _ in range(5):
-            for _ in range(20):
-                await asyncio.sleep(0)
-            await self.inbound.wait_empty()
-            await self.hub.wait_empty()
-            await self.dispatch.wait_empty()
-
     def heard(self) -> list[str]:
         """List what was said on Matrix."""
         return [_words(parcel) for parcel in self.matrix.sent]
@@ -90,8 +103,19 @@ def _words(parcel: Parcel) -> str:
     return parcel.wire.data.decode()
 
 
-def _adapter(folder: Path, store: FakeStore, tasks: asyncio.TaskGroup) -> XmppAdapter:
-    return XmppAdapter(
+@asynccontextmanager
+async def joined(
+    folder: Path,
+    portals: Iterable[Portal],
+    sides: tuple[Adapter, MatrixRooms],
+    tasks: asyncio.TaskGroup,
+    store: FakeStore,
+    limits: Limits = NO_LIMITS,
+) -> AsyncIterator[Joined]:
+    """Join the XMPP side with a Matrix side, and connect it."""
+    line, directory = Line(), Directory(portals)
+    matrix, rooms = sides
+    xmpp = XmppAdapter(
         domain=DOMAIN,
         secret="",
         host="127.0.0.1",
@@ -100,16 +124,6 @@ def _adapter(folder: Path, store: FakeStore, tasks: asyncio.TaskGroup) -> XmppAd
         tasks=tasks,
         written=folder / "written",
     )
-
-
-@asynccontextmanager
-async def across(
-    folder: Path, portals: Iterable[Portal] = (), *, tasks: asyncio.TaskGroup
-) -> AsyncIterator[Across]:
-    """Build everything, and connect it."""
-    matrix, rooms, line = FakeNetwork(Network.MATRIX), FakeMatrixRooms(), Line()
-    store, directory = FakeStore(), Directory(portals)
-    xmpp = _adapter(folder, store, tasks)
     adapters: dict[Network, Adapter] = {Network.MATRIX: matrix, Network.XMPP: xmpp}
     hub, dispatch = join_core(
         tasks,
@@ -118,14 +132,27 @@ async def across(
         directory=directory,
         matrix=rooms,
         xmpp=xmpp,
+        limits=limits,
     )
     inbound = Inbound(hub, Tap())
+    if isinstance(matrix, MatrixAdapter):
+        await matrix.start(hub)
     await xmpp.join(cast("Stream", line), inbound, hub)
     line.received = lambda stanza, sender, to: xmpp.received(stanza)
     running = tasks.create_task(inbound.run())
     await xmpp.up()
     await hub.start()
     await dispatch.start()
-    yield Across(matrix, rooms, xmpp, line, store, directory, dispatch, hub, inbound)
+    yield Joined(xmpp, line, store, directory, dispatch, hub, inbound)
     running.cancel()
     xmpp._mucs.close()
+
+
+@asynccontextmanager
+async def across(
+    folder: Path, portals: Iterable[Portal] = (), *, tasks: asyncio.TaskGroup
+) -> AsyncIterator[Across]:
+    """Build everything, and connect it."""
+    matrix, rooms = FakeNetwork(Network.MATRIX), FakeMatrixRooms()
+    async with joined(folder, portals, (matrix, rooms), tasks, FakeStore()) as our:
+        yield Across(**vars(our), matrix=matrix, matrix_rooms=rooms)

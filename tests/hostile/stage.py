@@ -5,25 +5,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
 from xml.etree.ElementTree import Element
 
-from bridge.core.directory import Directory
-from bridge.core.dispatch import Dispatch
 from bridge.core.guard import Limits
-from bridge.core.hub import Hub
-from bridge.core.ports import Adapter
 from bridge.matrix.adapter import MatrixAdapter
 from bridge.matrix.client import Homeserver
 from bridge.matrix.codec.envelope import open_push
-from bridge.model.places import Network, PortalId
+from bridge.model.places import PortalId
 from bridge.model.records import Kind, Portal
-from bridge.xmpp.adapter import XmppAdapter
-from bridge.xmpp.component import Stream
-from bridge.xmpp.inbound import Inbound
-from tests.core import NO_LIMITS, join_core
+from tests.core import NO_LIMITS
 from tests.fakes_store import FakeStore
-from tests.features.across import Line, _adapter
+from tests.features.across import Joined, joined
 from tests.homeserver import AS_TOKEN, Event
 from tests.unit.matrix.world import ALICE, BOT, HALL, StrictHomeserver
 from tests.unit.xmpp.elsewhere import DOMAIN, name_of, stanza
@@ -36,19 +28,12 @@ STANZAS = "{urn:ietf:params:xml:ns:xmpp-stanzas}"
 PORTAL = Portal(PortalId(1), Kind.HOSTED, HALL, HOSTED, BOT, alias="#hall:hs")
 
 
-@dataclass
-class Stage:
+@dataclass(kw_only=True)
+class Stage(Joined):
     """Alice in a Matrix room, Romeo in the MUC that it is on XMPP."""
 
     server: StrictHomeserver
     matrix: MatrixAdapter
-    line: Line
-    xmpp: XmppAdapter
-    store: FakeStore
-    directory: Directory
-    dispatch: Dispatch
-    hub: Hub
-    inbound: Inbound
     _read: int = field(default=0)
 
     async def pushes(self, body: bytes) -> None:
@@ -85,15 +70,6 @@ class Stage:
             f"<message type='groupchat' from='{ROMEO}' to='{HOSTED}' id='{name}'>"
             f"<body>{words}</body>{more}</message>"
         )
-
-    async def settles(self) -> None:
-        """Wait until everything that can arrive has arrived."""
-        for _ in range(4):
-            for _ in range(20):
-                await asyncio.sleep(0)
-            await self.inbound.wait_empty()
-            await self.hub.wait_empty()
-            await self.dispatch.wait_empty()
 
     def written(self, name: str = "message", to: str = ROMEO) -> list[Element]:
         """List the stanzas of a kind that were written to somebody since last asked."""
@@ -136,35 +112,15 @@ async def staged(folder: Path, limits: Limits = NO_LIMITS) -> AsyncIterator[Stag
     server = StrictHomeserver()
     await server.start()
     homeserver = Homeserver(server.url, AS_TOKEN, "hs")
-    line, store, directory = Line(), FakeStore(), Directory([PORTAL])
+    store = FakeStore()
     matrix = MatrixAdapter(homeserver, store, BOT)
-    async with asyncio.TaskGroup() as tasks:
-        xmpp = _adapter(folder, store, tasks)
-        adapters: dict[Network, Adapter] = {Network.MATRIX: matrix, Network.XMPP: xmpp}
-        hub, dispatch = join_core(
-            tasks,
-            adapters=adapters,
-            store=store,
-            directory=directory,
-            matrix=matrix,
-            xmpp=xmpp,
-            limits=limits,
-        )
-        inbound = Inbound(hub, _Valve())
-        await matrix.start(hub)
-        await xmpp.join(cast("Stream", line), inbound, hub)
-        line.received = lambda stanza, sender, to: xmpp.received(stanza)
-        running = tasks.create_task(inbound.run())
-        await xmpp.up()
-        await hub.start()
-        await dispatch.start()
-        stage = Stage(
-            server, matrix, line, xmpp, store, directory, dispatch, hub, inbound
-        )
+    async with (
+        asyncio.TaskGroup() as tasks,
+        joined(folder, [PORTAL], (matrix, matrix), tasks, store, limits) as ours,
+    ):
+        stage = Stage(**vars(ours), server=server, matrix=matrix)
         await _opened(stage)
         yield stage
-        running.cancel()
-        xmpp._mucs.close()
     await homeserver.close()
     await server.stop()
 
@@ -182,19 +138,3 @@ async def _opened(stage: Stage) -> None:
     await stage.comes(f"<presence from='{ROMEO}' to='{HOSTED}/Romeo'>{X}</presence>")
     await stage.settles()
     stage.written()
-
-
-class _Valve:
-    """A stream that nobody holds back."""
-
-    def pause(self) -> None:
-        """Do nothing."""
-
-    def resume(self) -> None:
-        """Do nothing."""
-
-    def shut(self) -> None:
-        """Do nothing."""
-
-    def reopen(self) -> None:
-        """Do nothing."""

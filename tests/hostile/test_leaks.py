@@ -1,16 +1,13 @@
 """What nobody may learn: from the log, from the disk, from how things are compared."""
 
 import io
-import logging
 import re
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from bridge.core.ports import Unit
-from bridge.logs import write_to
 from bridge.matrix.client import Homeserver, MatrixError
 from bridge.model.delivery import Arrival, Parcel, Taken, Wire
 from bridge.model.places import Network, Room
@@ -23,19 +20,6 @@ from tests.unit.xmpp.elsewhere import DOMAIN
 CANARY = "canary-7f3a9c"
 ROOT = Path(__file__).parents[2]
 PUPPET = f"alice_hs@{DOMAIN}"
-
-
-@pytest.fixture
-def log() -> Iterator[io.StringIO]:
-    root, ours = logging.getLogger(), logging.getLogger("bridge")
-    handlers, level, own = root.handlers[:], root.level, ours.level
-    stream = io.StringIO()
-    write_to(stream, "debug")
-    yield stream
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    ours.setLevel(own)
-    logging.getLogger("slixmpp").setLevel(logging.NOTSET)
 
 
 async def test_s25_at_debug_the_log_has_no_word_and_no_token(

@@ -1,25 +1,11 @@
 import io
 import logging
-from collections.abc import Iterator
 
 import pytest
 
-from bridge.logs import safe, write_to
+from bridge.logs import safe
 
 logger = logging.getLogger("bridge.test")
-
-
-@pytest.fixture
-def out() -> Iterator[io.StringIO]:
-    root, ours = logging.getLogger(), logging.getLogger("bridge")
-    handlers, level, own = root.handlers[:], root.level, ours.level
-    stream = io.StringIO()
-    write_to(stream, "debug")
-    yield stream
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    ours.setLevel(own)
-    logging.getLogger("slixmpp").setLevel(logging.NOTSET)
 
 
 @pytest.mark.parametrize(
@@ -39,35 +25,35 @@ def test_whatever_is_written_is_one_line(text: str, shown: str) -> None:
     assert safe(text) == shown
 
 
-def test_a_nick_begins_no_line_of_the_log(out: io.StringIO) -> None:
+def test_a_nick_begins_no_line_of_the_log(log: io.StringIO) -> None:
     """S6."""
     logger.info("%s came in", "Eve\n2026-01-01 ERROR bridge.core: all is lost\x1b[2J")
 
-    (line,) = out.getvalue().splitlines()
+    (line,) = log.getvalue().splitlines()
     assert line.endswith(
         r"Eve\n2026-01-01 ERROR bridge.core: all is lost\x1b[2J came in"
     )
 
 
-def test_nor_does_what_a_fault_says(out: io.StringIO) -> None:
+def test_nor_does_what_a_fault_says(log: io.StringIO) -> None:
     """S6."""
     fault = ValueError("x\n2026-01-01 ERROR bridge: forged\u202e")
 
     logger.error("a fault", exc_info=fault)
 
-    first, *rest = out.getvalue().splitlines()
+    first, *rest = log.getvalue().splitlines()
     assert first.endswith("bridge.test: a fault")
     assert rest
     assert all(line.startswith("    ") for line in rest)
-    assert "\u202e" not in out.getvalue()
+    assert "\u202e" not in log.getvalue()
 
 
 @pytest.mark.parametrize(
     "name", ["omemo", "twomemo", "slixmpp", "aiohttp", "sqlalchemy"]
 )
-def test_libraries_tell_nothing_in_detail(out: io.StringIO, name: str) -> None:
+def test_libraries_tell_nothing_in_detail(log: io.StringIO, name: str) -> None:
     """S25: some print keys and plaintext at DEBUG."""
     logging.getLogger(f"{name}.core").debug("Plain key material: canary")
     logging.getLogger(f"{name}.core").info("canary")
 
-    assert "canary" not in out.getvalue()
+    assert "canary" not in log.getvalue()
