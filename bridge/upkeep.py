@@ -15,11 +15,9 @@ from bridge.marks import Marks
 from bridge.matrix.audit import CLOCK_SLACK_MS, CURSOR as AUDITED
 from bridge.matrix.client import Homeserver
 from bridge.model.records import Cursor
+from bridge.xmpp.recall import CURSOR as HEARD
 
 logger = logging.getLogger(__name__)
-
-HEARD = "muc"
-"""The kind of the cursors that say how far a MUC was heard; see ``bridge.xmpp``."""
 
 NUMBERS_A_MINUTE = 1_000_000
 """More than a run can use between two marks."""
