@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 
-from bridge.core.consent import Consent
+from bridge.core.consent import UNLINKED, Consent
 from bridge.core.directory import Directory
 from bridge.core.dispatch import Dispatch
 from bridge.core.office import Office
@@ -19,7 +19,6 @@ logger = logging.getLogger(__name__)
 PROPOSAL = "proposal"
 WORDS_MAX = 1000
 SHOWN_MAX = 30
-UNLINKED = "This room is not linked with any."
 
 HELP = {
     Network.MATRIX: (

@@ -12,7 +12,7 @@ from bridge.core.directory import Directory
 from bridge.core.dispatch import Dispatch
 from bridge.core.ports import Adapter, MatrixRooms, Unit, XmppRooms
 from bridge.model.delivery import Refusal
-from bridge.model.events import Command, Protection, Rank
+from bridge.model.events import PREFIXES, Command, Protection, Rank
 from bridge.model.places import Network, Room
 from bridge.model.records import Kind, Portal
 
@@ -27,8 +27,8 @@ FORBIDDEN = (
     "From now on encrypted messages of this room are not delivered to the other side"
     " of the bridge, unless that is encrypted, too."
 )
+UNLINKED = "This room is not linked with any."
 NAMES = {Network.MATRIX: "Matrix", Network.XMPP: "XMPP"}
-PREFIXES = {Network.MATRIX: "!xmpp", Network.XMPP: "!matrix"}
 STATES = {
     Protection.END_TO_END: "end-to-end encrypted, as far as the bridge",
     Protection.TRANSPORT: "not end-to-end encrypted",
@@ -82,9 +82,9 @@ class Consent:
     async def decide(self, event: Command, word: str, unit: Unit) -> str:
         """Do as *event* says, if its sender may; return the answer."""
         portal = self._directory.portal(event.room)
-        prefix = _prefix(event)
+        prefix = PREFIXES[event.room.network]
         if portal is None:
-            return "This room is not linked with any."
+            return UNLINKED
         if word not in ("allow", "forbid"):
             return self._state(portal, prefix)
         if event.rank < Rank.ADMIN and not self._is_theirs(event, portal):
@@ -107,7 +107,7 @@ class Consent:
         """Believe that whose encryption identity has changed is still who they were."""
         portal = self._directory.portal(event.room)
         if portal is None:
-            return "This room is not linked with any."
+            return UNLINKED
         if event.rank < Rank.ADMIN and not self._is_theirs(event, portal):
             return "Only admins of this room may decide that."
         whose = await self._matrix.confirm(portal.matrix)
@@ -131,7 +131,7 @@ class Consent:
                 f"{name}: {special.get(network) or self._protection(network, portal)}."
                 for network, name in NAMES.items()
             ]
-            lines.append(self._state(portal, _prefix(event)))
+            lines.append(self._state(portal, PREFIXES[event.room.network]))
         lines.append(
             "The bridge decrypts and encrypts anew (end-to-bridge): whoever runs it"
             " can read along."
@@ -180,10 +180,6 @@ class Consent:
         chat = Room(Network.XMPP, portal.xmpp)
         guest = self._xmpp.addressee(chat)
         return event.room.network is Network.XMPP or event.sender == guest
-
-
-def _prefix(event: Command) -> str:
-    return PREFIXES[event.room.network]
 
 
 def _name(event: Command) -> str:

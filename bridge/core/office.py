@@ -14,7 +14,7 @@ from bridge.core.dispatch import Dispatch
 from bridge.core.letters import LANE_MAX, PAGE, expired, now_ms
 from bridge.core.ports import Store, StoreUnavailableError, Unit
 from bridge.model.delivery import Refusal
-from bridge.model.events import Command, Rank
+from bridge.model.events import PREFIXES, Command, Rank
 from bridge.model.places import Network
 from bridge.model.records import DeadLetter, Kind, Wish
 
@@ -52,7 +52,7 @@ class Office:
                 found = [one for one in letters if str(one.id) == number]
                 return self._all(found, verb, unit) if found else _none(number)
             case _:
-                return f"{_prefix(event.room.network)} {USAGE}"
+                return f"{PREFIXES[event.room.network]} {USAGE}"
 
     async def run(self) -> None:
         """Fulfil wishes, and throw away what is too old, until cancelled."""
@@ -126,7 +126,7 @@ def _listed(letters: Sequence[DeadLetter], network: Network) -> str:
     lines = [describe(letter, now) for letter in shown]
     if len(shown) < len(letters):
         lines.insert(0, f"The newest {len(shown)} of {len(letters)}:")
-    return "\n".join([*lines, f"{_prefix(network)} {USAGE}"])
+    return "\n".join([*lines, f"{PREFIXES[network]} {USAGE}"])
 
 
 def describe(letter: DeadLetter, now: int) -> str:
@@ -149,10 +149,6 @@ def _ago(ms: int) -> str:
 
 def _none(number: str) -> str:
     return f"There is no undelivered message {number[:20]} in this room."
-
-
-def _prefix(network: Network) -> str:
-    return "!xmpp" if network is Network.MATRIX else "!matrix"
 
 
 def _emptied(letter: DeadLetter) -> DeadLetter:

@@ -24,6 +24,7 @@ from bridge.matrix.times import sent_at
 from bridge.matrix.views import Views
 from bridge.model.delivery import Arrival, Refusal, Taken, Unreadable
 from bridge.model.events import (
+    PREFIXES,
     AnyEvent,
     Command,
     Manner,
@@ -36,7 +37,7 @@ from bridge.model.events import (
 from bridge.model.places import Network, Person, Ref, Room
 from bridge.model.records import Kind, Portal
 
-PREFIX = "!xmpp"
+PREFIX = PREFIXES[Network.MATRIX]
 COMPLAINT_EVERY_S = 3600.0
 
 _ENCRYPTION = "m.room.encryption"

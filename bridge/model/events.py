@@ -9,11 +9,15 @@ import enum
 from datetime import datetime
 
 from bridge.model.frozen import dataclass
-from bridge.model.places import Person, Ref, Room
+from bridge.model.places import Network, Person, Ref, Room
 from bridge.model.text import RichText
 
 HOPS_MAX = 3
 """So many bridges of our kind may have carried a message; then it goes in circles."""
+
+
+PREFIXES = {Network.MATRIX: "!xmpp", Network.XMPP: "!matrix"}
+"""How commands to the bridge begin on each network."""
 
 
 class Protection(enum.IntEnum):

@@ -21,8 +21,7 @@ from bridge.xmpp.codec.names import puppet_jid
 from bridge.xmpp.codec.presence import MUC_USER
 from bridge.xmpp.codec.xml import Node, node
 from bridge.xmpp.gate import StanzaError, serialise
-from bridge.xmpp.hearing import COMMAND
-from bridge.xmpp.means import LISTENER, RESOURCE
+from bridge.xmpp.means import COMMAND, LISTENER, RESOURCE
 from bridge.xmpp.packing import MUC, Aside, Heard, Speaker, Speech, pack
 
 _STORE = node("store", {"xmlns": "urn:xmpp:hints"})

@@ -27,6 +27,7 @@ from bridge.xmpp.codec.message import decode, hops, origin_ref
 from bridge.xmpp.codec.names import Jid
 from bridge.xmpp.codec.xml import node
 from bridge.xmpp.gate import Addressed, StanzaError, addressed
+from bridge.xmpp.means import COMMAND
 from bridge.xmpp.muc import refusals, stencil
 from bridge.xmpp.muc.history import DELAY, MUC
 from bridge.xmpp.muc.join import now_ms
@@ -49,8 +50,6 @@ from bridge.xmpp.muc.stencil import OCCUPANT_ID, STANZA_IDS
 from bridge.xmpp.repeats import Repeats
 
 logger = logging.getLogger(__name__)
-
-COMMAND = "!matrix "
 
 _HIDDEN = (None, Refusal.ENCRYPTED)
 _SEALED = (
