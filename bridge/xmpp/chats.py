@@ -56,7 +56,7 @@ from bridge.xmpp.codec.names import (
 from bridge.xmpp.codec.peek import BODY, sent_at, speaks
 from bridge.xmpp.codec.xml import Node, node
 from bridge.xmpp.gate import StanzaError, serialise
-from bridge.xmpp.means import BOT, OWN, RESOURCE, Means
+from bridge.xmpp.means import BOT, COMMAND, OWN, RESOURCE, Means
 from bridge.xmpp.muc import refusals
 from bridge.xmpp.muc.stanza import TooDeepError, to_element, to_node, wrap
 from bridge.xmpp.packing import (
@@ -71,14 +71,11 @@ from bridge.xmpp.packing import (
 )
 from bridge.xmpp.persons import Persons
 from bridge.xmpp.receipts import Receipts
-from bridge.xmpp.repeats import Repeats
 from bridge.xmpp.secrecy import Bare, Secrecy
 
 logger = logging.getLogger(__name__)
 
 ANSWER_S = 30.0
-COMMAND = "!matrix "
-
 _MESSAGE = "{jabber:component:accept}message"
 _NICK = "{http://jabber.org/protocol/nick}nick"
 _WHISPER = "{http://jabber.org/protocol/muc#user}x"
@@ -110,7 +107,6 @@ class Chats:
             persons.hope = self.secrecy.hope
             self.secrecy.farewell = persons.farewell
         self._bounces = Bounces()
-        self._repeats = Repeats()
         self._receipts = Receipts(means)
 
     @property
@@ -322,7 +318,7 @@ class Chats:
         if not name:
             return secrets.token_hex(16)
         said = stanza.findtext("{*}encrypted/{*}payload") or stanza.findtext(BODY) or ""
-        return self._repeats.name(sender, to, name, said)
+        return self._means.repeats.name(sender, to, name, said)
 
     def _letter(self, to: str, sender: str, name: str, part: Sequence[Node]) -> bytes:
         # XEP-0334 §4.4: to be kept for devices that are away, by any server.

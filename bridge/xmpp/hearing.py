@@ -4,7 +4,6 @@ Nothing that a sender can write into a stanza is believed: ids by the room and
 occupant-ids count only in rooms that vouch for them (XEP-0359 §6, XEP-0421 §4).
 """
 
-import hashlib
 import logging
 import secrets
 from collections.abc import Callable
@@ -26,7 +25,7 @@ from bridge.xmpp.codec.message import (
 from bridge.xmpp.codec.peek import BODY, flat, sent_at, speaks
 from bridge.xmpp.codec.presence import real_jid
 from bridge.xmpp.confirm import Confirmations
-from bridge.xmpp.means import Means
+from bridge.xmpp.means import COMMAND, Means
 from bridge.xmpp.muc.stanza import TooDeepError, to_node
 from bridge.xmpp.occupancy import Occupancy
 from bridge.xmpp.packing import MUC, Heard, pack
@@ -34,12 +33,9 @@ from bridge.xmpp.puppets import Puppets
 
 logger = logging.getLogger(__name__)
 
-COMMAND = "!matrix "
-
 _SUBJECT = "{jabber:component:accept}subject"
 _THREAD = "{jabber:component:accept}thread"
 
-_HOUR_MS = 3_600_000
 TOPIC_MAX = 10_000
 
 
@@ -142,9 +138,22 @@ class Hearing:
         at_ms = int(at.timestamp() * 1000)
         jid = self._real(stanza, person) if self.about.secret else ""
         heard = Heard(muc, nick, person, standing, at_ms, stanza_id, tree, jid)
-        key = archive_ref(muc, stanza_id).id if stanza_id else _key(heard, stanza)
+        key = self._key(heard, stanza)
         self._means.inbound.add(Arrival(self._room, key, pack(MUC, heard)))
         self._spoke(person)
+
+    def _key(self, heard: Heard, stanza: Element) -> str:
+        """Tell a message from all others, also where the room gives it no name.
+
+        Its sender's id alone does not: clients reuse them.
+        """
+        if heard.stanza_id:
+            return archive_ref(heard.muc, heard.stanza_id).id
+        name, body = stanza.get("id", ""), stanza.findtext(BODY) or ""
+        if not name:
+            return secrets.token_hex(16)
+        parts = (heard.muc, heard.nick, name, body)
+        return self._means.repeats.name(*parts, at_s=heard.at_ms / 1000)
 
     def _real(self, stanza: Element, person: str) -> str:
         """Tell whose devices have sealed what came; only they could have."""
@@ -202,19 +211,6 @@ class Hearing:
                 topic=topic,
             )
         )
-
-
-def _key(heard: Heard, stanza: Element) -> str:
-    """Tell a message from all others where the room gives it no name.
-
-    Its sender's id alone does not: clients reuse them.
-    """
-    name = stanza.get("id", "")
-    if not name:
-        return secrets.token_hex(16)
-    body = stanza.findtext(BODY) or ""
-    parts = (heard.muc, heard.nick, name, body, str(heard.at_ms // _HOUR_MS))
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 def _stamp(at: datetime) -> str:

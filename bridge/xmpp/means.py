@@ -3,14 +3,17 @@
 import asyncio
 import logging
 from collections.abc import Callable, Container, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 from xml.etree.ElementTree import Element
 
 from bridge.core.ports import Host, Store, StoreUnavailableError, Unit
 from bridge.model.delivery import Arrival
+from bridge.model.events import PREFIXES
+from bridge.model.places import Network
 from bridge.model.records import Record
 from bridge.xmpp.codec.xml import Node
+from bridge.xmpp.repeats import Repeats
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +25,9 @@ BOT = "bridge"
 
 RELAY = "relay"
 """The local part of the JID for which others encrypt what they say in our rooms."""
+
+COMMAND = f"{PREFIXES[Network.XMPP]} "
+"""What commands to the bridge begin with."""
 
 OWN = frozenset((BOT, RELAY))
 """The local parts that stand for nobody of Matrix."""
@@ -69,7 +75,8 @@ class Intake(Protocol):
 class Means:
     """What every part of a venue works with.
 
-    *written* holds the parcels whose bytes an earlier run had handed to the server.
+    *written* holds the parcels whose bytes an earlier run had handed to the server;
+    *repeats* names what the network has no name for.
     """
 
     domain: str
@@ -79,6 +86,7 @@ class Means:
     inbound: Intake
     tasks: asyncio.TaskGroup
     written: Container[int] = ()
+    repeats: Repeats = field(default_factory=Repeats)
 
     @property
     def bot(self) -> str:

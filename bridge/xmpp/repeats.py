@@ -21,10 +21,13 @@ class Repeats:
     def __init__(self) -> None:
         self._known: OrderedDict[bytes, tuple[float, str]] = OrderedDict()
 
-    def name(self, *parts: str) -> str:
-        """Name the message of *parts* (who, where, its id, its words)."""
+    def name(self, *parts: str, at_s: float | None = None) -> str:
+        """Name the message of *parts* (who, where, its id, its words).
+
+        It was said at *at_s* (seconds since 1970), or now.
+        """
         digest = hashlib.sha256("\0".join(parts).encode(errors="replace"))
-        now = time.time()
+        now = time.time() if at_s is None else at_s
         known = self._known.get(digest.digest())
         if known is not None and abs(now - known[0]) < WHILE_S:
             return known[1]

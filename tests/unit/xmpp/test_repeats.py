@@ -31,10 +31,20 @@ def test_what_is_sent_again_has_the_same_name(clock: Clock) -> None:
     assert named.name(*WHO, "soft!") == first
 
 
-def test_other_words_under_the_same_id_are_another_message(clock: Clock) -> None:
+def test_it_is_the_same_message_at_the_turn_of_an_hour_when_told_the_time() -> None:
+    """A room may stamp its history a little before we had heard it."""
     named = Repeats()
 
-    assert clock.now
+    late, early = (named.name(*WHO, "soft!", at_s=TURN + s) for s in (0.1, -0.1))
+
+    assert late == early
+    assert named.name(*WHO, "soft!", at_s=TURN + WHILE_S + 1) != late
+
+
+@pytest.mark.usefixtures("clock")
+def test_other_words_under_the_same_id_are_another_message() -> None:
+    named = Repeats()
+
     assert named.name(*WHO, "soft!") != named.name(*WHO, "what light")
 
 
