@@ -17,7 +17,7 @@ EPILOG = """\
 exit codes: 0 all is well, 1 `check` found something, 2 wrong usage or configuration,
 3 homeserver unreachable or its token refused, 4 XMPP server unreachable,
 5 XMPP server refused the component, 6 another instance runs, 7 database unusable
-or newer than this version, 70 a fault of the bridge
+or newer than this version, 8 another instance has taken over, 70 a fault of the bridge
 """
 
 

@@ -34,6 +34,7 @@ from bridge.matrix.secrecy import Encryption
 from bridge.matrix.watch import Watch
 from bridge.model.places import Network, Room
 from bridge.model.records import Portal
+from bridge.store.errors import SupersededError
 from bridge.store.store import SqlStore
 from bridge.upkeep import Upkeep
 from bridge.xmpp.adapter import XmppAdapter
@@ -175,6 +176,7 @@ class App:
 
         Raises ``StartError`` if a server cannot be reached or refuses us.
         """
+        self._keep_watching("epoch", self._give_way())
         await meet_homeserver(self._homeserver, self._config.homeserver.url)
         await self._upkeep.begin()
         await self._matrix.start(self._hub)
@@ -242,6 +244,11 @@ class App:
         task = self._tasks.create_task(work, name=name)
         self._watching.add(task)
         task.add_done_callback(self._watching.discard)
+
+    async def _give_way(self) -> None:
+        """End once another instance has begun: what we do counts no more."""
+        await self._store.superseded()
+        raise SupersededError
 
     async def _run_xmpp(self) -> None:
         try:

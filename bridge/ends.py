@@ -11,7 +11,7 @@ from typing import Any
 from bridge.config import Config
 from bridge.core.ports import StoreUnavailableError
 from bridge.matrix.client import Homeserver, HomeserverDownError, MatrixError, join
-from bridge.store.errors import AlreadyRunningError, StoreError
+from bridge.store.errors import AlreadyRunningError, StoreError, SupersededError
 from bridge.store.space import Floor
 from bridge.store.store import SqlStore
 
@@ -19,8 +19,8 @@ logger = logging.getLogger(__name__)
 
 PATIENCE_S = 10.0
 
-CONFIG, HOMESERVER, XMPP_AWAY, XMPP_REFUSES, SECOND, DATABASE, FAULT = (
-    *range(2, 8),
+CONFIG, HOMESERVER, XMPP_AWAY, XMPP_REFUSES, SECOND, DATABASE, SUPERSEDED, FAULT = (
+    *range(2, 9),
     70,
 )
 
@@ -53,6 +53,12 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 def _end(cause: BaseException) -> StartError:
     if isinstance(cause, StartError):
         return cause
+    if isinstance(cause, SupersededError):
+        return StartError(
+            SUPERSEDED,
+            "another instance has taken over the database, so this one ends: see to"
+            " it that only one is started",
+        )
     if isinstance(cause, StoreError | StoreUnavailableError):
         return StartError(DATABASE, f"the database cannot be used: {cause}")
     logger.error("a part of the bridge failed", exc_info=cause)

@@ -82,9 +82,13 @@ class Running:
             self._out = await self._process.stdout.readline()
         return self._out.decode()
 
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
+
     async def asked(self, number: signal.Signals) -> Ended:
         """Send it a signal, and see how it ends."""
-        self._process.send_signal(number)
+        self.send(number)
         return await self.ended()
 
     def catches(self, number: signal.Signals) -> bool:

@@ -2,13 +2,13 @@
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from bridge.core.ports import StoreUnavailableError, Unit
 from bridge.store.database import Database
 from bridge.store.driver import Cursor, Faults, reason
-from bridge.store.errors import RejectedError
+from bridge.store.errors import RejectedError, SupersededError
 from bridge.store.group import Group
 from bridge.store.numbers import Numbers
 from bridge.store.seal import Seal
@@ -26,16 +26,23 @@ class Commits:
 
     *unsure* are the numbers of what lies in the database though it was not said, or
     not yet, that it was written: until then nobody may read it, or who reads and is
-    told would have it twice.
+    told would have it twice. *on_superseded* is called when somebody else has begun
+    to write here.
     """
 
-    def __init__(self, database: Database, seal: Seal) -> None:
+    def __init__(
+        self,
+        database: Database,
+        seal: Seal,
+        on_superseded: Callable[[], None] = lambda: None,
+    ) -> None:
         self._database = database
         self._seal = seal
         self._writes = Writes(database.dialect)
         self._faults = Faults(database.dialect)
         self._reserved = database.reserved
         self._doubtful: set[int] = set()
+        self._on_superseded = on_superseded
         self._available = True
         self.unsure: set[int] = set()
         self.numbers = Numbers(database.reserved)
@@ -48,6 +55,11 @@ class Commits:
                 time.sleep(pause_s)
             try:
                 results = self._attempt(units)
+            except SupersededError as error:
+                why = str(error)
+                self._database.disconnect()
+                self._on_superseded()
+                break
             except self._faults.database as error:
                 why = reason(error)
                 self._database.disconnect()
@@ -67,6 +79,8 @@ class Commits:
             group = Group(units, self._seal)
             with self._transaction(units) as cursor:
                 known = self._writes.run(cursor, group)
+        except SupersededError:
+            raise
         except Exception as error:
             if not self._faults.is_of_unit(error):
                 raise
@@ -118,9 +132,7 @@ class Commits:
 
     def _prepare(self, cursor: Cursor) -> int:
         if self._writes.epoch(cursor) != self._database.epoch:
-            raise StoreUnavailableError(
-                "another bridge has used the database meanwhile: stop one of the two"
-            )
+            raise SupersededError
         if self._doubtful:
             self._writes.forget(cursor, list(self._doubtful))
         reserved = self.numbers.to_reserve(self._reserved)

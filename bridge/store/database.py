@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError
 from bridge.core.ports import StoreUnavailableError
 from bridge.store import driver
 from bridge.store.engine import file_of, make_private, writer_engine
-from bridge.store.errors import AlreadyRunningError
+from bridge.store.errors import AlreadyRunningError, SupersededError
 from bridge.store.lock import FileLock, try_lock
 from bridge.store.migrations import migrate
 from bridge.store.schema import instance, meta
@@ -118,9 +118,7 @@ class Database:
             locked = try_lock(connection)
             epoch = connection.scalar(select(instance.c.epoch)) if again else 0
         if epoch != self.epoch:
-            raise StoreUnavailableError(
-                "another bridge has used the database meanwhile: stop one of the two"
-            )
+            raise SupersededError
         if not locked and again:
             raise StoreUnavailableError(
                 "the database has not noticed yet that the old connection is gone"
@@ -134,3 +132,9 @@ class Database:
 
 def _raw(connection: Connection) -> driver.Connection:
     return cast("driver.Connection", connection.connection.dbapi_connection)
+
+
+def epoch(connection: Connection) -> int:
+    """Read which epoch it is."""
+    found: int = connection.execute(select(instance.c.epoch)).scalar_one()
+    return found

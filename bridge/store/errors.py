@@ -4,7 +4,8 @@
     ├── AlreadyRunningError  another bridge has the database
     ├── RejectedError        the database does not accept a unit, now or later
     ├── SchemaTooNewError    a newer bridge has used the database
-    └── SealError            the key does not fit the database
+    ├── SealError            the key does not fit the database
+    └── SupersededError      another bridge has begun to use the database
 
 ``StoreUnavailableError`` (in the ports) is what passes by itself.
 """
@@ -28,3 +29,12 @@ class SchemaTooNewError(StoreError):
 
 class SealError(StoreError):
     """What is sealed in the database cannot be opened with this key."""
+
+
+class SupersededError(StoreError):
+    """A later epoch has begun: what we write counts no more."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "another bridge has used the database meanwhile: stop one of the two"
+        )

@@ -11,8 +11,9 @@ from bridge.model.places import Network, Room
 from bridge.model.records import Alias, DeadLetter, Record, Secret
 from bridge.store import inbox, letters, outbox
 from bridge.store.commits import Commits
-from bridge.store.database import Database
+from bridge.store.database import Database, epoch
 from bridge.store.engine import file_of, parse
+from bridge.store.fence import Fence
 from bridge.store.reader import Reader
 from bridge.store.recent import Recent
 from bridge.store.records import shelf
@@ -37,7 +38,8 @@ class SqlStore:
         self._reader = reader
         self._seal = seal
         self._recent = Recent()
-        self._commits = commits = Commits(database, seal)
+        self._fence = Fence(database.epoch, lambda: reader.read(epoch))
+        self._commits = commits = Commits(database, seal, self._fence.fall)
         self._writer = Writer(commits.write, self._note)
         self.number = commits.numbers.take
         self.skip = commits.numbers.skip
@@ -67,6 +69,10 @@ class SqlStore:
         await self._writer.close()
         await self._reader.close()
         await asyncio.to_thread(self._database.close)
+
+    async def superseded(self) -> None:
+        """Wait until another bridge has begun to use the database."""
+        await self._fence.fallen()
 
     def commit(self, unit: Unit) -> Answer:
         """Make *unit* durable; see ``Store``."""

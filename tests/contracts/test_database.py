@@ -302,6 +302,8 @@ async def test_who_has_lost_the_database_to_another_writes_nothing_more(
     with pytest.raises(StoreUnavailableError, match="another bridge"):
         await store.commit(Unit(take=[taken(store, "$1")]))
 
+    async with asyncio.timeout(20):
+        await store.superseded()
     await store.close()
 
 

@@ -14,6 +14,7 @@ from tests.homeserver import AS_TOKEN, Fault
 from tests.site import KEY, Ended, Running, Site, free_port
 
 ENDS_S = 5
+TAKEN_OVER_S = 12
 TERM, INT = signal.SIGTERM, signal.SIGINT
 MESSAGES = 1000
 
@@ -160,6 +161,30 @@ async def test_a_second_one_on_the_same_database_ends(site: Site) -> None:
 
     assert second.code == 6
     assert "another bridge is using this database" in second.words
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+async def test_one_that_was_succeeded_ends_by_itself(
+    site: Site, *, frozen: bool
+) -> None:
+    """Row 18: it slept, or lost its lock, and another one has begun since."""
+    config = site.write()
+    bridge = await site.start(config)
+    await bridge.ready()
+    if frozen:
+        bridge.send(signal.SIGSTOP)
+    with contextlib.closing(sqlite3.connect(config.parent / "bridge.db")) as database:
+        database.execute("UPDATE instance SET epoch = epoch + 1")
+        database.commit()
+    if frozen:
+        site.xmpp.send(said(1))
+        bridge.send(signal.SIGCONT)
+
+    ended = await bridge.ended()
+
+    assert ended.code == 8
+    assert "another instance has taken over the database" in ended.words
+    assert ended.took_s < TAKEN_OVER_S
 
 
 async def test_a_database_of_a_newer_version_ends_it(site: Site) -> None:

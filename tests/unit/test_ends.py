@@ -1,7 +1,15 @@
 import pytest
 
-from bridge.ends import DATABASE, FAULT, HOMESERVER, StartError, check_name, complain
-from bridge.store.errors import StoreError
+from bridge.ends import (
+    DATABASE,
+    FAULT,
+    HOMESERVER,
+    SUPERSEDED,
+    StartError,
+    check_name,
+    complain,
+)
+from bridge.store.errors import StoreError, SupersededError
 
 
 def test_what_has_a_code_of_its_own_says_more_than_a_fault_beside_it(
@@ -17,6 +25,10 @@ def test_what_has_a_code_of_its_own_says_more_than_a_fault_beside_it(
 
 def test_a_store_that_cannot_be_used_has_its_code() -> None:
     assert complain(StoreError("no")) == DATABASE
+
+
+def test_who_was_superseded_has_a_code_of_its_own() -> None:
+    assert complain(SupersededError()) == SUPERSEDED
 
 
 def test_anything_else_is_a_fault_of_ours() -> None:
