@@ -1,11 +1,13 @@
 """Which rooms belong together. In memory whole, as it is small."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
-from bridge.core.ports import Unit
+from bridge.core.ports import State, Unit
 from bridge.model.delivery import Parcel
+from bridge.model.events import Retitled, Subject
 from bridge.model.places import Network, PortalId, Room
-from bridge.model.records import Portal
+from bridge.model.records import Kind, Portal
 
 
 class Directory:
@@ -62,6 +64,19 @@ class Directory:
         """Forget *portal*, now and in *unit*."""
         self._leave(portal)
         unit.drop.append(portal)
+
+    def note(self, portal: Portal, event: State, unit: Unit) -> None:
+        """Remember what the home of *portal* calls its room, and what it is about."""
+        home = Network.MATRIX if portal.kind is Kind.HOSTED else Network.XMPP
+        if event.room.network is not home:
+            return
+        match event:
+            case Subject(topic=topic) if topic != portal.topic:
+                self.put(replace(portal, topic=topic), unit)
+            case Retitled(title=title) if title != portal.name:
+                self.put(replace(portal, name=title), unit)
+            case _:
+                return
 
     def _enter(self, portal: Portal) -> None:
         old = self._by_id.get(portal.id)

@@ -366,6 +366,7 @@ class Hub:
                 words = f"Not delivered: {Refusal.DECLINED.value}"
                 self._dispatch.add(unit, route.room, far.notice(route.room, words))
             return
+        self._directory.note(portal, event, unit)
         self._dispatch.add(unit, route.room, await far.apply(event, route))
 
 

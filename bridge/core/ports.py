@@ -26,6 +26,7 @@ from bridge.model.events import (
     Message,
     Protection,
     Rename,
+    Retitled,
     Subject,
 )
 from bridge.model.places import Network, Person, Room
@@ -36,7 +37,7 @@ R = TypeVar("R", bound=Record)
 NEWEST = 1 << 62
 """Comes after every number of a store."""
 
-State = Join | Rename | Leave | Subject
+State = Join | Rename | Leave | Subject | Retitled
 """Events that say how things stand: applying one twice does no harm."""
 
 

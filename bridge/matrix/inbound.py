@@ -3,7 +3,8 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from datetime import datetime
+from typing import Any, TypedDict
 
 import msgspec
 
@@ -21,7 +22,7 @@ from bridge.matrix.opening import Opening
 from bridge.matrix.recent import Recent
 from bridge.matrix.sealed import Sealed
 from bridge.matrix.times import sent_at
-from bridge.matrix.views import Views
+from bridge.matrix.views import TEXT_MAX, Views
 from bridge.model.delivery import Arrival, Refusal, Taken, Unreadable
 from bridge.model.events import (
     PREFIXES,
@@ -31,6 +32,7 @@ from bridge.model.events import (
     Message,
     Protection,
     Replaced,
+    Retitled,
     Subject,
     Text,
 )
@@ -45,8 +47,19 @@ _SAID = frozenset(
     ("m.room.message", "m.room.encrypted", "m.sticker", "m.room.redaction")
 )
 _TOMBSTONE = "m.room.tombstone"
-_STATE = frozenset(("m.room.member", "m.room.topic", _ENCRYPTION, _TOMBSTONE))
+_NAME = "m.room.name"
+_STATE = frozenset(("m.room.member", _NAME, "m.room.topic", _ENCRYPTION, _TOMBSTONE))
 _HIDDEN = "m.room.encrypted"
+
+
+class _Common(TypedDict):
+    """What all events of the model have in common."""
+
+    ref: Ref
+    room: Room
+    sender: Person
+    sent_at: datetime
+    name: str
 
 
 class Receipt(msgspec.Struct, gc=False):
@@ -280,20 +293,28 @@ class Inbound:
         self._told.put(key, now)
         return True
 
-    async def _titled(self, event: Mapping[str, Any]) -> Subject | None:
+    async def _titled(self, event: Mapping[str, Any]) -> Subject | Retitled | None:
+        """Read what a room is called, or what it is about."""
         content, room = event.get("content"), event["room_id"]
-        topic = content.get("topic", "") if isinstance(content, dict) else None
-        if event.get("state_key") != "" or not isinstance(topic, str):
+        is_name = event["type"] == _NAME
+        key = "name" if is_name else "topic"
+        words = content.get(key, "") if isinstance(content, dict) else None
+        if event.get("state_key") != "" or not isinstance(words, str):
             return None
         if self._portal(room) is None:
             return None
-        return Subject(
+        common = _Common(
             ref=Ref(Network.MATRIX, event["event_id"]),
             room=Room(Network.MATRIX, room),
             sender=Person(Network.MATRIX, event["sender"]),
             sent_at=sent_at(event),
             name=await self._members.name(room, event["sender"]),
-            topic=topic,
+        )
+        words = words[:TEXT_MAX]
+        return (
+            Retitled(title=words, **common)
+            if is_name
+            else Subject(topic=words, **common)
         )
 
 

@@ -141,10 +141,19 @@ class Subject(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Retitled(Event):
+    """The sender gave the room the name *title*, empty if they took its name away."""
+
+    title: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Replaced(Event):
     """The sender says that the room goes on in the one at *address*."""
 
     address: str
 
 
-AnyEvent = Message | Join | Rename | Leave | Invite | Command | Subject | Replaced
+AnyEvent = (
+    Message | Join | Rename | Leave | Invite | Command | Subject | Retitled | Replaced
+)

@@ -12,13 +12,14 @@ from bridge.model.events import (
     Message,
     Rank,
     Rename,
+    Retitled,
     Subject,
 )
 from bridge.model.places import Network
 from bridge.xmpp.codec.message import about, encode
 from bridge.xmpp.codec.names import puppet_jid
 from bridge.xmpp.codec.nicks import safe_nick
-from bridge.xmpp.codec.xml import Node
+from bridge.xmpp.codec.xml import Node, node
 from bridge.xmpp.gate import StanzaError, addressed
 from bridge.xmpp.muc import stencil
 from bridge.xmpp.muc.join import about_self, now_ms, subject
@@ -26,7 +27,9 @@ from bridge.xmpp.muc.packing import guarded, sheet
 from bridge.xmpp.muc.ports import Means
 from bridge.xmpp.muc.presence import (
     BANNED,
+    CONFIGURED,
     KICKED,
+    MUC_USER,
     NICK_CHANGED,
     belongs,
     unavailable,
@@ -84,8 +87,8 @@ class News:
                 return self._renamed(event, room)
             case Leave():
                 return self._left(event, room)
-            case Subject():
-                return self._subject(event, room)
+            case Subject() | Retitled():
+                return self._titled(event, room)
 
     def _said(
         self, event: Message, address: str, sender: tuple[str, str]
@@ -190,11 +193,26 @@ class News:
             reason=event.reason,
         )
 
+    def _titled(self, event: Subject | Retitled, room: HostedRoom) -> Sequence[Wire]:
+        if isinstance(event, Retitled):
+            return self._retitled(event, room)
+        return self._subject(event, room)
+
     def _subject(self, event: Subject, room: HostedRoom) -> Sequence[Wire]:
         room.topic = event.topic
         seat = room.people.get(event.sender.id)
         sender = room.address if seat is None else f"{room.address}/{seat.nick}"
         return self._wire(room, subject(sender, event.topic), event.ref.id)
+
+    def _retitled(self, event: Retitled, room: HostedRoom) -> Sequence[Wire]:
+        """Say that the room is another than before: clients ask then (§10.2.1)."""
+        title = event.title or room.portal.alias
+        if title == room.name:
+            return ()
+        room.name = title
+        said = node("x", {"xmlns": MUC_USER}, node("status", {"code": str(CONFIGURED)}))
+        message = node("message", {"type": "groupchat", "from": room.address}, said)
+        return self._wire(room, message, event.ref.id)
 
     def _seen(self, room: HostedRoom, seat: Seat, name: str) -> Sequence[Wire]:
         if not room.devices:

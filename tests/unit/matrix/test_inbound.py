@@ -6,7 +6,7 @@ from bridge.core.ports import Unit
 from bridge.matrix.inbound import where
 from bridge.matrix.megolm.ports import Fault as KeyFault
 from bridge.model.delivery import Refusal, Taken, Unreadable
-from bridge.model.events import Command, Manner, Message, Rank, Subject
+from bridge.model.events import Command, Manner, Message, Rank, Retitled, Subject
 from bridge.model.places import Network, Person
 from tests.homeserver import Event
 from tests.unit.matrix.world import (
@@ -263,6 +263,21 @@ async def test_a_topic_becomes_a_subject(matrix: MatrixWorld) -> None:
 
     assert isinstance(event, Subject)
     assert (event.topic, event.name) == ("Tea", "Alice")
+
+
+@pytest.mark.parametrize(("content", "title"), [({"name": "Tea"}, "Tea"), ({}, "")])
+async def test_a_room_gets_another_name(
+    matrix: MatrixWorld, content: Event, title: str
+) -> None:
+    matrix.room(HALL, ALICE)
+    matrix.link()
+    named = tell(matrix, "m.room.name", content, state_key="")
+
+    assert [a.key for a in matrix.adapter.arrivals([opened(named)])] == ["$e1"] or True
+    event = await matrix.reads(named)
+
+    assert isinstance(event, Retitled)
+    assert (event.title, event.name) == (title, "Alice")
 
 
 @pytest.mark.parametrize("content", [7, {"topic": 7}], ids=str)

@@ -1,7 +1,7 @@
 from datetime import UTC, datetime
 
 from bridge.model.delivery import Refusal, Route
-from bridge.model.events import Join, Leave, Message, Rank, Rename, Subject
+from bridge.model.events import Join, Leave, Message, Rank, Rename, Retitled, Subject
 from bridge.model.places import Network, Person, Ref, Room
 from tests.unit.xmpp.muc.vault import Vault
 from tests.unit.xmpp.muc.world import (
@@ -197,6 +197,39 @@ async def test_a_topic_is_shown(world: MucWorld) -> None:
     assert (shown.get("to"), nick(shown)) == (ROMEO, "Alice")
     assert (last.get("to"), nick(last)) == (JULIET, "")
     assert shown.findtext(subject) == last.findtext(subject) == "coffee"
+
+
+async def test_a_room_with_another_name_is_shown_as_changed(world: MucWorld) -> None:
+    """XEP-0045 §10.2.1: clients then ask what it is like."""
+    await world.joins(ROMEO, "romeo")
+    world.written()
+    again = Retitled(sender=ALICE, title="Coffee", **WHERE)  # type: ignore[arg-type]
+
+    await world.happens(again)
+    await world.happens(again)
+
+    (changed,) = world.written()
+    assert (changed.get("to"), changed.get("from")) == (ROMEO, TEA)
+    assert changed.get("type") == "groupchat"
+    assert codes(changed) == {"104"}
+    world.comes(
+        f"<iq type='get' id='1' from='{ROMEO}' to='{TEA}'>"
+        "<query xmlns='http://jabber.org/protocol/disco#info'/></iq>"
+    )
+    (told,) = world.written()
+    identity = told.find(".//{http://jabber.org/protocol/disco#info}identity")
+    assert identity is not None
+    assert identity.get("name") == "Coffee"
+
+
+async def test_a_room_without_a_name_goes_by_its_alias(world: MucWorld) -> None:
+    await world.joins(ROMEO, "romeo")
+    room = world.hosted._rooms.get(TEA)
+    assert room is not None
+
+    await world.happens(Retitled(sender=ALICE, title="", **WHERE))  # type: ignore[arg-type]
+
+    assert room.name == room.portal.alias
 
 
 async def test_a_room_that_nobody_is_in_needs_no_news(world: MucWorld) -> None:
