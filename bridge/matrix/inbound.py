@@ -9,6 +9,7 @@ from typing import Any, TypedDict
 import msgspec
 
 from bridge.core.ports import Unit
+from bridge.matrix import reactions
 from bridge.matrix.audiences import Audiences
 from bridge.matrix.bot import Bot
 from bridge.matrix.checking import Checks
@@ -44,7 +45,13 @@ COMPLAINT_EVERY_S = 3600.0
 
 _ENCRYPTION = "m.room.encryption"
 _SAID = frozenset(
-    ("m.room.message", "m.room.encrypted", "m.sticker", "m.room.redaction")
+    (
+        "m.room.message",
+        "m.room.encrypted",
+        "m.sticker",
+        "m.room.redaction",
+        reactions.TYPE,
+    )
 )
 _TOMBSTONE = "m.room.tombstone"
 _NAME = "m.room.name"
@@ -104,6 +111,7 @@ class Inbound:
         self._memberships = memberships
         self._sealed = sealed
         self._views = views
+        self._reactions = reactions.Reactions(lambda room: portal(room) is not None)
         self._exposed: Recent[tuple[str, str], float] = Recent(10_000)
         self._told: Recent[tuple[str, str, Refusal, str], float] = Recent(10_000)
 
@@ -119,6 +127,8 @@ class Inbound:
             elif kind not in _STATE or event.state_key is None:
                 continue
             if self._ours(event.sender):
+                continue
+            if kind == reactions.TYPE and not self._reactions.wants(event):
                 continue
             if kind == _ENCRYPTION and event.state_key == "":
                 self._sealed.suspect(event.room_id)  # what is under way stops here
@@ -216,7 +226,7 @@ class Inbound:
     ) -> Message | Command | Unreadable | None:
         said = message.decode(event)
         room = event["room_id"]
-        if said is None:
+        if said is None or self._reactions.takes_back(event):
             return None
         private = self._portal(room) is None and await self._is_private(room)
         if isinstance(said, Refusal):
@@ -276,7 +286,9 @@ class Inbound:
         content = event.get("content")
         if isinstance(content, dict) and content.get("msgtype") == "m.notice":
             return None
-        receipt = Receipt(room, event["event_id"], event["sender"])
+        receipt = Receipt(room, _about(event), event["sender"])
+        if event["type"] == reactions.TYPE and not self._reactions.tells(room):
+            return None
         if why is not Refusal.MALFORMED and not self._may_complain(
             receipt, why, detail
         ):
@@ -324,6 +336,17 @@ def where(receipt: bytes) -> Receipt | None:
         return None
     known: Receipt = _decode_receipt(receipt)
     return known
+
+
+def _about(event: Mapping[str, Any]) -> str:
+    """Name the event to which what is said of *event* answers."""
+    own: str = event["event_id"]
+    content = event.get("content")
+    if event["type"] != reactions.TYPE or not isinstance(content, dict):
+        return own
+    relation = content.get("m.relates_to")
+    target = relation.get("event_id") if isinstance(relation, dict) else None
+    return target if isinstance(target, str) else own  # no client shows an answer to it
 
 
 def _command(said: Text) -> str | None:

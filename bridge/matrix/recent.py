@@ -28,6 +28,10 @@ class Recent(Generic[K, V]):
         if len(self._entries) > self._size_max:
             self._entries.popitem(last=False)
 
+    def has(self, key: K) -> bool:
+        """Tell whether *key* is remembered."""
+        return key in self._entries
+
     def drop(self, key: K) -> None:
         """Forget *key*, if it is known."""
         self._entries.pop(key, None)

@@ -56,6 +56,8 @@ def decode(event: Mapping[str, Any]) -> Content | Refusal | None:
             return Refusal.ENCRYPTED
         case "m.sticker" | "m.room.redaction":
             return Refusal.UNSUPPORTED
+        case "m.reaction":
+            return Refusal.UNSUPPORTED if event.get("content") else None
         case _:
             return None
 
@@ -67,6 +69,8 @@ def kind(event: Mapping[str, Any]) -> str:
         return "a sticker"
     if event.get("type") == "m.room.redaction":
         return "a deletion: the other side still sees what it was about"
+    if event.get("type") == "m.reaction":
+        return "a reaction: the other side sees none in this room"
     if not isinstance(content, dict):
         return ""
     if _is_edit(content.get("m.relates_to")):

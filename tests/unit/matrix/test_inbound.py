@@ -88,7 +88,6 @@ def test_nobody_else_is_taken_for_us(matrix: MatrixWorld, sender: str) -> None:
         ("m.room.message", {"state_key": ""}),
         ("m.room.topic", {}),
         ("m.room.avatar", {"state_key": ""}),
-        ("m.reaction", {}),
     ],
 )
 def test_what_cannot_cross_is_not_kept(
@@ -240,6 +239,63 @@ async def test_everybody_is_told_of_every_kind_that_does_not_cross(
         "an edit: the other side still sees the first version",
         "a deletion: the other side still sees what it was about",
     ]
+
+
+def reaction(matrix: MatrixWorld, who: str = ALICE, target: object = "$first") -> Event:
+    relation = {"rel_type": "m.annotation", "event_id": target, "key": "+"}
+    return matrix.server.add(HALL, who, "m.reaction", {"m.relates_to": relation})
+
+
+async def test_a_room_is_told_once_that_reactions_do_not_cross(
+    matrix: MatrixWorld,
+) -> None:
+    matrix.room(HALL, ALICE, BOB)
+    assert matrix.adapter.arrivals([opened(reaction(matrix))]) == []
+    matrix.link()
+    first, second = reaction(matrix), reaction(matrix, BOB)
+    assert len(matrix.adapter.arrivals([opened(first), opened(second)])) == 2
+
+    told = await matrix.reads(first)
+
+    assert isinstance(told, Unreadable)
+    assert told.detail == "a reaction: the other side sees none in this room"
+    answered = where(told.receipt)
+    assert answered is not None
+    assert answered.event == "$first"
+    assert await matrix.reads(second) is None
+    assert matrix.adapter.arrivals([opened(reaction(matrix))]) == []
+
+
+async def test_a_reaction_that_is_taken_back_leaves_nothing_to_be_told(
+    matrix: MatrixWorld,
+) -> None:
+    matrix.room(HALL, ALICE)
+    matrix.link()
+    made = reaction(matrix)
+    matrix.adapter.arrivals([opened(made)])
+
+    for content, more in (
+        ({"redacts": made["event_id"]}, {}),
+        ({}, {"redacts": made["event_id"]}),
+    ):
+        back = {**tell(matrix, "m.room.redaction", content), **more}
+        assert await matrix.reads(back) is None
+
+
+@pytest.mark.parametrize("target", [7, None])
+async def test_a_reaction_to_nothing_is_answered_itself(
+    matrix: MatrixWorld, target: object
+) -> None:
+    matrix.room(HALL, ALICE)
+    matrix.link()
+    made = reaction(matrix, target=target)
+
+    told = await matrix.reads(made)
+
+    assert isinstance(told, Unreadable)
+    answered = where(told.receipt)
+    assert answered is not None
+    assert answered.event == made["event_id"]
 
 
 async def test_a_malformed_message_is_always_told(matrix: MatrixWorld) -> None:

@@ -73,7 +73,7 @@ def test_content_that_is_no_object_is_refused() -> None:
         event(msgtype="m.key.verification.request"),
         {"type": "m.room.message", "content": {}},
         {"type": "m.room.message"},
-        {"type": "m.reaction", "content": {"body": "x"}},
+        {"type": "m.reaction", "content": {}},
         {},
     ],
 )
@@ -92,6 +92,10 @@ def test_other_kinds_are_refused_for_now(msgtype: str) -> None:
     ("said", "words"),
     [
         ({"type": "m.sticker"}, "a sticker"),
+        (
+            {"type": "m.reaction", "content": {"x": 1}},
+            "a reaction: the other side sees none in this room",
+        ),
         ({"type": "m.room.message", "content": 7}, ""),
         ({"type": "m.room.message", "content": {"msgtype": 7}}, ""),
         ({"type": "m.room.message", "content": {"msgtype": "m.file"}}, "a file"),
