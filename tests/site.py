@@ -97,6 +97,10 @@ class Running:
         caught = int(status.partition("SigCgt:")[2].split()[0], 16)
         return bool(caught >> (number - 1) & 1)
 
+    def uses(self, library: str) -> bool:
+        """Tell whether a shared library of that name is loaded."""
+        return library in Path(f"/proc/{self._process.pid}/maps").read_text()
+
     async def kill(self) -> None:
         """Leave nothing behind, however a test ends."""
         if self._process.returncode is None:

@@ -6,16 +6,20 @@ powers of two: few enough for the driver to keep each of them prepared.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Dialect, Table, bindparam
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.sql.expression import ClauseElement, ColumnElement
 
 from bridge.store.driver import Cursor
 
-ROWS_MAX = 64
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql
 
-Insert = sqlite.Insert | postgresql.Insert
+    Insert = sqlite.Insert | postgresql.Insert
+
+ROWS_MAX = 64
 
 
 class Bulk:
@@ -71,10 +75,9 @@ class Bulk:
         return sql
 
 
-def insert(dialect: Dialect, table: Table, names: Sequence[str], rows: int) -> Insert:
+def insert(dialect: Dialect, table: Table, names: Sequence[str], rows: int) -> "Insert":
     """Write an insert of *rows* rows that can be told what to do about a conflict."""
-    make = postgresql.insert if dialect.name == "postgresql" else sqlite.insert
-    return make(table).values(
+    return _insert(dialect, table).values(
         [
             {
                 name: bindparam(f"{name}_{row}", type_=table.c[name].type)
@@ -83,6 +86,14 @@ def insert(dialect: Dialect, table: Table, names: Sequence[str], rows: int) -> I
             for row in range(rows)
         ]
     )
+
+
+def _insert(dialect: Dialect, table: Table) -> "Insert":
+    if dialect.name != "postgresql":
+        return sqlite.insert(table)
+    from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - 2 MB for most in vain
+
+    return postgresql.insert(table)
 
 
 def among(column: ColumnElement[object], rows: int) -> ColumnElement[bool]:

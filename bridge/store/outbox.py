@@ -1,6 +1,7 @@
 """What is to be sent, and the newest of what was sent and is history."""
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from sqlalchemy import (
     Connection,
@@ -21,10 +22,13 @@ from sqlalchemy import (
 from bridge.core.ports import NEWEST
 from bridge.model.delivery import Parcel, Wire
 from bridge.model.places import Network, PortalId
-from bridge.store.bulk import Bulk, Insert, among, insert
+from bridge.store.bulk import Bulk, among, insert
 from bridge.store.driver import Cursor
 from bridge.store.schema import is_kept, is_pending, outbox
 from bridge.store.seal import Seal
+
+if TYPE_CHECKING:
+    from bridge.store.bulk import Insert
 
 KEPT_MAX = 1000
 """So many of a lane's archived parcels are kept: about a kilobyte each."""
@@ -111,7 +115,7 @@ class OutboxWrites:
         self._since_prune[lane] = kept
 
 
-def _final(dialect: Dialect, rows: int) -> Insert:
+def _final(dialect: Dialect, rows: int) -> "Insert":
     """Replace the bytes of parcels."""
     statement = insert(dialect, outbox, NAMES, rows)
     return statement.on_conflict_do_update(

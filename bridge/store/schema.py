@@ -7,6 +7,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Dialect,
     Index,
     Integer,
     LargeBinary,
@@ -41,7 +42,6 @@ Index(
     inbox.c.room,
     inbox.c.seq,
     sqlite_where=is_waiting,
-    postgresql_where=is_waiting,
 )
 
 outbox = Table(
@@ -69,7 +69,6 @@ Index(
     outbox.c.lane,
     outbox.c.id,
     sqlite_where=is_pending,
-    postgresql_where=is_pending,
 )
 Index(
     "outbox_kept",
@@ -77,7 +76,6 @@ Index(
     outbox.c.lane,
     outbox.c.id,
     sqlite_where=is_kept,
-    postgresql_where=is_kept,
 )
 
 # One row: how often a bridge was started here, and which numbers may be in use.
@@ -94,3 +92,15 @@ meta = Table(
     Column("name", Text, primary_key=True),
     Column("value", LargeBinary, nullable=False),
 )
+
+
+def fit(dialect: Dialect) -> None:
+    """Let the indexes of *dialect* cover no more rows than those of SQLite do.
+
+    It is not named above, as what SQLAlchemy knows of it would be loaded: 2 MB.
+    """
+    if dialect.name == "postgresql":
+        for table in metadata.tables.values():
+            for index in table.indexes:
+                where = index.dialect_kwargs.get("sqlite_where")
+                index.dialect_kwargs["postgresql_where"] = where

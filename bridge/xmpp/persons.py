@@ -22,8 +22,8 @@ from bridge.xmpp.codec.xml import Node, node
 from bridge.xmpp.endtoend import Passage, Sealed
 from bridge.xmpp.gate import StanzaError, serialise
 from bridge.xmpp.means import OWN, RELAY, Means
-from bridge.xmpp.omemo.accounts import NotNowError
-from bridge.xmpp.omemo.service import Omemo, OmemoMeans
+from bridge.xmpp.omemo.lazy import LazyOmemo
+from bridge.xmpp.omemo.means import NotNowError, OmemoMeans
 from bridge.xmpp.pep import EVENT, Pep
 
 logger = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class Persons:
         self._asked: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._known: OrderedDict[str, None] = OrderedDict()
         self._pep = Pep(means.domain, self._write, self._ask)
-        self.omemo = Omemo(
+        self.omemo = LazyOmemo(
             OmemoMeans(
                 store=means.store,
                 stream=means.stream,

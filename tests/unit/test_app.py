@@ -28,6 +28,19 @@ async def test_it_says_that_it_is_ready_and_ends_when_asked(site: Site) -> None:
         assert_ended_well(await bridge.asked(number))
 
 
+async def test_omemo_is_loaded_when_somebody_needs_it(site: Site) -> None:
+    """Its libraries take a quarter of all the memory."""
+    async with started(site, site.write()) as bridge:
+        assert not bridge.uses("libxeddsa")
+
+        site.xmpp.send(asked_for("eu.siacs.conversations.axolotl.devicelist"))
+        while (answer := await site.xmpp.next()).get("id") != "devices":
+            pass
+
+        assert answer.find(".//{eu.siacs.conversations.axolotl}device") is not None
+        assert bridge.uses("libxeddsa")
+
+
 async def test_it_ends_when_asked_while_a_server_is_away(site: Site) -> None:
     bridge = await site.start(site.write())
     await bridge.ready()
@@ -262,6 +275,14 @@ def said(number: int) -> bytes:
     return (
         f"<message from='juliet@capulet.lit/balcony' to='alice_hs@{DOMAIN}' type='chat'"
         f" id='m{number}'><body>{number}</body></message>"
+    ).encode()
+
+
+def asked_for(node: str) -> bytes:
+    return (
+        f"<iq from='juliet@capulet.lit/balcony' to='bridge@{DOMAIN}' type='get'"
+        " id='devices'><pubsub xmlns='http://jabber.org/protocol/pubsub'>"
+        f"<items node='{node}'/></pubsub></iq>"
     ).encode()
 
 

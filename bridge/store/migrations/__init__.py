@@ -14,7 +14,7 @@ from sqlalchemy import (
 )
 
 from bridge.store.errors import SchemaTooNewError
-from bridge.store.schema import instance, metadata
+from bridge.store.schema import fit, instance, metadata
 
 HEAD = "0002"
 """The newest revision; a test sees to it that it is."""
@@ -37,6 +37,7 @@ def migrate(connection: Connection) -> None:
     if found == HEAD:
         return
     if found is None:
+        fit(connection.dialect)
         with connection.begin():
             metadata.create_all(connection)
             _version.create(connection)

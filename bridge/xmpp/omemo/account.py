@@ -29,7 +29,7 @@ from bridge.xmpp.endtoend import Empty, Plain
 from bridge.xmpp.omemo import trust
 from bridge.xmpp.omemo.backends import backends
 from bridge.xmpp.omemo.device import Bundles, Desk, OwnDevice, device_class
-from bridge.xmpp.omemo.names import NAMESPACES
+from bridge.xmpp.omemo.names import NAMESPACES, owner
 from bridge.xmpp.omemo.shelf import Shelf
 
 ROTATION_S: Final = 7 * 86_400
@@ -231,11 +231,6 @@ class Account:
             rows |= {_OPENED}
         self._written = bool(opened)
         return self.shelf.records(rows)
-
-
-def owner(jid: str) -> str:
-    """Name whose secrets an account's are."""
-    return f"omemo {jid}"
 
 
 def _opened(key: str) -> str:

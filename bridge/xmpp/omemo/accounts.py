@@ -15,8 +15,10 @@ from typing import Final, Protocol
 from bridge.core.ports import Store, StoreUnavailableError, Unit
 from bridge.model.records import Secret
 from bridge.xmpp.omemo import renewal
-from bridge.xmpp.omemo.account import Account, owner
+from bridge.xmpp.omemo.account import Account
 from bridge.xmpp.omemo.device import Bundles
+from bridge.xmpp.omemo.means import NotNowError
+from bridge.xmpp.omemo.names import owner
 
 logger = logging.getLogger(__name__)
 
@@ -31,13 +33,6 @@ _DOMAINS_MAX: Final = 1000
 _NUMBERS: Final = "omemo numbers"
 _EPOCH: Final = "omemo epoch"
 _OWN: Final = "own"
-
-
-class NotNowError(Exception):
-    """There can be no device at present; the words are the condition of RFC 6120.
-
-    To those who ask, that is not the same as "no device": they do not ask again then.
-    """
 
 
 class Watch(Protocol):

@@ -17,6 +17,14 @@ DEVICES_NODES: Final = {LEGACY: LEGACY_DEVICES, OMEMO2: OMEMO2_DEVICES}
 DEVICES_MAX: Final = 50
 DEVICE_ID_MAX: Final = 2**31 - 1
 
+PUBLISHED_ROW: Final = "pep"
+"""The row of an account in which all lies that it publishes."""
+
+
+def owner(account: str) -> str:
+    """Name whose secrets an account's are."""
+    return f"omemo {account}"
+
 
 def bundle_item(namespace: str, device: int) -> tuple[str, str]:
     """Name the node and the item where a device keeps its bundle."""

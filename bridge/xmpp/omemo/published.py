@@ -13,12 +13,11 @@ import msgspec
 from bridge.core.ports import Store
 from bridge.model.records import Secret
 from bridge.xmpp.codec.xml import Node
-from bridge.xmpp.omemo.account import ROTATION_S, owner
+from bridge.xmpp.omemo.account import ROTATION_S
 from bridge.xmpp.omemo.accounts import Accounts
-from bridge.xmpp.omemo.names import namespace_of
+from bridge.xmpp.omemo.names import PUBLISHED_ROW, namespace_of, owner
 from bridge.xmpp.omemo.upkeep import Upkeep
 
-_ROW: Final = "pep"
 _PREFIX: Final = "/pep/"
 _RENEWED: Final = "/pep/renewed"
 
@@ -67,5 +66,5 @@ class Published:
         return await self._read(account)
 
     async def _read(self, account: str) -> dict[str, msgspec.Raw]:
-        found = await self._store.find(Secret, owner(account), _ROW)
+        found = await self._store.find(Secret, owner(account), PUBLISHED_ROW)
         return {} if found is None else _decode(found.value)

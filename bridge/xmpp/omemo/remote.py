@@ -283,8 +283,7 @@ class Remote:
         """Ask for something once: yields False after waiting for who asks already."""
         flying = self._asking.get(what)
         if flying is not None:
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait([flying])
+            await asyncio.wait([flying])
             yield False
             return
         mine = self._asking[what] = asyncio.get_running_loop().create_future()

@@ -18,8 +18,9 @@ from bridge.xmpp.endtoend import Passage, Sealed, Trust, Unsealable
 from bridge.xmpp.gate import StanzaError
 from bridge.xmpp.omemo import envelope, lists, sce, trust, wire
 from bridge.xmpp.omemo.account import Account
-from bridge.xmpp.omemo.accounts import Accounts, NotNowError
+from bridge.xmpp.omemo.accounts import Accounts
 from bridge.xmpp.omemo.device import Wanted
+from bridge.xmpp.omemo.means import NotNowError
 from bridge.xmpp.omemo.meeting import Meeting
 from bridge.xmpp.omemo.names import LEGACY, NAMESPACES, OMEMO2
 from bridge.xmpp.omemo.remote import Remote, State

@@ -8,53 +8,21 @@
 or repaired) need no care: a job of ours makes them, commits and writes them.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Sequence
 from xml.etree.ElementTree import Element
 
-from bridge.core.ports import Store, Unit
+from bridge.core.ports import Unit
 from bridge.xmpp.codec.xml import Node
 from bridge.xmpp.endtoend import Device, Opened, Passage, Sealed, Trust, Unsealable
 from bridge.xmpp.omemo import fingerprints
 from bridge.xmpp.omemo.accounts import Accounts
+from bridge.xmpp.omemo.means import OmemoMeans
 from bridge.xmpp.omemo.names import NAMESPACES
 from bridge.xmpp.omemo.opening import Opening
 from bridge.xmpp.omemo.published import Published
 from bridge.xmpp.omemo.remote import ANSWER_S, Remote
 from bridge.xmpp.omemo.sealing import Sealing, opt_out
 from bridge.xmpp.omemo.upkeep import Upkeep
-
-
-class Asking(Protocol):
-    """The part of the stream that asks; see ``Stream.iq``."""
-
-    async def iq(
-        self, kind: str, to: str, sender: str, payload: Node, timeout_s: float
-    ) -> Element:
-        """Ask *to*, as *sender*, and return the result."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OmemoMeans:
-    """What OMEMO works with.
-
-    *exists* tells whether a bare address of ours is a puppet that may have a device
-    (a portal or a known person of Matrix). *write* writes a stanza at once. *published*
-    is awaited with (account, node) after what an account publishes has changed and is
-    on disk. *unreadable* is called with (account, peer) when a device list cannot be
-    read for want of a subscription: ask for one, politely, once. *relay* asks for those
-    of ours who may not read something.
-    """
-
-    store: Store
-    stream: Asking
-    write: Callable[[Node], bool]
-    exists: Callable[[str], Awaitable[bool]]
-    published: Callable[[str, str], Awaitable[None]]
-    unreadable: Callable[[str, str], None]
-    relay: str = ""
-    label: str = "Matrix bridge"
 
 
 class Omemo:

@@ -3,8 +3,18 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, Select, create_engine, select
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import CreateIndex
 
-from bridge.store.schema import inbox, is_kept, is_pending, is_waiting, metadata, outbox
+from bridge.store.schema import (
+    fit,
+    inbox,
+    is_kept,
+    is_pending,
+    is_waiting,
+    metadata,
+    outbox,
+)
 
 
 @pytest.fixture
@@ -34,3 +44,20 @@ def test_what_is_asked_at_the_start_is_read_from_an_index(
 
     steps = [row[3].replace("COVERING ", "") for row in plan]
     assert steps[0].endswith(f"USING INDEX {index}")
+
+
+def test_the_indexes_of_postgresql_cover_no_more_than_is_asked_for() -> None:
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+    fit(dialect)
+
+    made = [
+        str(CreateIndex(index).compile(dialect=dialect))
+        for table in (inbox, outbox)
+        for index in table.indexes
+    ]
+
+    assert sorted(sql.rpartition("WHERE ")[2] for sql in made) == [
+        "kept = false",
+        "kept = true",
+        "raw IS NOT NULL",
+    ]

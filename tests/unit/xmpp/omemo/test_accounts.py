@@ -5,7 +5,8 @@ import pytest
 
 from bridge.model.records import Secret
 from bridge.xmpp.omemo import account, accounts
-from bridge.xmpp.omemo.accounts import Accounts, NotNowError
+from bridge.xmpp.omemo.accounts import Accounts
+from bridge.xmpp.omemo.means import NotNowError
 from bridge.xmpp.omemo.names import LEGACY_DEVICES
 from tests.fakes_store import FakeStore
 from tests.unit.xmpp.omemo.test_account import Nothing

@@ -7,12 +7,13 @@ from bridge.model.records import Record
 from bridge.xmpp.codec.xml import Node
 from bridge.xmpp.endtoend import Opened, Passage, Plain, Sealed, Unsealable
 from bridge.xmpp.muc.stanza import STREAM, to_element
+from bridge.xmpp.omemo.means import OmemoMeans
 from bridge.xmpp.omemo.names import (
     LEGACY,
     LEGACY_DEVICES,
     bundle_item,
 )
-from bridge.xmpp.omemo.service import Omemo, OmemoMeans
+from bridge.xmpp.omemo.service import Omemo
 from tests.fakes_store import Disk, FakeStore
 from tests.unit.xmpp.omemo.people import (
     ALICE,
@@ -59,21 +60,22 @@ class World:
         self.omemo = self._service()
 
     def _service(self) -> Omemo:
+        return Omemo(self.means())
+
+    def means(self) -> OmemoMeans:
         async def exists(jid: str) -> bool:
             return jid in self.existing
 
         async def published(account: str, name: str) -> None:
             self.announced.append((account, name))
 
-        return Omemo(
-            OmemoMeans(
-                store=self.store,
-                stream=self.pep,
-                write=self._write,
-                exists=exists,
-                published=published,
-                unreadable=lambda account, peer: self.begged.append((account, peer)),
-            )
+        return OmemoMeans(
+            store=self.store,
+            stream=self.pep,
+            write=self._write,
+            exists=exists,
+            published=published,
+            unreadable=lambda account, peer: self.begged.append((account, peer)),
         )
 
     def _write(self, stanza: Node) -> bool:
