@@ -29,63 +29,6 @@ _BYTES: Final = "latin-1"
 _SESSIONS: Final = (LegacySession, Omemo2Session)
 
 
-class Legacy(oldmemo.Oldmemo):
-    """What most clients speak."""
-
-    def __init__(self, shelf: Shelf) -> None:
-        super().__init__(shelf, SKIPPED_MAX)
-        self._spent = Spent(shelf, self.namespace)
-
-    @override
-    async def hide_pre_key(self, session: Session) -> bool:
-        return self._spent.add(session)
-
-    @override
-    async def delete_hidden_pre_keys(self) -> None:
-        self._spent.forget()
-
-    @override
-    async def get_num_visible_pre_keys(self) -> int:
-        return await super().get_num_visible_pre_keys() - len(self._spent.keys())
-
-    @override
-    async def get_bundle(self, bare_jid: str, device_id: int) -> LegacyBundle:
-        whole = await super().get_bundle(bare_jid, device_id)
-        bundle, ids = self._spent.without(whole.bundle, whole.pre_key_ids)
-        return LegacyBundle(bare_jid, device_id, bundle, whole.signed_pre_key_id, ids)
-
-    @override
-    async def sign_own_label(self, label: str) -> bytes:
-        # Its device list has no labels, but python-omemo asks all the same.
-        return b""
-
-
-class Omemo2(twomemo.Twomemo):
-    """OMEMO as XEP-0384 has it now."""
-
-    def __init__(self, shelf: Shelf) -> None:
-        super().__init__(shelf, SKIPPED_MAX)
-        self._spent = Spent(shelf, self.namespace)
-
-    @override
-    async def hide_pre_key(self, session: Session) -> bool:
-        return self._spent.add(session)
-
-    @override
-    async def delete_hidden_pre_keys(self) -> None:
-        self._spent.forget()
-
-    @override
-    async def get_num_visible_pre_keys(self) -> int:
-        return await super().get_num_visible_pre_keys() - len(self._spent.keys())
-
-    @override
-    async def get_bundle(self, bare_jid: str, device_id: int) -> Omemo2Bundle:
-        whole = await super().get_bundle(bare_jid, device_id)
-        bundle, ids = self._spent.without(whole.bundle, whole.pre_key_ids)
-        return Omemo2Bundle(bare_jid, device_id, bundle, whole.signed_pre_key_id, ids)
-
-
 class Spent:
     """The pre keys of one version that were used, and when."""
 
@@ -133,6 +76,56 @@ class Spent:
         state["pre_keys"] = [k for k in state["pre_keys"] if _public(k) not in old]
         self._shelf.put(self._state, state)
         self._shelf.put(self._key, {k: at for k, at in spent.items() if k not in old})
+
+
+class Spare(Backend):
+    """A version that offers no pre key twice, and forgets used ones late.
+
+    It stands before one of python-omemo's in the order of bases.
+    """
+
+    def __init__(self, shelf: Shelf) -> None:
+        # The next base is one of python-omemo's, which knows more than ``Backend``.
+        super().__init__(shelf, SKIPPED_MAX)  # type: ignore[arg-type]
+        self._spent = Spent(shelf, self.namespace)
+
+    @override
+    async def hide_pre_key(self, session: Session) -> bool:
+        return self._spent.add(session)
+
+    @override
+    async def delete_hidden_pre_keys(self) -> None:
+        self._spent.forget()
+
+    @override
+    async def get_num_visible_pre_keys(self) -> int:
+        kept = await super().get_num_visible_pre_keys()  # type: ignore[safe-super]
+        return kept - len(self._spent.keys())
+
+
+class Legacy(Spare, oldmemo.Oldmemo):
+    """What most clients speak."""
+
+    @override
+    async def get_bundle(self, bare_jid: str, device_id: int) -> LegacyBundle:
+        whole = await super().get_bundle(bare_jid, device_id)
+        bundle, ids = self._spent.without(whole.bundle, whole.pre_key_ids)
+        return LegacyBundle(bare_jid, device_id, bundle, whole.signed_pre_key_id, ids)
+
+    @override
+    async def sign_own_label(self, label: str) -> bytes:
+        # Its device list has no labels, but python-omemo asks all the same.
+        return b""
+
+
+class Omemo2(Spare, twomemo.Twomemo):
+    """OMEMO as XEP-0384 has it now."""
+
+    @override
+    async def get_bundle(self, bare_jid: str, device_id: int) -> Omemo2Bundle:
+        whole = await super().get_bundle(bare_jid, device_id)
+        bundle, ids = self._spent.without(whole.bundle, whole.pre_key_ids)
+        return Omemo2Bundle(bare_jid, device_id, bundle, whole.signed_pre_key_id, ids)
 
 
 def _public(private: str) -> str:

@@ -47,7 +47,7 @@ def test_what_is_asked_at_the_start_is_read_from_an_index(
 
 
 def test_the_indexes_of_postgresql_cover_no_more_than_is_asked_for() -> None:
-    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+    dialect = postgresql.dialect()
     fit(dialect)
 
     made = [
