@@ -125,8 +125,8 @@ class FakeMatrixRooms:
     async def enter(self, address: str, guest: Person, name: str) -> Portal | Refusal:
         return self.made.get(address, Refusal.NO_SUCH_ROOM)
 
-    async def knows(self, person: Person) -> bool:
-        return True
+    async def called(self, person: Person) -> str:
+        return person.id
 
     async def look(self, address: str) -> Description | Refusal:
         return Description() if address in self.made else Refusal.NO_SUCH_ROOM

@@ -85,7 +85,7 @@ class Hub:
         self.open_foreign = provisioning.open_foreign
         self.describe = provisioning.describe
         self.look = provisioning.look
-        self.knows = provisioning.knows
+        self.called = provisioning.called
         self.later = dispatch.later
         self.back = dispatch.back
         self.note = dispatch.note

@@ -208,8 +208,8 @@ class MatrixRooms(Protocol):
         without an id.
         """
 
-    async def knows(self, person: Person) -> bool | None:
-        """Tell whether the homeserver knows *person*; None if it cannot say now."""
+    async def called(self, person: Person) -> str | None:
+        """Tell the name of *person*, "" of nobody; None if it cannot be said now."""
 
     async def protect(self, portal: Portal) -> bool:
         """Encrypt the room of a direct chat, if it is ours; tell whether it is."""
@@ -357,8 +357,8 @@ class Host(Protocol):
     def regret(self, parcel: Parcel, refused: Refused) -> None:
         """Tell the sender of *parcel*, which had seemed delivered, that it was not."""
 
-    async def knows(self, person: Person) -> bool | None:
-        """Tell whether there is such a *person* of Matrix; None if nobody can say."""
+    async def called(self, person: Person) -> str | None:
+        """Tell the name of a *person* of Matrix, "" of nobody; see ``MatrixRooms``."""
 
     async def open_hosted(
         self, address: Room, guest: Person, name: str

@@ -204,9 +204,11 @@ class Provisioning:
             return Refusal.NO_SUCH_ROOM
         return await self._matrix.look(alias)
 
-    async def knows(self, person: Person) -> bool | None:
-        """Tell whether there is such a person of Matrix; see ``Host``."""
-        return person.network is Network.MATRIX and await self._matrix.knows(person)
+    async def called(self, person: Person) -> str | None:
+        """Tell what a person of Matrix is called; see ``Host``."""
+        if person.network is not Network.MATRIX:
+            return ""
+        return await self._matrix.called(person)
 
     def _alone(self, room: Room) -> asyncio.Lock:
         lock = self._opening.get(room)

@@ -342,8 +342,8 @@ class MatrixAdapter(Adapter, MatrixRooms):
         return await self._rooms.look(address)
 
     @override
-    async def knows(self, person: Person) -> bool | None:
-        return not self.is_ours(person.id) and await self._views.exists(person.id)
+    async def called(self, person: Person) -> str | None:
+        return "" if self.is_ours(person.id) else await self._views.called(person.id)
 
     @override
     async def foreign_bridge(self, room: str, muc: str) -> str:

@@ -11,6 +11,7 @@ import msgspec
 
 from bridge.matrix.client import Homeserver, HomeserverDownError, MatrixError, join
 from bridge.matrix.codec import member
+from bridge.matrix.members import plain_name
 from bridge.model.delivery import Refusal
 from bridge.model.events import Rank
 
@@ -67,18 +68,18 @@ class Views:
     def __init__(self, homeserver: Homeserver) -> None:
         self._homeserver = homeserver
 
-    async def exists(self, mxid: str) -> bool | None:
-        """Tell whether somebody has a profile (Client-Server API §13.2).
+    async def called(self, mxid: str) -> str | None:
+        """Tell what somebody's profile says (Client-Server API §13.2), "" of nobody.
 
         None if the homeserver cannot say now.
         """
         try:
-            await self._homeserver.request("GET", join("profile", mxid))
+            profile = await self._homeserver.request("GET", join("profile", mxid))
         except HomeserverDownError:
             return None
         except MatrixError as error:
-            return False if error.status in _NOBODY else None
-        return True
+            return "" if error.status in _NOBODY else None
+        return plain_name(mxid, profile.get("displayname"))
 
     async def find(self, address: str, user: str) -> Place:
         """Find the room of an alias, ``#room:hs``, or an id, ``!id[:hs]``."""

@@ -102,6 +102,7 @@ class Chats:
         self._means = means
         self._persons = persons
         self._caps = () if persons is None else (persons.caps(),)
+        self._introduce = persons.introduce if persons else lambda _, __: ()
         self.secrecy = Secrecy(means, None if persons is None else persons.endtoend)
         if persons is not None:
             persons.hope = self.secrecy.hope
@@ -184,11 +185,14 @@ class Chats:
         sender = f"{puppet_jid(event.sender.id, self._means.domain)}/{RESOURCE}"
         # Whether it can be sealed, or need not be, is seen on the way out.
         guard = GUARDED if event.protection else AS_THE_CHAT
+        called = self._introduce(parts[1], event.name)
         wires: list[Wire] = []
         for number, part in enumerate(encode(event.content), 1):
             name = event.ref.id if number == 1 else f"{event.ref.id}/{number}"
             try:
-                part.extend((receipts.REQUEST, receipts.MARKABLE, *about(event)))
+                part.extend(
+                    (receipts.REQUEST, receipts.MARKABLE, *about(event), *called)
+                )
                 stanza = self._letter(parts[0], sender, name, part)
             except StanzaError:
                 return Refusal.TOO_LARGE

@@ -44,6 +44,7 @@ _ACCOUNT: Final = (
     f"{PUBSUB}#retrieve-items",
     f"{PUBSUB}#subscribe",
     "urn:xmpp:ping",
+    "vcard-temp",
 )
 _WATCHED: Final = (LEGACY_DEVICES, OMEMO2_DEVICES)
 _DEVICE: Final = tuple(

@@ -11,12 +11,13 @@ import asyncio
 import logging
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from xml.etree.ElementTree import Element
 
 from bridge.core.ports import StoreUnavailableError, Unit
 from bridge.model.places import Network, Person
 from bridge.xmpp import replies
+from bridge.xmpp.cards import AWAY, NICK, VCARD, Cards, nick
 from bridge.xmpp.codec.names import Jid, mxid_of, parse
 from bridge.xmpp.codec.xml import Node, node
 from bridge.xmpp.endtoend import Passage, Sealed
@@ -32,7 +33,7 @@ AT_ONCE_MAX = 200
 ASKED_MAX = 10_000
 KNOWN_MAX = 10_000
 ANSWER_S = 15.0
-AWAY = "remote-server-timeout"
+WISH = "so that messages to you can be encrypted: show me your devices"
 SWITCHED_OFF = "OMEMO is switched off on this bridge"
 
 Plainly = Callable[[Element, str], Node]
@@ -53,6 +54,8 @@ class Persons:
         self._asked: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._known: OrderedDict[str, None] = OrderedDict()
         self._pep = Pep(means.domain, self._write, self._ask)
+        self._cards = Cards(self._called)
+        self._pep.add(self._cards)
         self.omemo = LazyOmemo(
             OmemoMeans(
                 store=means.store,
@@ -112,6 +115,19 @@ class Persons:
             task = self._means.tasks.create_task(self._see(stanza, sender, to))
             task.add_done_callback(self._done)
 
+    def introduce(self, account: str, name: str) -> Sequence[Node]:
+        """Write what the puppet *account* is called, for those whose contact it is not.
+
+        XEP-0172 §4.2. Contacts who watch the nickname are told if it is another one.
+        """
+        if not name:
+            return ()
+        if self._cards.learn(account, name) and self._busy < AT_ONCE_MAX:
+            self._busy += 1
+            changed = self._pep.changed(account, NICK)
+            self._means.tasks.create_task(changed).add_done_callback(self._done)
+        return (nick(name),)
+
     def heard(self, stanza: Element, sender: Jid) -> bool:
         """Take a message if it only tells what somebody has published."""
         if stanza.find(f"{{{EVENT}}}event") is None:
@@ -125,7 +141,8 @@ class Persons:
     async def _answer(self, iq: Element, sender: Jid, to: Jid, name: str) -> None:
         answer: Node | None = None
         try:
-            answer = await self._pep.answer(iq, sender, to, name)
+            answer = await self._card(iq, to)
+            answer = answer or await self._pep.answer(iq, sender, to, name)
         except StoreUnavailableError:
             answer = replies.error(iq, "wait", "resource-constraint")
         except NotNowError as error:
@@ -134,6 +151,18 @@ class Persons:
             logger.exception("a question to %s cannot be answered", to.bare)
             answer = replies.error(iq, "wait", "internal-server-error")
         self._write(answer or self._plainly(iq, name))
+
+    async def _card(self, iq: Element, to: Jid) -> Node | None:
+        """Answer who asks for the card of a puppet (XEP-0054 §3.3)."""
+        if iq.get("type") != "get" or iq.find(f"{{{VCARD}}}vCard") is None:
+            return None
+        card = await self._cards.card(to.bare)
+        if card is None:
+            return replies.error(iq, "cancel", "item-not-found")
+        return replies.result(iq, card)
+
+    async def _called(self, mxid: str) -> str | None:
+        return await self._means.host.called(Person(Network.MATRIX, mxid))
 
     async def _see(self, stanza: Element, sender: Jid, to: Jid) -> None:
         try:
@@ -156,10 +185,10 @@ class Persons:
         mxid = mxid_of(jid.local)
         if jid.local not in OWN:
             person = Person(Network.MATRIX, mxid or "")
-            known = mxid is not None and await self._means.host.knows(person)
-            if known is None:
+            name = "" if mxid is None else await self._means.host.called(person)
+            if name is None:
                 raise NotNowError(AWAY)
-            if not known:
+            if not name:
                 return False
         self._known[account] = None
         if len(self._known) > KNOWN_MAX:
@@ -179,7 +208,7 @@ class Persons:
         if len(self._asked) > ASKED_MAX:
             self._asked.popitem(last=False)
         wish = {"type": "subscribe", "from": account, "to": peer}
-        self._write(node("presence", wish))
+        self._write(node("presence", wish, node("status", None, WISH)))
 
     async def _ask(self, to: str, sender: str, payload: Node) -> Element:
         return await self._means.stream.iq("get", to, sender, payload, ANSWER_S)

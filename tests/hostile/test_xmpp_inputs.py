@@ -80,7 +80,9 @@ async def test_e27_what_nobody_serves_is_refused_once(stage: Stage) -> None:
             "",
         )
     ):
-        for kind in ("get", "set"):
+        # Cards are served, but nobody writes them.
+        kinds = ("set",) if "vCard" in query else ("get", "set")
+        for kind in kinds:
             await stage.comes(
                 f"<iq type='{kind}' from='{EVE}' to='{PUPPET}' id='{number}{kind}'>"
                 f"{query}</iq>"

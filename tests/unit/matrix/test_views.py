@@ -51,7 +51,20 @@ async def test_nobody_is_said_not_to_exist_by_a_homeserver_in_trouble(
 ) -> None:
     matrix.server.faults.append(Fault("profile", status, answer))
 
-    assert await matrix.adapter.knows(Person(Network.MATRIX, ALICE)) is exists
+    called = await matrix.adapter.called(Person(Network.MATRIX, ALICE))
+
+    assert (None if called is None else bool(called)) is exists
+
+
+async def test_somebody_is_called_as_their_profile_says(matrix: MatrixWorld) -> None:
+    alice = Person(Network.MATRIX, ALICE)
+    matrix.server.profiles[ALICE] = {"displayname": "Alice\nL."}
+    ghost = Person(Network.MATRIX, "@_xmpp_juliet=40capulet.lit:hs")
+
+    assert await matrix.adapter.called(alice) == "Alice L."
+    assert await matrix.adapter.called(ghost) == ""
+    matrix.server.profiles[ALICE] = {}
+    assert await matrix.adapter.called(alice) == "alice"
 
 
 async def test_an_alias_leads_to_a_room_and_servers(matrix: MatrixWorld) -> None:

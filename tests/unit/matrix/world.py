@@ -189,8 +189,8 @@ class FakeHost:
     async def describe(self, portal: Portal) -> Description:
         return Description()
 
-    async def knows(self, person: Person) -> bool:
-        return True
+    async def called(self, person: Person) -> str:
+        return person.id
 
     async def look(self, address: Room) -> Description | Refusal:
         return Refusal.NO_SUCH_ROOM

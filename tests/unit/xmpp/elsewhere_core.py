@@ -28,6 +28,7 @@ class Host:
     retried: list[Room] = field(default_factory=list)
     barred: set[str] = field(default_factory=set)
     known: bool | None = True
+    names: dict[str, str] = field(default_factory=dict)
     returned: list[str] = field(default_factory=list)
     store: FakeStore = field(default_factory=FakeStore)
 
@@ -75,8 +76,10 @@ class Host:
     async def describe(self, portal: Portal) -> Description:
         return Description()
 
-    async def knows(self, person: Person) -> bool | None:
-        return self.known
+    async def called(self, person: Person) -> str | None:
+        if not self.known:
+            return None if self.known is None else ""
+        return self.names.get(person.id, person.id)
 
     async def look(self, address: Room) -> Description | Refusal:
         return Refusal.NO_SUCH_ROOM

@@ -6,6 +6,7 @@ import pytest
 
 from bridge.core.ports import Unit
 from bridge.xmpp import persons
+from bridge.xmpp.cards import nick
 from bridge.xmpp.codec.names import Jid, parse
 from bridge.xmpp.codec.xml import node
 from bridge.xmpp.disco import Disco
@@ -17,6 +18,7 @@ from tests.unit.xmpp.elsewhere import DOMAIN, World, build, stanza
 JULIET = "juliet@capulet.lit/balcony"
 ALICE = f"alice_hs.example@{DOMAIN}"
 AXOLOTL = "eu.siacs.conversations.axolotl"
+NICK = "http://jabber.org/protocol/nick"
 PUBSUB = "http://jabber.org/protocol/pubsub"
 
 
@@ -115,6 +117,46 @@ async def test_other_questions_are_answered_as_before(world: PersonsWorld) -> No
 
     (answer,) = world.server.written
     assert answer.get("type") == "result"
+
+
+async def test_a_puppet_has_a_visiting_card(world: PersonsWorld) -> None:
+    world.host.names["@alice:hs.example"] = "Alice"
+    world.asks("<vCard xmlns='vcard-temp'/>")
+    await world.settle()
+
+    (answer,) = world.server.written
+    assert answer.get("type") == "result"
+    assert answer.findtext("{vcard-temp}vCard/{vcard-temp}FN") == "Alice"
+
+
+async def test_nobody_has_no_visiting_card(world: PersonsWorld) -> None:
+    world.host.known = False
+    world.asks("<vCard xmlns='vcard-temp'/>")
+
+    assert await world.answer() == "item-not-found"
+
+
+async def test_who_watches_a_nickname_hears_of_another(world: PersonsWorld) -> None:
+    """XEP-0172 §4.1, XEP-0060 §7.1.2."""
+    world.host.names["@alice:hs.example"] = "Alice"
+    about = f"node='{NICK}' jid='{JULIET}'"
+    iq = stanza(
+        f"<iq type='set' id='1' from='{JULIET}' to='{ALICE}'>"
+        f"<pubsub xmlns='{PUBSUB}'><subscribe {about}/></pubsub></iq>"
+    )
+    world.persons.asked(iq, jid(JULIET), jid(ALICE), "@alice:hs.example")
+    await world.settle()
+    world.server.written.clear()
+    for name in ("Alice", "Al", "Al"):
+        assert world.persons.introduce(ALICE, name) == (nick(name),)
+        await world.settle()
+
+    (told,) = world.server.written
+    assert told.findtext(f".//{{{NICK}}}nick") == "Al"
+
+
+async def test_somebody_without_a_name_is_not_introduced(world: PersonsWorld) -> None:
+    assert world.persons.introduce(ALICE, "") == ()
 
 
 async def test_too_many_at_once_are_put_off(

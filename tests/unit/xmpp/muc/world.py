@@ -228,8 +228,8 @@ class FakeHost:
             raise OSError
         return self.rooms[portal.xmpp]
 
-    async def knows(self, person: Person) -> bool:
-        return True
+    async def called(self, person: Person) -> str:
+        return person.id
 
     async def look(self, address: Room) -> Description | Refusal:
         if self.broken:
