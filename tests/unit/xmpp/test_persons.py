@@ -34,10 +34,9 @@ class PersonsWorld(World):
         self.asks(f"<pubsub xmlns='{PUBSUB}'><items node='{node}'/></pubsub>", to)
 
     async def answer(self) -> str:
-        for _ in range(2000):
-            if self.server.written:
-                break
-            await asyncio.sleep(0)
+        async with asyncio.timeout(30):  # the libraries of OMEMO may be loaded first
+            while not self.server.written:
+                await asyncio.sleep(0)
         (answer,) = self.server.written
         self.server.written.clear()
         first = answer.find(".//{*}device")
