@@ -35,7 +35,7 @@ class PersonsWorld(World):
 
     async def answer(self) -> str:
         async with asyncio.timeout(30):  # the libraries of OMEMO may be loaded first
-            while not self.server.written:
+            while not self.server.written:  # noqa: ASYNC110 - a list
                 await asyncio.sleep(0)
         (answer,) = self.server.written
         self.server.written.clear()
