@@ -171,9 +171,10 @@ class EndToEnd(Protocol):
         account.
         """
 
-    async def capable(self, account: str, peer: str) -> bool:
+    async def capable(self, account: str, peer: str) -> bool | None:
         """Tell whether *peer* has a device that *account* can write to.
 
+        None if nobody can say: their list is for contacts only, or their server away.
         May ask their server; what is known answers at once.
         """
 

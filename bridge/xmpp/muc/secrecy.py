@@ -62,6 +62,13 @@ NO_OMEMO: Final = (
     " to this room while you are in it. Please turn OMEMO on, or ask an admin of the"
     " room to allow messages without encryption (on Matrix: !xmpp plaintext allow)."
 )
+HIDDEN: Final = (
+    "This room is encrypted, but the bridge cannot see which devices of yours use"
+    " OMEMO, so nobody on Matrix can write to this room while you are in it. If you are"
+    " asked whether {relay} may be a contact of yours, please agree: your server shows"
+    " the list to contacts only. Or ask an admin of the room to allow messages without"
+    " encryption (on Matrix: !xmpp plaintext allow)."
+)
 
 _BLANK: Final = Sheet(b"", b"")
 """For nobody, not even for those who come later."""
@@ -238,7 +245,8 @@ class Secrecy:
             return
         if capable or not self._first(address, f"{bare} omemo"):
             return
-        body = node("body", None, NO_OMEMO)
+        words = HIDDEN.format(relay=self._means.relay) if capable is None else NO_OMEMO
+        body = node("body", None, words)
         attributes = {"type": "groupchat", "from": address, "to": device}
         self._means.write(node("message", attributes, body, OWN_WORDS))
 

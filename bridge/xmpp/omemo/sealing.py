@@ -107,13 +107,18 @@ class Sealing:
             await self._meeting.meet(account, letter.recipients, letter.order, unit)
             return await self._seal(account, letter, unit)
 
-    async def capable(self, account: Account | None, jid: str, peer: str) -> bool:
+    async def capable(
+        self, account: Account | None, jid: str, peer: str
+    ) -> bool | None:
         """Tell whether *peer* has a device; see ``EndToEnd``."""
         if account is not None and account.sessions(peer):
             return True
         await self._remote.learn(jid, (peer,))
         known = [self._remote.listed(jid, one, peer) for one in NAMESPACES]
-        return any(one is not None and one.state is State.KNOWN for one in known)
+        states = {State.TROUBLE if one is None else one.state for one in known}
+        if State.KNOWN in states:
+            return True
+        return False if states == {State.MISSING} else None
 
     async def _seal(
         self, account: Account, letter: _Letter, unit: Unit

@@ -87,7 +87,7 @@ class Omemo:
         content = (opt_out(reason),)
         return await self._sealing.encrypt(content, passage, (passage.peer,), unit)
 
-    async def capable(self, account: str, peer: str) -> bool:
+    async def capable(self, account: str, peer: str) -> bool | None:
         """Tell whether *peer* can be written to; see ``EndToEnd``."""
         known = await self._accounts.find(account)
         return await self._sealing.capable(known, account, peer)

@@ -31,6 +31,7 @@ class FakeCipher:
     """Seals for all but those *without* a device; *fails* is the next answer."""
 
     without: set[str] = field(default_factory=set)
+    hidden: set[str] = field(default_factory=set)
     away: set[str] = field(default_factory=set)
     fails: Opened | None = None
     sealed: list[tuple[Passage, tuple[str, ...]]] = field(default_factory=list)
@@ -71,8 +72,8 @@ class FakeCipher:
         hint = node("store", {"xmlns": "urn:xmpp:hints"})
         return Sealed((secret, hint, node("body", None, FALLBACK)))
 
-    async def capable(self, account: str, peer: str) -> bool:
-        return peer not in self.without
+    async def capable(self, account: str, peer: str) -> bool | None:
+        return None if peer in self.hidden else peer not in self.without
 
     async def devices(self, account: str, peer: str) -> Sequence[Device]:
         raise NotImplementedError

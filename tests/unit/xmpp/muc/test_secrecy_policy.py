@@ -10,7 +10,7 @@ from bridge.model.delivery import (
 )
 from bridge.model.events import Protection
 from bridge.xmpp.muc.messages import Spoken
-from bridge.xmpp.muc.secrecy import CLEAR_NOW, NO_OMEMO
+from bridge.xmpp.muc.secrecy import CLEAR_NOW, HIDDEN, NO_OMEMO
 from tests.unit.xmpp.muc.cipher import (
     FakeCipher,
     revealed,
@@ -94,6 +94,18 @@ async def test_who_comes_in_without_omemo_is_told_once(empty: Vault) -> None:
 
     told = [words(s) for s in (*first, *again, *other) if words(s)]
     assert told == [NO_OMEMO]
+
+
+async def test_whose_devices_cannot_be_seen_is_told_what_would_help(
+    empty: Vault,
+) -> None:
+    empty.cipher.hidden = {ROMEOS}
+    empty.encrypts()
+
+    shown = await empty.enters(ROMEO)
+
+    told = [words(s) for s in shown if words(s)]
+    assert told == [HIDDEN.format(relay=RELAY)]
 
 
 async def test_an_encrypted_room_that_is_open_lets_everybody_in_as_a_member(

@@ -323,8 +323,15 @@ async def test_a_bundle_that_is_no_good_is_left_out(world: World) -> None:
 async def test_whoever_can_be_written_to_is_known_before(world: World) -> None:
     await world.person()
 
-    assert await world.omemo.capable(ALICE, ROMEO)
-    assert not await world.omemo.capable(ALICE, JULIET)
+    assert await world.omemo.capable(ALICE, ROMEO) is True
+    assert await world.omemo.capable(ALICE, JULIET) is False
+
+
+async def test_whose_list_is_hidden_nobody_says_has_no_device(world: World) -> None:
+    for name in (LEGACY_DEVICES, OMEMO2_DEVICES):
+        world.pep.trouble[ROMEO, name] = "forbidden"
+
+    assert await world.omemo.capable(ALICE, ROMEO) is None
 
 
 async def test_s20_a_device_that_is_gone_reads_no_more(world: World) -> None:
