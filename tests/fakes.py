@@ -139,6 +139,12 @@ class FakeMatrixRooms:
         made = self.made.get(guest.id, Refusal.NO_SUCH_PERSON)
         return replace(made, xmpp=chat.address) if isinstance(made, Portal) else made
 
+    async def begun(self, chat: Room) -> str | None:
+        for made in self.made.values():
+            if isinstance(made, Portal) and made.kind is Kind.DIRECT:
+                return made.matrix
+        return ""
+
     async def protect(self, portal: Portal) -> bool:
         self.protected.append(portal)
         return True

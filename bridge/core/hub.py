@@ -227,8 +227,8 @@ class Hub:
         return unit
 
     async def _step(self, item: Item, unit: Unit) -> None:
-        event: AnyEvent | Unreadable | None
         if isinstance(item, Taken):
+            await self._provisioning.resume(item.arrival.room)
             near = self._adapters[item.arrival.room.network]
             event = await near.read(item, unit)
             if isinstance(event, Unreadable):

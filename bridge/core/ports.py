@@ -208,6 +208,12 @@ class MatrixRooms(Protocol):
         without an id.
         """
 
+    async def begun(self, chat: Room) -> str | None:
+        """Name the room that ``start_direct`` has made for *chat*, finished or not.
+
+        Empty if there is none, None if the homeserver cannot say now.
+        """
+
     async def called(self, person: Person) -> str | None:
         """Tell the name of *person*, "" of nobody; None if it cannot be said now."""
 

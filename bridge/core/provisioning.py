@@ -10,6 +10,7 @@ from weakref import WeakValueDictionary
 from bridge.core.directory import Directory, side
 from bridge.core.dispatch import Dispatch
 from bridge.core.guard import Guard, Limits
+from bridge.core.openings import Opening, Openings
 from bridge.core.ports import MatrixRooms, Store, StoreUnavailableError, Unit, XmppRooms
 from bridge.model.delivery import Arrival, Description, Refusal
 from bridge.model.events import Invite, Leave, Message, Replaced
@@ -46,6 +47,7 @@ class Provisioning:
         self._dispatch = dispatch
         self._matrix = matrix
         self._xmpp = xmpp
+        self._openings = Openings(store)
         # A room is opened by one at a time; a lock lives as long as somebody holds it.
         self._opening: WeakValueDictionary[Room, asyncio.Lock] = WeakValueDictionary()
 
@@ -64,14 +66,51 @@ class Provisioning:
         async with self._alone(event.room):
             if portal := self._directory.portal(event.room):
                 return portal  # they have just started it from the other side
-            made = await self._matrix.start_direct(
-                event.room, event.sender, guest, event.name
-            )
-            if isinstance(made, Refusal):
-                return made
-            # Who writes encrypted has not agreed to answers in the clear.
-            exposed = made.exposed and not event.protection
-            return self._enter(replace(made, exposed=exposed), unit)
+            await self._openings.begin(event)
+            opening = Opening(event.room, event.sender, event.name, event.protection)
+            return await self._start(opening, guest, unit)
+
+    async def resume(self, room: Room) -> None:
+        """Have a portal for *room*, of Matrix, if it is a chat that is being opened.
+
+        Whoever was invited there may speak before the portal is on disk.
+        """
+        if room.network is not Network.MATRIX or self._directory.portal(room):
+            return
+        for opening in await self._openings.all():
+            guest = self._xmpp.addressee(opening.chat)
+            if isinstance(guest, Person) and await self._begun(opening) == room.address:
+                await self._finish(opening, guest)
+
+    async def _begun(self, opening: Opening) -> str:
+        """Name the room that *opening* has made so far, however long that takes."""
+        while True:
+            begun = await self._matrix.begun(opening.chat)
+            if begun is not None:
+                return begun
+            await sleep(RETRY_S)
+
+    async def _finish(self, opening: Opening, guest: Person) -> None:
+        async with self._alone(opening.chat):
+            unit = Unit()
+            portal = self._directory.portal(opening.chat)
+            if portal is None:
+                await self._start(opening, guest, unit)
+            else:
+                unit.put.append(portal)  # known, but perhaps not written yet
+            await self._write(unit)
+
+    async def _start(
+        self, opening: Opening, guest: Person, unit: Unit
+    ) -> Portal | Refusal:
+        chat = opening.chat
+        made = await self._matrix.start_direct(chat, opening.host, guest, opening.name)
+        self._openings.end(chat, unit)
+        if isinstance(made, Refusal):
+            return made
+        # Who writes encrypted has not agreed to answers in the clear.
+        exposed = made.exposed and not opening.protection
+        return self._enter(replace(made, exposed=exposed), unit)
 
     async def protect(self, portal: Portal) -> bool:
         """Encrypt the room of a direct chat, if it is ours; tell whether it is."""

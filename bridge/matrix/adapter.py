@@ -307,6 +307,10 @@ class MatrixAdapter(Adapter, MatrixRooms):
         return await self._direct.start(chat, ghost, host, guest.id, name)
 
     @override
+    async def begun(self, chat: Room) -> str | None:
+        return await self._direct.begun(chat)
+
+    @override
     async def accept(
         self, invite: Invite
     ) -> tuple[Portal, Sequence[Arrival]] | Refusal:

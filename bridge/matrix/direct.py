@@ -83,6 +83,14 @@ class Direct:
             return Refusal.DECLINED
         return made if isinstance(made, Refusal) else _addressed(made, chat)
 
+    async def begun(self, chat: Room) -> str | None:
+        """Name the room of *chat* by its alias; see ``MatrixRooms.begun``."""
+        alias = dm_alias(chat, self._server)
+        place = await refusing(self._views.find(alias, ""))
+        if place is Refusal.UNREACHABLE:
+            return None
+        return "" if isinstance(place, Refusal) else place.room
+
     async def accept(
         self, ghost: str, invite: Invite
     ) -> tuple[Portal, Sequence[RawEvent]] | Refusal:

@@ -71,6 +71,7 @@ class SimHomeserver:
         self.up = True
         self.rooms: dict[str, MatrixRoom] = {}
         self.aliases: dict[str, str] = {}
+        self.on_made: Callable[[str], None] = lambda _room: None
         self.listener: Callable[[], Listener | None] = lambda: None
         self.moods = moods
         self._net = net
@@ -124,8 +125,15 @@ class SimHomeserver:
         """Make a room, or find the one of that alias."""
         self._check()
         room = self.aliases.setdefault(alias, f"!{alias.replace(' ', '_')}")
-        self.rooms.setdefault(room, MatrixRoom())
+        if room not in self.rooms:
+            self.rooms[room] = MatrixRoom()
+            self.on_made(room)
         return room
+
+    def find(self, alias: str) -> str:
+        """Name the room of that alias; empty if there is none."""
+        self._check()
+        return self.aliases.get(alias, "")
 
     def enter(self, room: str) -> None:
         """Let a ghost in: from now on the room's events are pushed."""

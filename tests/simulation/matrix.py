@@ -187,6 +187,13 @@ class SimMatrix(FakeNetwork, FakeMatrixRooms):
         room = await self._insist(partial(self._homeserver.make, f"dm {chat.address}"))
         return Portal(PortalId(0), Kind.DIRECT, room, chat.address, f"@{host.id}")
 
+    async def begun(self, chat: Room) -> str | None:
+        try:
+            find = partial(self._homeserver.find, f"dm {chat.address}")
+            return await self._net.ask(find)
+        except DownError:
+            return None
+
     async def accept(
         self, invite: Invite
     ) -> tuple[Portal, Sequence[Arrival]] | Refusal:

@@ -22,6 +22,7 @@ _ESCAPE = re.compile(r"=([0-9a-f]{2})")
 # Neither is ever written for a name: "==" is no escape, rooms have no "@".
 _DIGEST_OF_PERSON = "=="
 _DIGEST_OF_MUC = "@"
+_DIGEST_OF_CHAT = re.compile(r"dm_[0-9a-f]{32}")
 _LOCAL = r"[^:\0\s\ud800-\udfff]"
 _SERVER = r"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9.-]{1,230})(?::\d{1,5})?"
 _MXID = re.compile(rf"@{_LOCAL}+:{_SERVER}").fullmatch
@@ -90,7 +91,7 @@ def muc_of(alias: str, server: str) -> str | None:
     if not name.startswith(PREFIX) or (colon and given != server):
         return None
     rest = name.removeprefix(PREFIX)
-    if _DIGEST_OF_MUC in rest:
+    if _DIGEST_OF_MUC in rest or _DIGEST_OF_CHAT.fullmatch(rest):
         return None
     room, _, domain = rest.rpartition("_")
     if "=40" in domain:

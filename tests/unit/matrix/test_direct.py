@@ -270,3 +270,19 @@ async def test_an_invitation_is_declined_and_nobody_misses_it(
 
     matrix.server.faults.append(Fault("leave", 403, {"errcode": "M_FORBIDDEN"}))
     await matrix.adapter.decline(invite)
+
+
+async def test_a_room_is_found_by_the_chat_that_it_is_for(matrix: MatrixWorld) -> None:
+    assert await matrix.adapter.begun(CHAT) == ""
+    made = await start(matrix)
+    assert isinstance(made, Portal)
+
+    assert await matrix.adapter.begun(CHAT) == made.matrix
+
+
+async def test_while_the_homeserver_is_away_no_room_is_said_to_be_missing(
+    matrix: MatrixWorld,
+) -> None:
+    matrix.server.faults.append(Fault("directory", 502, "bad gateway"))
+
+    assert await matrix.adapter.begun(CHAT) is None

@@ -82,6 +82,8 @@ def test_a_muc_is_named_by_an_alias(muc: str, alias: str) -> None:
         ("#_xmpp_bits:hs", None),
         ("#_xmpp__muc:hs", None),
         ("#_xmpp_a@b_c:hs", None),
+        (f"#_xmpp_dm_{'0a' * 16}:hs", None),
+        (f"#_xmpp_dm_{'0a' * 15}.example:hs", f"dm@{'0a' * 15}.example"),
     ],
 )
 def test_aliases_are_read_as_people_write_them(alias: str, muc: str | None) -> None:

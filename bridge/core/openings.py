@@ -1,0 +1,70 @@
+"""Direct chats whose Matrix rooms are being made.
+
+Somebody may answer in such a room before we know that it is there, and we may fall
+before the portal is on disk: that a chat is being opened is written down before.
+"""
+
+from bridge.core.ports import Store, Unit
+from bridge.model.events import Message, Protection
+from bridge.model.frozen import dataclass
+from bridge.model.places import Network, Person, Room
+from bridge.model.records import Cursor
+
+KIND = "opening"
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """Who began *chat*, called *name*, and how guarded their words came."""
+
+    chat: Room
+    host: Person
+    name: str
+    protection: Protection
+
+
+class Openings:
+    """What is being opened, also by the run before this one."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._open: dict[Room, Opening] | None = None
+
+    async def begin(self, event: Message) -> None:
+        """Write down that *event* opens its chat."""
+        opening = Opening(event.room, event.sender, event.name, event.protection)
+        known = await self._load()
+        await self._store.commit(Unit(put=[_record(opening)]))
+        known[event.room] = opening
+
+    async def all(self) -> tuple[Opening, ...]:
+        """List what is being opened."""
+        return tuple((await self._load()).values())
+
+    def end(self, chat: Room, unit: Unit) -> None:
+        """Forget, in *unit*, that *chat* is being opened."""
+        opening = None if self._open is None else self._open.pop(chat, None)
+        if opening is not None:
+            unit.drop.append(_record(opening))
+
+    async def _load(self) -> dict[Room, Opening]:
+        if self._open is None:
+            records = await self._store.load(Cursor)
+            found = [_read(one) for one in records if one.kind == KIND]
+            self._open = {opening.chat: opening for opening in found}
+        return self._open
+
+
+def _record(opening: Opening) -> Cursor:
+    said = "\n".join((str(int(opening.protection)), opening.host.id, opening.name))
+    return Cursor(KIND, opening.chat.address, said)
+
+
+def _read(record: Cursor) -> Opening:
+    protection, host, name = record.value.split("\n", 2)
+    return Opening(
+        Room(Network.XMPP, record.key),
+        Person(Network.XMPP, host),
+        name,
+        Protection(int(protection)),
+    )

@@ -1,0 +1,45 @@
+from dataclasses import replace
+
+from bridge.core.openings import Opening, Openings
+from bridge.core.ports import Unit
+from bridge.model.events import Protection
+from bridge.model.places import Network, Room
+from tests.conftest import said
+from tests.fakes_store import FakeStore
+
+CHAT = Room(Network.XMPP, "juliet@capulet.example @alice:hs.example")
+FIRST = replace(
+    said(CHAT, "hello", sender="juliet@capulet.example"),
+    name="Juliet\nof old",
+    protection=Protection.END_TO_END,
+)
+
+
+async def test_a_later_run_knows_what_was_being_opened() -> None:
+    store = FakeStore()
+    await Openings(store).begin(FIRST)
+
+    (known,) = await Openings(store).all()
+
+    assert known == Opening(CHAT, FIRST.sender, FIRST.name, Protection.END_TO_END)
+
+
+async def test_what_is_open_is_forgotten() -> None:
+    store = FakeStore()
+    openings = Openings(store)
+    await openings.begin(FIRST)
+    unit = Unit()
+
+    openings.end(CHAT, unit)
+    await store.commit(unit)
+
+    assert await openings.all() == ()
+    assert await Openings(store).all() == ()
+
+
+async def test_what_was_never_begun_ends_nothing() -> None:
+    unit = Unit()
+
+    Openings(FakeStore()).end(CHAT, unit)
+
+    assert unit.drop == []
