@@ -77,7 +77,7 @@ class LazyOmemo:
         """Seal the word that the account wants no OMEMO; see ``Omemo``."""
         return await (await self._service()).opt_out(passage, reason, unit)
 
-    async def capable(self, account: str, peer: str) -> bool:
+    async def capable(self, account: str, peer: str) -> bool | None:
         """Tell whether *peer* can be written to; see ``EndToEnd``."""
         return await (await self._service()).capable(account, peer)
 
