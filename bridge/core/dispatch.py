@@ -28,8 +28,9 @@ from bridge.model.delivery import (
     Refused,
     Wire,
 )
+from bridge.model.events import Protection
 from bridge.model.places import Network, PortalId, Room
-from bridge.model.records import Alias, Record
+from bridge.model.records import Alias, Portal, Record
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ class Dispatch:
         counters: Counters | None = None,
     ) -> None:
         self.counters = counters or Counters()
-        self.letters = Letters(store, directory, self.counters)
+        self.letters = Letters(store, directory, self.counters, self._seals)
         self.retry = self.letters.retry
         self._outages = Outages(self._tell)
         self.back = self._outages.back
@@ -169,6 +170,11 @@ class Dispatch:
         if parcel.receipt:
             self._settle(unit, parcel, refused)
         self._write(unit)
+
+    def _seals(self, portal: Portal) -> bool:
+        """Tell whether what leaves for XMPP is sealed on its way out, or refused."""
+        protection = self._adapters[Network.XMPP].protection(portal)
+        return protection is Protection.END_TO_END
 
     async def _revive(self, room: Room) -> None:
         portal = self._directory.portal(room)

@@ -14,7 +14,7 @@ from bridge.core.directory import Directory
 from bridge.core.ports import Store, Unit
 from bridge.model.delivery import Parcel, Refusal, Refused, Wire
 from bridge.model.places import Network, Room
-from bridge.model.records import DeadLetter, Kind, Portal
+from bridge.model.records import DeadLetter, Portal
 
 REVIVABLE = frozenset(
     ("WOULD_EXPOSE", "UNENCRYPTABLE", "UNREACHABLE", "REJECTED", "IN_DOUBT")
@@ -29,12 +29,23 @@ PAGE = 100
 
 
 class Letters:
-    """Keeps what died, and lets it live again; *buried* counts what this run kept."""
+    """Keeps what died, and lets it live again; *buried* counts what this run kept.
 
-    def __init__(self, store: Store, directory: Directory, counters: Counters) -> None:
+    *protects* tells whether what leaves for the XMPP side of a portal is sealed on its
+    way out, or refused once more.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        directory: Directory,
+        counters: Counters,
+        protects: Callable[[Portal], bool],
+    ) -> None:
         self._store = store
         self._directory = directory
         self._counters = counters
+        self._protects = protects
         self.buried = 0
 
     def bury(self, unit: Unit, parts: Sequence[Parcel], refused: Refused) -> None:
@@ -54,7 +65,8 @@ class Letters:
         arrive twice.
         """
         portal = self._directory.by_id(letter.portal)
-        if letter.why == Refusal.WOULD_EXPOSE.name and not _may_leave(letter, portal):
+        exposing = letter.why == Refusal.WOULD_EXPOSE.name
+        if exposing and not self._may_leave(letter, portal):
             return False
         unit.parcels.extend(parcels_of(letter, self._store.number))
         unit.drop.append(letter)
@@ -81,16 +93,12 @@ class Letters:
             after = page[-1].id
         return letters
 
-
-def _may_leave(letter: DeadLetter, portal: Portal | None) -> bool:
-    """Tell whether what would have been exposed may be tried again.
-
-    In a direct chat it is sealed on its way out to XMPP, or refused once more.
-    """
-    if portal is None:
-        return False
-    sealed = portal.kind is Kind.DIRECT and letter.network is Network.XMPP
-    return portal.exposed or sealed
+    def _may_leave(self, letter: DeadLetter, portal: Portal | None) -> bool:
+        """Tell whether what would have been exposed may be tried again."""
+        if portal is None:
+            return False
+        sealed = letter.network is Network.XMPP and self._protects(portal)
+        return portal.exposed or sealed
 
 
 def now_ms() -> int:

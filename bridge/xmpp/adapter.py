@@ -160,7 +160,7 @@ class XmppAdapter:
         self._chats = Chats(means, self._persons)
         omemo = self._persons.endtoend
         self.devices = Checking(self._store, self._chats.secrecy, omemo)
-        self._mucs = Mucs(means, omemo)
+        self._mucs = Mucs(means, omemo, self._persons.hopes)
         self._hosted = Hosted(
             self._domain,
             stream,
@@ -169,8 +169,10 @@ class XmppAdapter:
             inbound,
             self._tasks,
             marks=written,
-            endtoend=self._persons.omemo,
+            endtoend=omemo,
+            hopes=self._persons.hopes,
         )
+        await self._persons.start()
         for venue in (self._chats, self._mucs, self._hosted):
             self._venues[venue.tag] = venue
             await venue.start()

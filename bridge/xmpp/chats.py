@@ -103,9 +103,9 @@ class Chats:
         self._persons = persons
         self._caps = () if persons is None else (persons.caps(),)
         self._introduce = persons.introduce if persons else lambda _, __: ()
-        self.secrecy = Secrecy(means, None if persons is None else persons.endtoend)
+        self.secrecy = Secrecy(means, None)
         if persons is not None:
-            persons.hope = self.secrecy.hope
+            self.secrecy = Secrecy(means, persons.endtoend, persons.hopes)
             self.secrecy.farewell = persons.farewell
         self._bounces = Bounces()
         self._receipts = Receipts(means)

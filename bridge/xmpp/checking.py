@@ -79,7 +79,7 @@ class Checking:
         level = Trust.VERIFIED if trusted else Trust.DISTRUSTED
         if not await self._endtoend.decide(account, peer, fingerprint, level):
             return f"{peer} has no device with that fingerprint; see: !xmpp omemo"
-        self._secrecy.hope(account, peer)
+        self._secrecy.hopes.decided(portal.xmpp)
         if trusted:
             return (
                 "That device is verified. Devices of theirs that are new from now on"

@@ -9,10 +9,9 @@ Puppets are members there, like everybody, or they could not come in.
 """
 
 import logging
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Final, NamedTuple, cast
 from xml.etree.ElementTree import Element
 
@@ -35,6 +34,7 @@ from bridge.xmpp.endtoend import (
     Unsealable,
 )
 from bridge.xmpp.gate import StanzaError, serialise
+from bridge.xmpp.hopes import Hopes
 from bridge.xmpp.means import Means
 from bridge.xmpp.muc.stanza import parsed, wrap
 from bridge.xmpp.packing import (
@@ -47,6 +47,7 @@ from bridge.xmpp.packing import (
     pack,
 )
 from bridge.xmpp.recipients import in_words, seal_for_all
+from bridge.xmpp.sealed import AGAIN_S, Finals, passage
 from bridge.xmpp.stay import Stay
 
 logger = logging.getLogger(__name__)
@@ -54,8 +55,6 @@ logger = logging.getLogger(__name__)
 PUPPETS_MAX: Final = 64
 """Everybody who writes encrypts for each of them."""
 FOLLOWED_MAX: Final = 1000
-FINAL_MAX: Final = 10_000
-AGAIN_S: Final = 5.0
 MODE: Final = "muc-elsewhere-sealed"
 
 TOO_MANY: Final = Refused(
@@ -93,13 +92,16 @@ class MucSecrecy:
     *opened*, *sealed* and *failed* count messages.
     """
 
-    def __init__(self, means: Means, endtoend: EndToEnd | None) -> None:
+    def __init__(
+        self, means: Means, endtoend: EndToEnd | None, hopes: Hopes | None = None
+    ) -> None:
         self.opened = self.sealed = self.failed = 0
+        self.hopes = hopes or Hopes(means.host, endtoend)
         self._means = means
         self._endtoend = endtoend
         self._modes: set[str] = set()
         self._told: set[str] = set()
-        self._final: OrderedDict[int, Speech] = OrderedDict()
+        self._final = Finals[Speech]()
         self._behind: deque[Seen] = deque(maxlen=FOLLOWED_MAX)
 
     @property
@@ -129,13 +131,13 @@ class MucSecrecy:
             return stanza
         if self._endtoend is None or not heard.jid:
             return stanza  # it is refused in words that name what can be read
-        at = datetime.fromtimestamp(heard.at_ms / 1000, UTC)
-        passage = Passage(account=self._means.bot, peer=heard.jid, to=heard.muc, at=at)
+        way = passage(self._means.bot, heard.jid, heard.muc, heard.at_ms)
         ours = self._ours(stay)
-        found, by = await self._first(stanza, passage, ours, (unit, key))
-        self._follow(stanza, passage, tuple(one for one in ours if one != by))
+        found, by = await self._first(stanza, way, ours, (unit, key))
+        self._follow(stanza, way, tuple(one for one in ours if one != by))
         if isinstance(found, Plain):
             self.opened += 1
+            self.hopes.heard(heard.jid)
             self._heard(heard.muc, unit, sealed=True)
             return wrap("message", dict(stanza.attrib), found.content)
         if isinstance(found, Failed | NotForUs) and not _is_silent(found):
@@ -178,28 +180,24 @@ class MucSecrecy:
         for parcel, speech in items:
             found: Speech | Refused | Later = speech
             if speech.guard != AS_IT_IS:
-                known = self._final.get(parcel.id)
+                known = self._final.get(parcel)
                 found = known or await self._seal(stay, speech, unit)
             if not isinstance(found, Speech):
                 trouble = found
                 break
             made.append((parcel, found))
-            if found is not speech and parcel.id not in self._final:
+            if found is not speech and self._final.get(parcel) is None:
                 fresh[parcel.id] = found
                 wire = replace(parcel.wire, data=pack(MUC, found))
                 unit.final.append(replace(parcel, wire=wire))
         if fresh:
             await self._means.store.commit(unit)
-            self._keep(fresh)
+            self._final.keep(fresh)
         return made, trouble
 
     def done(self, items: Sequence[Item], outcomes: Sequence[Outcome | Later]) -> None:
         """Forget those of *items* whose fate is known."""
-        if not self._final:
-            return
-        for (parcel, _), outcome in zip(items, outcomes, strict=False):
-            if not isinstance(outcome, Later):
-                self._final.pop(parcel.id, None)
+        self._final.done([parcel for parcel, _ in items], outcomes)
 
     async def _first(
         self,
@@ -237,6 +235,8 @@ class MucSecrecy:
             if made.passing:
                 return Later(AGAIN_S)
             trouble = Refused(Refusal.WOULD_EXPOSE, in_words(made))
+            if guarded and not exposed and made.jids:
+                self.hopes.refused(stay.address, _account(stanza), made.jids)
         if exposed or not guarded:
             return speech
         return trouble
@@ -256,13 +256,12 @@ class MucSecrecy:
     async def _encrypted(
         self, stay: Stay, stanza: Node, unit: Unit
     ) -> Sealed | Unsealable | None:
-        account = stanza.attributes["from"].partition("/")[0]
-        passage = Passage(account=account, peer="", to=stay.address)
+        way = Passage(account=_account(stanza), peer="", to=stay.address)
         present = {seen.jid for seen in stay.occupancy}
         people = stay.members.others(), present
         content = tuple(c for c in stanza.children if isinstance(c, Node))
         endtoend = cast("EndToEnd", self._endtoend)
-        return await seal_for_all(endtoend, content, passage, people, unit)
+        return await seal_for_all(endtoend, content, way, people, unit)
 
     def _finished(self, stanza: Node, made: Sealed, speech: Speech) -> Speech | Refused:
         outside = stanza._replace(children=made.children)
@@ -296,10 +295,9 @@ class MucSecrecy:
             self._told.add(muc)
             self._means.host.warn(Room(Network.XMPP, muc), CLEAR_NOW)
 
-    def _keep(self, fresh: dict[int, Speech]) -> None:
-        self._final.update(fresh)
-        while len(self._final) > FINAL_MAX:
-            self._final.popitem(last=False)
+
+def _account(stanza: Node) -> str:
+    return stanza.attributes["from"].partition("/")[0]
 
 
 def _is_silent(found: Failed | NotForUs) -> bool:

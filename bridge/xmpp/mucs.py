@@ -30,6 +30,7 @@ from bridge.xmpp.codec.names import Jid, parse
 from bridge.xmpp.codec.peek import UNREAD
 from bridge.xmpp.endtoend import EndToEnd
 from bridge.xmpp.gate import serialise
+from bridge.xmpp.hopes import Hopes
 from bridge.xmpp.means import BOT, LISTENER, Means
 from bridge.xmpp.muc import refusals
 from bridge.xmpp.muc.stanza import to_element
@@ -73,9 +74,14 @@ class Mucs:
     *ignored* counts the stanzas that nothing could be made of.
     """
 
-    def __init__(self, means: Means, endtoend: EndToEnd | None = None) -> None:
+    def __init__(
+        self,
+        means: Means,
+        endtoend: EndToEnd | None = None,
+        hopes: Hopes | None = None,
+    ) -> None:
         self.ignored = 0
-        self._secrecy = MucSecrecy(means, endtoend)
+        self._secrecy = MucSecrecy(means, endtoend, hopes)
         self._means = means
         self._stays: dict[str, Stay] = {}
         self._mouths: dict[str, Saying] = {}

@@ -22,6 +22,7 @@ from bridge.xmpp.codec.names import Jid, mxid_of, parse
 from bridge.xmpp.codec.xml import Node, node
 from bridge.xmpp.endtoend import Passage, Sealed
 from bridge.xmpp.gate import StanzaError, serialise
+from bridge.xmpp.hopes import Hopes
 from bridge.xmpp.means import OWN, RELAY, Means
 from bridge.xmpp.omemo.lazy import LazyOmemo
 from bridge.xmpp.omemo.means import NotNowError, OmemoMeans
@@ -42,9 +43,9 @@ Plainly = Callable[[Element, str], Node]
 class Persons:
     """All puppets, as their contacts' clients and servers see them.
 
-    *plainly* answers a question about somebody called so, if PEP has no answer. *hope*
-    is called with (account, peer) when more may be known of the devices of *peer*.
-    *endtoend* is what seals; None if nothing is to be sealed.
+    *plainly* answers a question about somebody called so, if PEP has no answer. *hopes*
+    hear of it when more may be known of somebody's devices. *endtoend* is what seals;
+    None if nothing is to be sealed.
     """
 
     def __init__(self, means: Means, plainly: Plainly, *, sealing: bool = True) -> None:
@@ -71,7 +72,11 @@ class Persons:
         if sealing:
             self._pep.add(self.omemo)
         self.caps = self._pep.caps
-        self.hope: Callable[[str, str], None] = lambda _account, _peer: None
+        self.hopes = Hopes(means.host, self.endtoend)
+
+    async def start(self) -> None:
+        """Take note of what an earlier run could not seal."""
+        await self.hopes.restore(self._means.store)
 
     async def recover(self) -> None:
         """Use no session again that a restored backup remembers."""
@@ -89,8 +94,10 @@ class Persons:
             self._write(node("message", {**about, "id": name}, *made.children))
 
     async def run(self) -> None:
-        """Look after sessions and keys, for ever."""
-        await self.omemo.run()
+        """Look after sessions, keys and what waits for them, for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.omemo.run(), name="sessions")
+            tasks.create_task(self.hopes.run(), name="hopes")
 
     def down(self) -> None:
         """Take note that the stream is lost."""
@@ -109,7 +116,7 @@ class Persons:
         """Take a presence to a puppet."""
         if stanza.get("type") == "subscribed":
             self.omemo.admitted(to.bare, sender.bare)
-            self.hope(to.bare, sender.bare)
+            self.hopes.heard(sender.bare)
         if stanza.get("type") is None and self._busy < AT_ONCE_MAX:
             self._busy += 1
             task = self._means.tasks.create_task(self._see(stanza, sender, to))
@@ -133,9 +140,7 @@ class Persons:
         if stanza.find(f"{{{EVENT}}}event") is None:
             return False
         self.omemo.heard(stanza, sender.bare)
-        to = parse(stanza.get("to", ""))
-        if to is not None:
-            self.hope(to.bare, sender.bare)
+        self.hopes.heard(sender.bare)
         return True
 
     async def _answer(self, iq: Element, sender: Jid, to: Jid, name: str) -> None:

@@ -7,12 +7,10 @@ A chat is sealed as its person of XMPP has last written. What came guarded from 
 never leaves in the clear unless the portal permits it.
 """
 
-import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import NamedTuple, cast
 from xml.etree.ElementTree import Element
 
@@ -37,16 +35,15 @@ from bridge.xmpp.endtoend import (
     Unsealable,
 )
 from bridge.xmpp.gate import StanzaError, serialise
+from bridge.xmpp.hopes import Hopes
 from bridge.xmpp.means import Means
 from bridge.xmpp.muc.stanza import parsed, wrap
 from bridge.xmpp.packing import AS_IT_IS, CHAT, GUARDED, Letter, Post, pack
+from bridge.xmpp.sealed import AGAIN_S, Finals, Told, passage
 
 logger = logging.getLogger(__name__)
 
 MODES_MAX = 10_000
-FINAL_MAX = 10_000
-AGAIN_S = 5.0
-HOPE_S = 2.0
 
 CLEAR_NOW = (
     "The last message came without encryption, so answers go without, too, unless this"
@@ -74,15 +71,17 @@ class Secrecy:
     (account, peer) for everybody who seals, once.
     """
 
-    def __init__(self, means: Means, endtoend: EndToEnd | None) -> None:
+    def __init__(
+        self, means: Means, endtoend: EndToEnd | None, hopes: Hopes | None = None
+    ) -> None:
         self.opened = self.sealed = self.failed = 0
+        self.hopes = hopes or Hopes(means.host, endtoend)
         self.farewell: Callable[[str, str], Awaitable[None]] | None = None
         self._means = means
         self._endtoend = endtoend
         self._modes: OrderedDict[str, bool] = OrderedDict()
-        self._final: OrderedDict[int, Parcel] = OrderedDict()
-        self._refused: OrderedDict[str, None] = OrderedDict()
-        self._waiting: OrderedDict[tuple[str, int], None] = OrderedDict()
+        self._final = Finals[Parcel]()
+        self._waiting = Told()
 
     async def open(
         self, letter: Letter, stanza: Element, key: str, unit: Unit
@@ -98,12 +97,12 @@ class Secrecy:
                 await self._part(letter.to, peer, unit)
             await self._heard(chat, unit, sealed=False)
             return Bare(stanza, sealed=False)
-        at = datetime.fromtimestamp(letter.at_ms / 1000, UTC)
-        passage = Passage(account=letter.to, peer=peer, to=letter.to, at=at)
-        found = await self._endtoend.decrypt(stanza, passage, unit, key)
+        way = passage(letter.to, peer, letter.to, letter.at_ms)
+        found = await self._endtoend.decrypt(stanza, way, unit, key)
         match found:
             case Plain(content):
                 self.opened += 1
+                self.hopes.heard(peer)
                 await self._heard(chat, unit, sealed=True)
                 self._look_at(found, chat)
                 attributes = dict(stanza.attrib)
@@ -126,7 +125,7 @@ class Secrecy:
         """
         if post.guard == AS_IT_IS or self._endtoend is None:
             return self._unsealed(post, parcel)
-        known = self._final.get(parcel.id)
+        known = self._final.get(parcel)
         if known is not None:
             return known
         peer, account = (one.partition("/")[0] for one in (post.to, post.sender))
@@ -137,29 +136,20 @@ class Secrecy:
         unit = Unit()
         stanza = parsed(post.stanza)
         content = cast("tuple[Node, ...]", stanza.children)
-        passage = Passage(account=account, peer=peer, to=peer)
-        made = await self._endtoend.encrypt(content, passage, (peer,), unit)
+        way = Passage(account=account, peer=peer, to=peer)
+        made = await self._endtoend.encrypt(content, way, (peer,), unit)
         if isinstance(made, Unsealable):
-            return self._unsealable(made, parcel, chat)
+            return self._unsealable(made, parcel, way)
         final = self._finish(stanza, made, post, parcel)
         if isinstance(final, Parcel):
             unit.final.append(final)
             await self._means.store.commit(unit)
-            self._keep(final)
+            self._final.keep({final.id: final})
         return final
 
     def done(self, parcel: Parcel) -> None:
         """Forget *parcel*, whose fate is known."""
-        self._final.pop(parcel.id, None)
-
-    def hope(self, account: str, peer: str) -> None:
-        """Try again soon what could not be sealed: more may be known of *peer* now."""
-        chat = chat_address(peer, account)
-        if chat in self._refused:
-            del self._refused[chat]
-            loop = asyncio.get_running_loop()
-            # What was just refused is to be on disk by then.
-            loop.call_later(HOPE_S, self._means.host.retry, Room(Network.XMPP, chat))
+        self._final.done((parcel,), (None,))
 
     def _unsealed(self, post: Post, parcel: Parcel) -> Parcel | Refused:
         """Let pass what needs no sealing, or what nobody can seal but may go."""
@@ -170,17 +160,16 @@ class Secrecy:
         return parcel
 
     def _unsealable(
-        self, made: Unsealable, parcel: Parcel, chat: str
+        self, made: Unsealable, parcel: Parcel, way: Passage
     ) -> Parcel | Refused | Later:
         if made.passing:
             return Later(AGAIN_S)
+        chat = chat_address(way.peer, way.account)
         # The bridge's own words tell nothing of what was said.
         if self._exposed(chat) or not parcel.receipt:
             return parcel
         logger.info("%s: cannot be sealed: %s", parcel.wire.key, made.words)
-        self._refused[chat] = None
-        if len(self._refused) > MODES_MAX:
-            self._refused.popitem(last=False)
+        self.hopes.refused(chat, way.account, (way.peer,))
         return Refused(Refusal.WOULD_EXPOSE, made.words)
 
     def _finish(
@@ -195,11 +184,6 @@ class Secrecy:
         final = msgspec.structs.replace(post, stanza=data, guard=AS_IT_IS)
         return replace(parcel, wire=replace(parcel.wire, data=pack(CHAT, final)))
 
-    def _keep(self, final: Parcel) -> None:
-        self._final[final.id] = final
-        if len(self._final) > FINAL_MAX:
-            self._final.popitem(last=False)
-
     def _exposed(self, chat: str) -> bool:
         portal = self._means.host.portal(Room(Network.XMPP, chat))
         return portal is not None and portal.exposed
@@ -211,10 +195,7 @@ class Secrecy:
     def _look_at(self, found: Plain, chat: str) -> None:
         """Tell, once, of a device that reads no answer until somebody trusts it."""
         place = (chat, found.device)
-        if found.trust is Trust.WAITING and place not in self._waiting:
-            self._waiting[place] = None
-            if len(self._waiting) > MODES_MAX:
-                self._waiting.popitem(last=False)
+        if found.trust is Trust.WAITING and self._waiting.first(place):
             self._warn(chat, NEW_DEVICE)
 
     async def _part(self, account: str, peer: str, unit: Unit) -> None:

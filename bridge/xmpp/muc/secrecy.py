@@ -8,10 +8,8 @@ stands for all of Matrix. What they have sealed is shown to the others as it cam
 """
 
 import logging
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Final, cast
 from xml.etree.ElementTree import Element
 
@@ -33,6 +31,7 @@ from bridge.xmpp.endtoend import (
     Unsealable,
 )
 from bridge.xmpp.gate import StanzaError, addressed
+from bridge.xmpp.hopes import Hopes
 from bridge.xmpp.muc.packing import Said, Sheet, pack
 from bridge.xmpp.muc.ports import Means
 from bridge.xmpp.muc.room import HostedRoom
@@ -41,12 +40,9 @@ from bridge.xmpp.muc.stanza import parsed, wrap
 from bridge.xmpp.muc.stencil import OCCUPANT_ID, STANZA_IDS
 from bridge.xmpp.packing import GUARDED
 from bridge.xmpp.recipients import in_words, seal_for_all
+from bridge.xmpp.sealed import AGAIN_S, Finals, Told, passage
 
 logger = logging.getLogger(__name__)
-
-FINAL_MAX: Final = 10_000
-TOLD_MAX: Final = 10_000
-AGAIN_S: Final = 5.0
 
 CLEAR: Final = (
     "{who} writes without encryption from XMPP, though this room is encrypted. It was"
@@ -80,13 +76,14 @@ class Secrecy:
     *opened*, *sealed* and *failed* count messages.
     """
 
-    def __init__(self, means: Means, rooms: Rooms) -> None:
+    def __init__(self, means: Means, rooms: Rooms, hopes: Hopes | None = None) -> None:
         self.opened = self.sealed = self.failed = 0
+        self.hopes = hopes or Hopes(means.host, means.endtoend)
         self.reveal: Callable[[HostedRoom], None] = lambda _room: None
         self._means = means
         self._rooms = rooms
-        self._final: OrderedDict[int, Sheet] = OrderedDict()
-        self._told: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._final = Finals[Sheet]()
+        self._told = Told()
 
     def opens(self, stanza: Element) -> bool:
         """Tell whether *stanza* is sealed as we can open it."""
@@ -103,11 +100,11 @@ class Secrecy:
         """
         endtoend = cast("EndToEnd", self._means.endtoend)
         bare = said.device.partition("/")[0]
-        at = datetime.fromtimestamp(said.at_ms / 1000, UTC)
-        passage = Passage(account=self._means.relay, peer=bare, to=said.room, at=at)
-        found = await endtoend.decrypt(stanza, passage, unit, key)
+        way = passage(self._means.relay, bare, said.room, said.at_ms)
+        found = await endtoend.decrypt(stanza, way, unit, key)
         if isinstance(found, Plain):
             self.opened += 1
+            self.hopes.heard(bare)
             self._heard(said.room, unit, sealed=True)
             return wrap("message", dict(stanza.attrib), found.content)
         if isinstance(found, Empty) or (isinstance(found, NotForUs) and found.empty):
@@ -128,7 +125,11 @@ class Secrecy:
             return
         portal = self._portal(said.room)
         bare = said.device.partition("/")[0]
-        if portal is not None and portal.encrypted and self._first(said.room, bare):
+        if (
+            portal is not None
+            and portal.encrypted
+            and self._told.first((said.room, bare))
+        ):
             self._warn(said.room, CLEAR.format(who=said.nick))
 
     def entered(self, room: HostedRoom, device: str) -> None:
@@ -136,6 +137,7 @@ class Secrecy:
         portal = self._portal(room.address)
         if self._means.endtoend is None or portal is None:
             return
+        self.hopes.heard(device.partition("/")[0])
         if portal.encrypted and not portal.exposed:
             look = self._look_at(room.address, device)
             self._means.tasks.create_task(look, name="look for OMEMO")
@@ -157,7 +159,7 @@ class Secrecy:
             if not is_guarded or not isinstance(sheet, Sheet):
                 made.append(sheet)
                 continue
-            known = self._final.get(parcel.id)
+            known = self._final.get(parcel)
             found = known or await self._seal(parcel, sheet, unit)
             made.append(found)
             if not isinstance(found, Sheet):
@@ -168,16 +170,12 @@ class Secrecy:
                 unit.final.append(replace(parcel, wire=wire))
         if fresh:
             await self._means.store.commit(unit)
-            self._keep(fresh)
+            self._final.keep(fresh)
         return made
 
     def done(self, parcels: Sequence[Parcel], outcomes: Sequence[object]) -> None:
         """Forget those of *parcels* whose fate is known."""
-        if not self._final:
-            return
-        for parcel, outcome in zip(parcels, outcomes, strict=False):
-            if not isinstance(outcome, Later):
-                self._final.pop(parcel.id, None)
+        self._final.done(parcels, outcomes)
 
     async def _seal(
         self, parcel: Parcel, sheet: Sheet, unit: Unit
@@ -199,6 +197,8 @@ class Secrecy:
         if made is None:
             return _BLANK
         logger.info("%s: cannot be sealed: %s", parcel.wire.key, made.words)
+        if made.jids:
+            self.hopes.refused(address, sheet.account, made.jids)
         return Refused(Refusal.WOULD_EXPOSE, in_words(made))
 
     def _close(self, room: HostedRoom, portal: Portal) -> None:
@@ -218,11 +218,11 @@ class Secrecy:
             for child in stanza.children
             if isinstance(child, Node) and not _is_rooms(child)
         )
-        passage = Passage(account=account, peer="", to=address)
+        way = Passage(account=account, peer="", to=address)
         room = self._rooms.get(address)
         seats = () if room is None else room.devices.values()
         people = self._rooms.recipients(address), {s.person.id for s in seats}
-        return await seal_for_all(endtoend, content, passage, people, unit)
+        return await seal_for_all(endtoend, content, way, people, unit)
 
     def _finished(self, stanza: Node, made: Sealed, sheet: Sheet) -> Sheet | Refused:
         rooms = tuple(c for c in stanza.children if _is_rooms(c) and not _is_hint(c))
@@ -243,7 +243,7 @@ class Secrecy:
             # The end of the line: nobody must fall out of a room because of this.
             logger.exception("whether %s uses OMEMO cannot be told", bare)
             return
-        if capable or not self._first(address, f"{bare} omemo"):
+        if capable or not self._told.first((address, f"{bare} omemo")):
             return
         words = HIDDEN.format(relay=self._means.relay) if capable is None else NO_OMEMO
         body = node("body", None, words)
@@ -261,22 +261,8 @@ class Secrecy:
             return
         self._rooms.sealed.discard(address)
         portal = self._portal(address)
-        if (portal is None or not portal.encrypted) and self._first(address, ""):
+        if (portal is None or not portal.encrypted) and self._told.first((address, "")):
             self._warn(address, CLEAR_NOW)
-
-    def _first(self, address: str, whom: str) -> bool:
-        """Tell whether nobody was told yet of *whom* in the room."""
-        if (address, whom) in self._told:
-            return False
-        self._told[address, whom] = None
-        if len(self._told) > TOLD_MAX:
-            self._told.popitem(last=False)
-        return True
-
-    def _keep(self, fresh: dict[int, Sheet]) -> None:
-        self._final.update(fresh)
-        while len(self._final) > FINAL_MAX:
-            self._final.popitem(last=False)
 
     def _portal(self, address: str) -> Portal | None:
         return self._means.host.portal(Room(Network.XMPP, address))

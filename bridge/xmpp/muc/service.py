@@ -26,6 +26,7 @@ from bridge.xmpp.codec.names import Jid, puppet_jid
 from bridge.xmpp.codec.xml import node
 from bridge.xmpp.endtoend import EndToEnd
 from bridge.xmpp.gate import addressed
+from bridge.xmpp.hopes import Hopes
 from bridge.xmpp.muc import packing, refusals
 from bridge.xmpp.muc.disco import Questions
 from bridge.xmpp.muc.entrance import Entrance
@@ -59,13 +60,14 @@ class Hosted:
         tasks: asyncio.TaskGroup,
         marks: Container[int] = (),
         endtoend: EndToEnd | None = None,
+        hopes: Hopes | None = None,
     ) -> None:
         means = Means(domain, stream, host, store, inbound, tasks, endtoend)
         self.refused = 0
         self._lost = False
         self._means = means
         self._rooms = Rooms(means)
-        self._secrecy = Secrecy(means, self._rooms)
+        self._secrecy = Secrecy(means, self._rooms, hopes)
         self._door = Door(means, self._rooms, self._secrecy.entered)
         self._secrecy.reveal = self._door.reveal
         self._entrance = Entrance(means, self._rooms, self.received)

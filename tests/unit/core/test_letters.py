@@ -114,10 +114,11 @@ async def test_what_was_refused_as_it_would_be_exposed_is_sent_when_it_may(
     }
 
 
-async def test_to_a_direct_chat_it_is_sent_again_as_it_is_sealed_or_refused(
-    world: World,
+@pytest.mark.parametrize("kind", Kind)
+async def test_where_it_is_sealed_on_its_way_out_it_is_sent_again(
+    world: World, kind: Kind
 ) -> None:
-    world.directory.put(replace(TEA, kind=Kind.DIRECT), Unit())
+    world.directory.put(replace(TEA, kind=kind), Unit())
     world.xmpp.protects = Protection.END_TO_END
     world.xmpp.answers = [Refused(Refusal.WOULD_EXPOSE, "only contacts")]
     secret = replace(said(TEA_MATRIX, "hush"), protection=Protection.END_TO_END)

@@ -7,6 +7,7 @@ import uvloop
 
 from bridge.xmpp import component
 from tests.component_server import ComponentServer
+from tests.unit.xmpp.party import Party, gathered
 from tests.unit.xmpp.streams import Bridge
 
 Loops = Mapping[str, Callable[[], asyncio.AbstractEventLoop]]
@@ -39,3 +40,9 @@ async def server(haste: None) -> AsyncIterator[ComponentServer]:
 @pytest.fixture
 def bridge(tmp_path: Path, server: ComponentServer) -> Bridge:
     return Bridge(tmp_path, server)
+
+
+@pytest.fixture
+async def party() -> AsyncIterator[Party]:
+    async with gathered() as party:
+        yield party

@@ -1,27 +1,18 @@
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, replace
-from xml.etree.ElementTree import Element
+from dataclasses import replace
 
 import pytest
 
-from bridge.core.ports import Unit
 from bridge.model.delivery import (
     Delivered,
-    Description,
     Later,
-    Outcome,
-    Parcel,
     Refusal,
     Refused,
-    Taken,
     Unreadable,
 )
-from bridge.model.events import AnyEvent, Message, Protection
-from bridge.model.places import Person
+from bridge.model.events import Message, Protection
 from bridge.xmpp.endtoend import NotForUs
 from bridge.xmpp.muc_secrecy import (
-    AGAIN_S,
     CLEAR_NOW,
     NOBODY,
     NOT_TOLD,
@@ -29,8 +20,8 @@ from bridge.xmpp.muc_secrecy import (
     UNFIT,
     MucSecrecy,
 )
+from bridge.xmpp.sealed import AGAIN_S
 from tests.unit.xmpp.elsewhere import (
-    ALICE,
     BOB,
     FEATURES,
     LISTENER,
@@ -38,76 +29,10 @@ from tests.unit.xmpp.elsewhere import (
     ROOM,
     TEA,
     build,
-    parcels,
-    route,
-    said,
 )
-from tests.unit.xmpp.muc.cipher import BROKEN, REPEATED, FakeCipher, revealed, secret
-from tests.unit.xmpp.mucs_world import MucsWorld, join
-
-BOT = "bridge@bridge.example"
-ALICES, BOBS = "alice_hs.example@bridge.example", "bob_hs.example@bridge.example"
-HATTER, HARE = "hatter@wonder.example", "hare@wonder.example"
-SECRET = (*FEATURES, "muc_membersonly", "muc_nonanonymous")
-WORDS = secret("no room!", BOT, ALICES, BOBS)
-
-
-@dataclass
-class Party:
-    """A MUC for members only, who all encrypt; the Hatter is there."""
-
-    around: MucsWorld
-    cipher: FakeCipher
-
-    async def hears(self) -> list[AnyEvent | Unreadable | None]:
-        """Read what has come since last asked."""
-        await self.around.settle()
-        arrivals, self.around.intake.arrivals = self.around.intake.arrivals, {}
-        read: list[AnyEvent | Unreadable | None] = []
-        for number, arrival in enumerate(arrivals.values(), 1):
-            unit = Unit()
-            read.append(await self.around.mucs.read(Taken(number, arrival), unit))
-            await self.around.store.commit(unit)
-        return read
-
-    def writes(
-        self, words: str, number: int = 1, *, sealed: bool = True, by: Person = ALICE
-    ) -> Parcel:
-        """Write what somebody of Matrix says."""
-        event = said(words, f"${number}", by)
-        if sealed:
-            event = replace(event, protection=Protection.END_TO_END)
-        wires = self.around.mucs.prepare(event, route())
-        assert not isinstance(wires, Refusal)
-        return parcels(wires, number)[0]
-
-    async def sends(self, *sent: Parcel) -> Sequence[Outcome | Later]:
-        outbox = self.around.store.disk.outbox
-        new = [one for one in sent if one.id not in outbox]
-        await self.around.store.commit(Unit(parcels=new))
-        return await self.around.mucs.send(sent)
-
-    def shown(self) -> list[Element]:
-        """List what the bridge has said in the room."""
-        written = self.around.server.written
-        return [one for one in written if one.get("type") == "groupchat"]
-
-    def allows(self) -> None:
-        self.around.host.portals[ROOM] = replace(TEA, exposed=True)
-
-
-@pytest.fixture
-async def party() -> AsyncIterator[Party]:
-    async with asyncio.TaskGroup() as tasks:
-        cipher = FakeCipher()
-        made = join(build(tasks), endtoend=cipher)
-        made.server.features = SECRET
-        made.server.occupants["Hatter"] = f"{HATTER}/tea"
-        made.server.members = [HATTER, BOT, ALICES, BOBS]
-        assert isinstance(await made.mucs.visit(MUC), Description)
-        await made.settle()
-        yield Party(made, cipher)
-        made.mucs.close()
+from tests.unit.xmpp.muc.cipher import BROKEN, REPEATED, revealed, secret
+from tests.unit.xmpp.mucs_world import join
+from tests.unit.xmpp.party import ALICES, BOBS, BOT, HARE, HATTER, WORDS, Party
 
 
 async def test_what_came_sealed_is_opened_once_as_the_bridge(party: Party) -> None:
@@ -210,7 +135,7 @@ async def test_nothing_is_sealed_twice_and_it_is_on_disk_first(party: Party) -> 
 
     assert b"more tea?" not in kept.wire.data
     assert len(party.cipher.sealed) == 1
-    assert party.around.mucs._secrecy._final == {}
+    assert not party.around.mucs._secrecy._final
 
 
 async def test_many_are_sealed_in_their_order(party: Party) -> None:
@@ -230,6 +155,20 @@ async def test_it_is_refused_if_somebody_there_could_not_read_it(party: Party) -
     words = f"{HATTER}: they have no device that uses OMEMO"
     assert outcome == Refused(Refusal.WOULD_EXPOSE, words)
     assert party.shown() == []
+
+
+async def test_what_was_refused_is_tried_again_once_all_can_read_it(
+    party: Party,
+) -> None:
+    party.cipher.without = {HATTER}
+    await party.sends(party.writes("more tea?"))
+    party.cipher.without = set()
+
+    party.around.server.says("Hatter", "", more=WORDS)
+    await party.hears()
+    await party.around.mucs._secrecy.hopes.look(everywhere=False)
+
+    assert party.around.host.retried == [ROOM]
 
 
 async def test_it_leaves_in_the_clear_if_that_was_allowed(party: Party) -> None:

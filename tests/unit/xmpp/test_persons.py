@@ -180,10 +180,10 @@ async def test_what_others_publish_is_no_message(world: PersonsWorld) -> None:
 
 
 async def test_there_is_hope_once_more_is_known_of_somebody(
-    world: PersonsWorld,
+    world: PersonsWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hopes: list[tuple[str, str]] = []
-    world.persons.hope = lambda account, peer: hopes.append((account, peer))
+    hopes: list[str] = []
+    monkeypatch.setattr(world.persons.hopes, "heard", hopes.append)
     agreed = stanza(f"<presence type='subscribed' from='{JULIET}' to='{ALICE}'/>")
     event = stanza(
         f"<message from='juliet@capulet.lit' to='{ALICE}' type='headline'>"
@@ -194,7 +194,7 @@ async def test_there_is_hope_once_more_is_known_of_somebody(
     world.persons.seen(agreed, jid(JULIET), jid(ALICE))
     world.persons.heard(event, jid("juliet@capulet.lit"))
 
-    assert hopes == [(ALICE, "juliet@capulet.lit")] * 2
+    assert hopes == ["juliet@capulet.lit"] * 2
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from bridge.core.ports import Unit
 from bridge.model.delivery import Later, Parcel, Refusal, Refused, Wire
 from bridge.model.places import Network, PortalId, Room
 from bridge.model.records import Kind, Portal
-from bridge.xmpp import secrecy
+from bridge.xmpp import sealed, secrecy
 from bridge.xmpp.codec.names import chat_address
 from bridge.xmpp.codec.xml import Node, node
 from bridge.xmpp.endtoend import (
@@ -35,7 +35,8 @@ from bridge.xmpp.packing import (
     pack,
     unpack,
 )
-from bridge.xmpp.secrecy import AGAIN_S, CLEAR_NOW, Bare, Secrecy
+from bridge.xmpp.sealed import AGAIN_S
+from bridge.xmpp.secrecy import CLEAR_NOW, Bare, Secrecy
 from tests.unit.xmpp.elsewhere import World, build, stanza
 
 JULIET = "juliet@capulet.lit"
@@ -74,7 +75,7 @@ class FakeCipher:
         return self.seals
 
     async def capable(self, account: str, peer: str) -> bool:
-        raise NotImplementedError
+        return isinstance(self.seals, Sealed)
 
     async def devices(self, account: str, peer: str) -> Sequence[Device]:
         raise NotImplementedError
@@ -273,36 +274,22 @@ async def test_without_omemo_nothing_that_is_guarded_leaves(
     assert b"soft &amp; low" in written(await world.writes(AS_THE_CHAT))
 
 
-async def test_what_could_not_be_sealed_is_tried_again_once_there_is_hope(
-    world: SecrecyWorld, monkeypatch: pytest.MonkeyPatch
+async def test_what_could_not_be_sealed_is_tried_again_once_they_seal(
+    world: SecrecyWorld,
 ) -> None:
-    monkeypatch.setattr(secrecy, "HOPE_S", 0)
     world.cipher.seals = Unsealable("only their contacts can read their list")
-    world.secrecy.hope(ALICE, JULIET)
     await world.writes(GUARDED)
 
-    world.secrecy.hope(ALICE, "romeo@montague.lit")
-    world.secrecy.hope(ALICE, JULIET)
-    world.secrecy.hope(ALICE, JULIET)
-    for _ in range(3):
-        await asyncio.sleep(0)
+    await world.hears(SECRET)
+    world.cipher.seals = Sealed((CIPHERTEXT,))
+    await world.secrecy.hopes.look(everywhere=False)
+    assert world.around.host.retried == []
+
+    world.cipher.opens = plain()
+    await world.hears(SECRET)
+    await world.secrecy.hopes.look(everywhere=False)
 
     assert world.around.host.retried == [Room(Network.XMPP, CHAT_OF_TWO)]
-
-
-async def test_who_could_not_be_written_to_is_forgotten_in_time(
-    world: SecrecyWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(secrecy, "HOPE_S", 0)
-    monkeypatch.setattr(secrecy, "MODES_MAX", 0)
-    world.cipher.seals = Unsealable("only their contacts can read their list")
-    await world.writes(GUARDED)
-
-    world.secrecy.hope(ALICE, JULIET)
-    for _ in range(3):
-        await asyncio.sleep(0)
-
-    assert world.around.host.retried == []
 
 
 async def test_of_a_device_that_waits_for_trust_it_is_told_once(
@@ -315,7 +302,7 @@ async def test_of_a_device_that_waits_for_trust_it_is_told_once(
     ((_, words),) = world.around.host.warned
     assert words == secrecy.NEW_DEVICE
 
-    monkeypatch.setattr(secrecy, "MODES_MAX", 0)
+    monkeypatch.setattr(sealed, "TOLD_MAX", 0)
     world.cipher.opens = replace(plain(), trust=Trust.WAITING, device=2)
     await world.hears(SECRET)
     assert len(world.around.host.warned) == 2

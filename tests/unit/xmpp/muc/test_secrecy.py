@@ -11,7 +11,7 @@ from bridge.model.events import Protection
 from bridge.model.places import Network, Room
 from bridge.xmpp.endtoend import Empty, NotForUs, Opened
 from bridge.xmpp.muc.messages import Spoken
-from bridge.xmpp.muc.secrecy import AGAIN_S
+from bridge.xmpp.sealed import AGAIN_S
 from tests.unit.xmpp.muc.cipher import (
     BROKEN,
     FALLBACK,
@@ -191,6 +191,22 @@ async def test_it_is_refused_if_somebody_who_is_there_could_not_read_it(
     assert outcome.why is Refusal.WOULD_EXPOSE
     assert outcome.detail == f"{JULIETS}: they have no device that uses OMEMO"
     assert vault.around.stream.data == []
+
+
+async def test_what_was_refused_is_tried_again_once_all_can_read_it(
+    vault: Vault,
+) -> None:
+    hopes = vault.around.hosted._secrecy.hopes
+    vault.cipher.without = {JULIETS}
+    await vault.sends(vault.says("a secret"))
+    vault.cipher.without = set()
+    await hopes.look(everywhere=False)
+    assert vault.around.host.retried == []
+
+    await vault.enters(f"{JULIETS}/tablet")
+    await hopes.look(everywhere=False)
+
+    assert vault.around.host.retried == [Room(Network.XMPP, VAULT)]
 
 
 async def test_it_leaves_in_the_clear_if_that_was_allowed(vault: Vault) -> None:

@@ -168,6 +168,7 @@ class FakeHost:
     sent_later: list[tuple[Room, Wire]] = field(default_factory=list)
     barred: set[str] = field(default_factory=set)
     warned: list[str] = field(default_factory=list)
+    retried: list[Room] = field(default_factory=list)
     broken: bool = False
     gate: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -196,7 +197,7 @@ class FakeHost:
         self.warned.append(words)
 
     def retry(self, room: Room) -> None:
-        raise NotImplementedError
+        self.retried.append(room)
 
     def note(self, *records: Record) -> None:
         raise NotImplementedError

@@ -1,0 +1,48 @@
+from datetime import UTC, datetime
+
+import pytest
+
+from bridge.model.delivery import Delivered, Later, Parcel, Wire
+from bridge.model.places import Network
+from bridge.xmpp import sealed
+from bridge.xmpp.sealed import Finals, Told, passage
+
+ONE, TWO = (Parcel(n, Network.XMPP, "1", Wire(f"{n}", b"")) for n in (1, 2))
+
+
+def test_what_was_sealed_is_kept_until_its_fate_is_known() -> None:
+    finals = Finals[str]()
+    finals.keep({1: "one", 2: "two"})
+
+    finals.done((ONE, TWO), (Delivered(), Later()))
+
+    assert (finals.get(ONE), finals.get(TWO)) == (None, "two")
+
+
+def test_of_what_is_on_its_way_the_newest_is_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sealed, "FINAL_MAX", 1)
+    finals = Finals[str]()
+
+    finals.keep({1: "one"})
+    finals.keep({2: "two"})
+
+    assert (finals.get(ONE), finals.get(TWO)) == (None, "two")
+
+
+def test_what_was_told_is_not_told_again() -> None:
+    told = Told()
+
+    assert [told.first(what) for what in ("a", "b", "a")] == [True, True, False]
+
+
+def test_a_passage_tells_when_it_was() -> None:
+    way = passage("alice@bridge", "juliet@capulet.lit", "room@bridge", 1_000)
+
+    assert way.at == datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)
+    assert (way.account, way.peer, way.to) == (
+        "alice@bridge",
+        "juliet@capulet.lit",
+        "room@bridge",
+    )
