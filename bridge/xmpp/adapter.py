@@ -33,17 +33,20 @@ from bridge.model.delivery import (
 from bridge.model.events import AnyEvent, Invite, Message, Protection
 from bridge.model.places import Network, Person, Room
 from bridge.model.records import Cursor, Kind, Portal
+from bridge.xmpp import contacts
 from bridge.xmpp.chats import Chats
 from bridge.xmpp.checking import Checking
 from bridge.xmpp.codec.names import (
     Jid,
     chat_parts,
+    is_short,
     mxid_of,
     parse,
     puppet_jid,
     room_local,
     room_of,
 )
+from bridge.xmpp.codec.xml import Node
 from bridge.xmpp.component import Stream
 from bridge.xmpp.disco import Disco, nobody
 from bridge.xmpp.gate import StanzaError, serialise
@@ -236,6 +239,8 @@ class XmppAdapter:
         if sender is None or to is None or sender.domain == self._domain:
             # Ours comes back when it was sent to ourselves: an echo.
             self.ignored += 1
+        elif not is_short(sender):
+            self._write(contacts.too_long(stanza))
         elif to.local[:1] in ("#", "!"):
             self._hosted.received(stanza, sender, to)
         elif stanza.tag == _IQ:
@@ -323,7 +328,7 @@ class XmppAdapter:
         jid = parse(unquote(bare.partition("?")[0]))
         if jid is None or not jid.local or jid.domain == self._domain:
             return None
-        return jid.bare
+        return jid.bare if is_short(jid) else None
 
     def hosted(self, portal: Portal) -> str:
         """Name the address of a Matrix room; see ``XmppRooms``."""
@@ -370,10 +375,14 @@ class XmppAdapter:
         if name is not None:
             self._persons.asked(iq, sender, to, name)
             return
+        self._write(nobody(iq))
+
+    def _write(self, answer: Node | None) -> None:
         try:
-            self._stream.write(serialise(nobody(iq), self._domain))
+            if answer is not None:
+                self._stream.write(serialise(answer, self._domain))
         except StanzaError as error:
-            logger.debug("a question cannot be answered: %s", error)
+            logger.debug("an answer cannot be written: %s", error)
 
     def _jid_of(self, asked: str) -> str | None:
         """Make the JID of the puppet of whom somebody calls by a Matrix id."""

@@ -46,6 +46,16 @@ def nobody(stanza: Element) -> Node | None:
     return replies.error(stanza, "cancel", "item-not-found", "there is nobody there")
 
 
+def too_long(stanza: Element) -> Node | None:
+    """Answer whoever has an address that no database can index."""
+    if stanza.tag.endswith("presence") and stanza.get("type"):
+        return None
+    if not replies.may_answer(stanza):
+        return None
+    words = "your address is too long for this bridge"
+    return replies.error(stanza, "modify", "policy-violation", words)
+
+
 def no_room(stanza: Element, domain: str) -> Node | None:
     """Answer who wants to join what cannot be a room (XEP-0045 §7.2)."""
     if not replies.may_answer(stanza):

@@ -4,9 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from bridge.xmpp.codec.names import BARE_BYTES_MAX
 from tests.hostile.stage import HOSTED, ROMEO, Stage, X, condition
 from tests.unit.matrix.world import ALICE, HALL
-from tests.unit.xmpp.elsewhere import DOMAIN, MUC
+from tests.unit.xmpp.elsewhere import DOMAIN, MUC, name_of
 
 PUPPET = f"alice_hs@{DOMAIN}"
 EVE = "eve@evil.example/x"
@@ -350,3 +351,28 @@ async def test_s2_a_name_from_xmpp_is_only_a_name(stage: Stage) -> None:
     assert content["m.mentions"] == {}
     assert "formatted_body" not in content
     assert content["body"] == "@room <script> @alice:hs"
+
+
+@pytest.mark.parametrize(
+    ("stanza", "answered"),
+    [
+        (f"<message type='chat' {{}} to='{PUPPET}'>{BODY}</message>", "message"),
+        (f"<message type='groupchat' {{}} to='{HOSTED}'>{BODY}</message>", "message"),
+        (f"<presence {{}} to='{HOSTED}/Long'>{X}</presence>", "presence"),
+        (f"<presence type='unavailable' {{}} to='{HOSTED}/Long'/>", ""),
+        (f"<iq type='get' {{}} to='{PUPPET}' id='1'><x/></iq>", "iq"),
+        (f"<iq type='result' {{}} to='{PUPPET}' id='1'/>", ""),
+    ],
+)
+async def test_an_address_that_no_database_can_index_is_refused_in_words(
+    stage: Stage, stanza: str, answered: str
+) -> None:
+    sender = f"{'x' * (BARE_BYTES_MAX + 1 - len('@far.example'))}@far.example"
+
+    await stage.comes(stanza.format(f"from='{sender}/balcony'"))
+
+    fresh = stage.line.written[stage._read :]
+    assert [condition(one) for one in fresh] == ["policy-violation"] * bool(answered)
+    assert [name_of(one) for one in fresh] == [answered] * bool(answered)
+    assert stage.xmpp.canonical(sender) is None
+    await stage.goes_on()

@@ -33,6 +33,9 @@ PART_BYTES_MAX = 1023
 ID_BYTES_MAX = 200
 """Of an id that others chose: with two addresses beside it, a database can index it."""
 
+BARE_BYTES_MAX = 512
+"""Of the bare address of somebody of XMPP, for the same reason; real ones are short."""
+
 _ASCII_PASSES = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789.=~+_-")
 _CODES = [chr(b) if b in _ASCII_PASSES else f"\\{b:02x}" for b in range(256)]
 _ORDINARY = re.compile(r"[a-z0-9.=~+_-]*").fullmatch
@@ -77,6 +80,11 @@ def _fitting(part: str | None) -> str | None:
     if part is None or len(part.encode()) > PART_BYTES_MAX:
         return None
     return part
+
+
+def is_short(jid: Jid) -> bool:
+    """Tell whether *jid*, which is none of ours, can be kept."""
+    return len(jid.bare.encode()) <= BARE_BYTES_MAX
 
 
 def puppet_local(mxid: str) -> str:
