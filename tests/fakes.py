@@ -201,14 +201,16 @@ class FakeXmppDevices:
     async def state(self, portal: Portal) -> str:
         return self.chats
 
-    async def theirs(self, portal: Portal) -> str:
-        return f"devices in {portal.xmpp}"
+    async def theirs(self, portal: Portal, whose: Person) -> str:
+        return f"devices in {portal.xmpp} for {whose.id}"
 
-    async def decide(self, portal: Portal, fingerprint: str, *, trusted: bool) -> str:
+    async def decide(
+        self, portal: Portal, whose: Person, fingerprint: str, *, trusted: bool
+    ) -> str:
         self.decided.append((fingerprint, trusted))
         return "decided"
 
-    async def ours(self, room: Room) -> str:
+    async def ours(self, room: Room, portal: Portal | None) -> str:
         return f"our puppets in {room.address}"
 
 

@@ -123,7 +123,7 @@ class Consent:
         portal = self._directory.portal(event.room)
         lines = [await self._matrix.devices(event.room.address)]
         if event.room.network is Network.XMPP:
-            lines = [await self._xmpp.devices.ours(event.room)]
+            lines = [await self._xmpp.devices.ours(event.room, portal)]
         if portal is not None:
             chat = await self._xmpp.devices.state(portal)
             special = {Network.XMPP: chat}
@@ -139,20 +139,27 @@ class Consent:
         return "\n".join(filter(None, lines))
 
     async def omemo(self, event: Command, said: Sequence[str]) -> str:
-        """Show the devices of the person of XMPP, or decide on one as *said*."""
+        """Show the devices of the people of XMPP, or decide on one as *said*.
+
+        Everybody decides for what they write themselves.
+        """
         portal = self._directory.portal(event.room)
-        if portal is None or portal.kind is not Kind.DIRECT:
-            return "That is for direct chats with somebody of XMPP."
-        if event.room.network is Network.XMPP or not self._is_theirs(event, portal):
+        if portal is None:
+            return UNLINKED
+        if event.room.network is Network.XMPP:
+            return await self.devices(event)
+        if portal.kind is Kind.DIRECT and not self._is_theirs(event, portal):
             return "Whose chat it is on Matrix decides that."
         devices = self._xmpp.devices
         match said:
             case []:
-                return await devices.theirs(portal)
+                return await devices.theirs(portal, event.sender)
             case ["trust" | "distrust" as verb, _, *_]:
                 trusted = verb == "trust"
                 fingerprint = "".join(said[1:])
-                return await devices.decide(portal, fingerprint, trusted=trusted)
+                return await devices.decide(
+                    portal, event.sender, fingerprint, trusted=trusted
+                )
             case _:
                 return (
                     "!xmpp omemo, omemo trust FINGERPRINT, omemo distrust FINGERPRINT"

@@ -271,19 +271,21 @@ class MatrixRooms(Protocol):
 
 
 class XmppDevices(Protocol):
-    """What people ask about the devices of direct chats on XMPP; answers are words."""
+    """What people ask about the devices of portals on XMPP; answers are words."""
 
     async def state(self, portal: Portal) -> str:
         """Tell how *portal* is guarded on XMPP at present; empty if it is no chat."""
 
-    async def theirs(self, portal: Portal) -> str:
-        """List the devices of the person of XMPP, with their fingerprints."""
+    async def theirs(self, portal: Portal, whose: Person) -> str:
+        """List the devices of the people of XMPP, as far as *whose* own knows them."""
 
-    async def decide(self, portal: Portal, fingerprint: str, *, trusted: bool) -> str:
-        """Trust or distrust a device of the person of XMPP from now on."""
+    async def decide(
+        self, portal: Portal, whose: Person, fingerprint: str, *, trusted: bool
+    ) -> str:
+        """Trust or distrust a device from now on, for what *whose* write."""
 
-    async def ours(self, room: Room) -> str:
-        """List our devices that the person of XMPP in *room* can check."""
+    async def ours(self, room: Room, portal: Portal | None) -> str:
+        """List our devices that people of XMPP in *room*, a side of *portal*, check."""
 
 
 class XmppRooms(Protocol):

@@ -7,6 +7,7 @@ venue itself had written.
 """
 
 import asyncio
+import functools
 import logging
 import secrets
 from collections.abc import Callable, Container, Sequence
@@ -35,14 +36,14 @@ from bridge.model.places import Network, Person, Room
 from bridge.model.records import Cursor, Kind, Portal
 from bridge.xmpp import contacts
 from bridge.xmpp.chats import Chats
-from bridge.xmpp.checking import Checking
+from bridge.xmpp.checking import Checking, Company
 from bridge.xmpp.codec.names import (
     Jid,
     chat_parts,
     is_short,
+    jid_called,
     mxid_of,
     parse,
-    puppet_jid,
     room_local,
     room_of,
 )
@@ -120,7 +121,7 @@ class XmppAdapter:
         self._poison = Poison()
         self._is_up = asyncio.Event()
         self._keeping: asyncio.Task[None] | None = None
-        self._disco = Disco(domain, __version__, self._jid_of)
+        self._disco = Disco(domain, __version__, functools.partial(jid_called, domain))
         self._venues: dict[bytes, Venue] = {}
 
     @property
@@ -162,7 +163,9 @@ class XmppAdapter:
         self._persons = Persons(means, self._disco.puppet, sealing=self._sealing)
         self._chats = Chats(means, self._persons)
         omemo = self._persons.endtoend
-        self.devices = Checking(self._store, self._chats.secrecy, omemo)
+        self.devices = Checking(
+            self._store, self._chats.secrecy, omemo, self._domain, self._company
+        )
         self._mucs = Mucs(means, omemo, self._persons.hopes)
         self._hosted = Hosted(
             self._domain,
@@ -348,6 +351,10 @@ class XmppAdapter:
         """Ask somebody of XMPP into a room that we host; see ``XmppRooms``."""
         return await self._hosted.invite(invite, portal)
 
+    def _company(self, portal: Portal) -> Company:
+        venue = self._hosted if portal.kind is Kind.HOSTED else self._mucs
+        return venue.company(portal.xmpp)
+
     async def _lost(self, arrival: Arrival) -> None:
         """Tell the sender of *arrival* that it cannot be kept."""
         event = await self.read(Taken(0, arrival), Unit())
@@ -383,14 +390,6 @@ class XmppAdapter:
                 self._stream.write(serialise(answer, self._domain))
         except StanzaError as error:
             logger.debug("an answer cannot be written: %s", error)
-
-    def _jid_of(self, asked: str) -> str | None:
-        """Make the JID of the puppet of whom somebody calls by a Matrix id."""
-        mxid = asked.strip().removeprefix("https://matrix.to/#/")
-        if not mxid.startswith("@") or ":" not in mxid:
-            return None
-        jid = parse(puppet_jid(mxid, self._domain))
-        return jid.bare if jid is not None and mxid_of(jid.local) == mxid else None
 
     async def _identity(self) -> str:
         """Name our database: parcels of another have the same numbers."""

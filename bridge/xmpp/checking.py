@@ -1,22 +1,24 @@
-"""Shows people the devices of a chat as clients do, and lets them decide on theirs.
+"""Shows people the devices of a chat or a room as clients do, and lets them decide.
 
 Fingerprints are those of OMEMO: what a client shows for a contact is what we show here.
+Everybody of Matrix decides for what they write themselves: their puppet seals it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from bridge.core.ports import Store
-from bridge.model.places import Room
+from bridge.model.places import Person, Room
 from bridge.model.records import Kind, Portal
-from bridge.xmpp.codec.names import chat_parts
+from bridge.xmpp.codec.names import chat_parts, puppet_jid
 from bridge.xmpp.endtoend import Device, EndToEnd, Trust
 from bridge.xmpp.means import BOT
 from bridge.xmpp.secrecy import Secrecy
 
 SHOWN_MAX = 20
+LINES_MAX = 60
 LABEL_MAX = 50
 
-NO_CHAT = "That is for direct chats with somebody of XMPP."
 NO_OMEMO = "OMEMO is switched off on this bridge."
 SEALED = "encrypted with OMEMO, as far as the bridge"
 ANSWERED = (
@@ -28,15 +30,47 @@ PLAIN = "not encrypted"
 COMPARE = "Compare each with what the other client shows: end-to-bridge, not beyond."
 
 
+NO_DEVICE = (
+    "You have no device on XMPP yet: it is made when you first write to somebody there"
+    " who encrypts."
+)
+VERIFIED = (
+    "That device is verified. Devices of theirs that are new from now on have to be"
+    " trusted before they can read what you write."
+)
+DISTRUSTED = "That device is distrusted: it is neither written to nor believed."
+
+
+class Company(NamedTuple):
+    """Who meets in a portal: *people* of XMPP, and *ours*, who seal for them.
+
+    *reader* is whose device opens what the people of XMPP write.
+    """
+
+    reader: str
+    people: Sequence[str]
+    ours: Sequence[str]
+
+
 class Checking:
-    """The devices of direct chats; see ``XmppDevices``."""
+    """The devices of chats and rooms; see ``XmppDevices``.
+
+    *company* tells who meets in the room of a portal.
+    """
 
     def __init__(
-        self, store: Store, secrecy: Secrecy, endtoend: EndToEnd | None
+        self,
+        store: Store,
+        secrecy: Secrecy,
+        endtoend: EndToEnd | None,
+        domain: str,
+        company: Callable[[Portal], Company],
     ) -> None:
         self._store = store
         self._secrecy = secrecy
         self._endtoend = endtoend
+        self._domain = domain
+        self._company = company
 
     async def state(self, portal: Portal) -> str:
         """Tell how *portal* is guarded on XMPP at present; see ``XmppDevices``."""
@@ -47,62 +81,85 @@ class Checking:
         if self._endtoend is None:
             return PLAIN
         if await self._secrecy.is_sealed(portal.xmpp):
-            return SEALED
+            found = await self._endtoend.devices(account, peer)
+            return f"{SEALED}; {_summary(found)}"
         if not portal.encrypted:
             return PLAIN
         capable = await self._endtoend.capable(account, peer)
         return ANSWERED if capable else BARE
 
-    async def theirs(self, portal: Portal) -> str:
-        """List the devices of whom *portal* is a chat with; see ``XmppDevices``."""
-        parts = chat_parts(portal.xmpp)
-        if parts is None:
-            return NO_CHAT
+    async def theirs(self, portal: Portal, whose: Person) -> str:
+        """List the devices of the people of XMPP; see ``XmppDevices``."""
         if self._endtoend is None:
             return NO_OMEMO
-        peer, account = parts
-        found = await self._endtoend.devices(account, peer)
-        lines = [_shown(one) for one in found[:SHOWN_MAX]]
+        account, company = self._meeting(portal, whose)
+        seen = account
+        if not await self._endtoend.devices(account, account):
+            seen = company.reader
+        lines: list[str] = []
+        for peer in company.people[:SHOWN_MAX]:
+            found = await self._endtoend.devices(seen, peer)
+            shown = [_shown(one) for one in found[:SHOWN_MAX]]
+            summary = f" ({_summary(found)})" if found else ""
+            lines += [
+                f"Devices of {peer}{summary}:",
+                *(shown or ["none that the bridge can see"]),
+            ]
+        if len(lines) > LINES_MAX or len(company.people) > SHOWN_MAX:
+            lines = [*lines[:LINES_MAX], "and more"]
         if not lines:
-            lines = ["none that the bridge can see"]
-        own = await self._own(account)
-        return "\n".join((f"Devices of {peer}:", *lines, *own, COMPARE))
+            lines = ["Nobody of XMPP is here."]
+        return "\n".join((*lines, *await self._own((account,)), COMPARE))
 
-    async def decide(self, portal: Portal, fingerprint: str, *, trusted: bool) -> str:
+    async def decide(
+        self, portal: Portal, whose: Person, fingerprint: str, *, trusted: bool
+    ) -> str:
         """Trust or distrust a device; see ``XmppDevices``."""
-        parts = chat_parts(portal.xmpp)
-        if parts is None:
-            return NO_CHAT
         if self._endtoend is None:
             return NO_OMEMO
-        peer, account = parts
+        account, company = self._meeting(portal, whose)
+        if not await self._endtoend.devices(account, account):
+            return NO_DEVICE
         level = Trust.VERIFIED if trusted else Trust.DISTRUSTED
-        if not await self._endtoend.decide(account, peer, fingerprint, level):
-            return f"{peer} has no device with that fingerprint; see: !xmpp omemo"
-        self._secrecy.hopes.decided(portal.xmpp)
-        if trusted:
-            return (
-                "That device is verified. Devices of theirs that are new from now on"
-                " have to be trusted before they can read what you write."
-            )
-        return "That device is distrusted: it is neither written to nor believed."
+        for peer in company.people:
+            if await self._endtoend.decide(account, peer, fingerprint, level):
+                self._secrecy.hopes.decided(portal.xmpp)
+                return VERIFIED if trusted else DISTRUSTED
+        nobody = company.people[0] if len(company.people) == 1 else "nobody here"
+        has = "has no" if len(company.people) == 1 else "has a"
+        return f"{nobody} {has} device with that fingerprint; see: !xmpp omemo"
 
-    async def ours(self, room: Room) -> str:
-        """List our devices that the person of *room* can check; see ``XmppDevices``."""
-        parts = chat_parts(room.address)
-        if parts is None or self._endtoend is None:
+    async def ours(self, room: Room, portal: Portal | None) -> str:
+        """List our devices that people of XMPP in *room* can check."""
+        if self._endtoend is None:
             return ""
-        peer, account = parts
-        accounts: Sequence[str] = (account,)
-        if account.startswith(f"{BOT}@"):
-            accounts = await self._met(peer)
-        lines = [line for one in accounts for line in await self._own(one)]
+        parts = chat_parts(room.address)
+        accounts: Sequence[str] = ()
+        if parts is not None:
+            bot = parts[1].startswith(f"{BOT}@")
+            accounts = await self._met(parts[0]) if bot else (parts[1],)
+        elif portal is not None:
+            company = self._company(portal)
+            accounts = (company.reader, *company.ours)
+        lines = await self._own(accounts)
         return "\n".join((*lines, COMPARE)) if lines else ""
 
-    async def _own(self, account: str) -> list[str]:
+    def _meeting(self, portal: Portal, whose: Person) -> tuple[str, Company]:
+        """Name the account that *whose* decides for, and who is there."""
+        parts = chat_parts(portal.xmpp)
+        if parts is not None:
+            return parts[1], Company(parts[1], (parts[0],), (parts[1],))
+        return puppet_jid(whose.id, self._domain), self._company(portal)
+
+    async def _own(self, accounts: Sequence[str]) -> list[str]:
         assert self._endtoend is not None
-        found = await self._endtoend.devices(account, account)
-        return [f"{account}, as XMPP sees it: {one.fingerprint}" for one in found]
+        lines: list[str] = []
+        for account in dict.fromkeys(accounts):
+            found = await self._endtoend.devices(account, account)
+            lines += [f"{account}, as XMPP sees it: {one.fingerprint}" for one in found]
+            if len(lines) >= SHOWN_MAX:
+                break
+        return lines
 
     async def _met(self, peer: str) -> list[str]:
         portals = await self._store.load(Portal)
@@ -116,3 +173,9 @@ def _shown(device: Device) -> str:
     named = f" ({label})" if label else ""
     used = "" if device.active else ", not in use"
     return f"{device.fingerprint}: {device.trust.value}{used}{named}"
+
+
+def _summary(devices: Sequence[Device]) -> str:
+    active = [one for one in devices if one.active]
+    verified = sum(1 for one in active if one.trust is Trust.VERIFIED)
+    return f"{verified} of {len(active)} verified"

@@ -21,6 +21,7 @@ from bridge.core.ports import StoreUnavailableError, Unit
 from bridge.model.delivery import Later, Outcome, Parcel, Refusal, Refused
 from bridge.model.places import Network, Room
 from bridge.model.records import Cursor
+from bridge.xmpp.checking import Company
 from bridge.xmpp.codec.encryption import Encryption, encryption
 from bridge.xmpp.codec.xml import Node
 from bridge.xmpp.endtoend import (
@@ -146,6 +147,11 @@ class MucSecrecy:
             self._means.host.warn(Room(Network.XMPP, heard.muc), words)
             return Refused(Refusal.UNDECIPHERABLE, found.words)
         return None
+
+    def company(self, stay: Stay | None) -> Company:
+        """Name who meets in a room; see ``Checking``."""
+        people = () if stay is None else stay.members.others()
+        return Company(self._means.bot, people, self._ours(stay))
 
     async def follow(self) -> None:
         """Let all others of ours open what was opened, or they lose touch.

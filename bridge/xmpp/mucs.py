@@ -25,6 +25,7 @@ from bridge.model.events import AnyEvent, Leave, Message, Protection, Rename
 from bridge.model.places import Network, Room
 from bridge.model.records import Cursor, Kind, Portal, Puppet
 from bridge.xmpp import wording
+from bridge.xmpp.checking import Company
 from bridge.xmpp.codec.fault import fault
 from bridge.xmpp.codec.names import Jid, parse
 from bridge.xmpp.codec.peek import UNREAD
@@ -291,6 +292,10 @@ class Mucs:
             Wire(f"{token}/{mxid}", pack(MUC, Exit(portal.xmpp, mxid)))
             for mxid in (*leaving, "")
         )
+
+    def company(self, muc: str) -> Company:
+        """Name who meets in a MUC; see ``Checking``."""
+        return self._secrecy.company(self._stays.get(muc))
 
     async def _perform(self, what: Aside | Exit | NewName) -> Outcome | Later:
         """Do what is no speech, and wait until the server has it."""

@@ -193,3 +193,12 @@ def _names(name: str | None, server: str | None) -> bool:
     if not name or not server or not _SERVER(server):
         return False
     return ":" not in name and "\0" not in name
+
+
+def jid_called(domain: str, asked: str) -> str | None:
+    """Make the JID of the puppet of whom somebody calls by a Matrix id."""
+    mxid = asked.strip().removeprefix("https://matrix.to/#/")
+    if not mxid.startswith("@") or ":" not in mxid:
+        return None
+    jid = parse(puppet_jid(mxid, domain))
+    return jid.bare if jid is not None and mxid_of(jid.local) == mxid else None

@@ -17,8 +17,10 @@ from bridge.core.ports import Unit
 from bridge.model.delivery import Later, Parcel, Refusal, Refused
 from bridge.model.places import Network, Room
 from bridge.model.records import Cursor, Portal
+from bridge.xmpp.checking import Company
 from bridge.xmpp.codec.encryption import Encryption, encryption
 from bridge.xmpp.codec.message import OWN_WORDS
+from bridge.xmpp.codec.names import puppet_jid
 from bridge.xmpp.codec.xml import Node, node
 from bridge.xmpp.endtoend import (
     Empty,
@@ -43,6 +45,8 @@ from bridge.xmpp.recipients import in_words, seal_for_all
 from bridge.xmpp.sealed import AGAIN_S, Finals, Told, passage
 
 logger = logging.getLogger(__name__)
+
+OURS_MAX: Final = 100
 
 CLEAR: Final = (
     "{who} writes without encryption from XMPP, though this room is encrypted. It was"
@@ -176,6 +180,18 @@ class Secrecy:
     def done(self, parcels: Sequence[Parcel], outcomes: Sequence[object]) -> None:
         """Forget those of *parcels* whose fate is known."""
         self._final.done(parcels, outcomes)
+
+    def company(self, address: str) -> Company:
+        """Name who meets in a room; see ``Checking``."""
+        room = self._rooms.get(address)
+        people = () if room is None else tuple(room.people.values())
+        ours = [
+            puppet_jid(seat.person.id, self._means.domain)
+            for seat in people
+            if seat.person.network is Network.MATRIX
+        ]
+        people_of_xmpp = self._rooms.recipients(address)
+        return Company(self._means.relay, people_of_xmpp, ours[:OURS_MAX])
 
     async def _seal(
         self, parcel: Parcel, sheet: Sheet, unit: Unit

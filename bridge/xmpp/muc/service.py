@@ -21,6 +21,7 @@ from bridge.model.delivery import (
 from bridge.model.events import AnyEvent, Invite, Join, Leave, Message, Rename
 from bridge.model.places import Network, Person, Room
 from bridge.model.records import Portal
+from bridge.xmpp.checking import Company
 from bridge.xmpp.codec.message import OWN_WORDS, origin_ref
 from bridge.xmpp.codec.names import Jid, puppet_jid
 from bridge.xmpp.codec.xml import node
@@ -108,6 +109,10 @@ class Hosted:
     def down(self) -> None:
         """Keep everybody in their rooms: bounces will tell who is gone."""
         self._lost = True
+
+    def company(self, address: str) -> Company:
+        """Name who meets in a room that we host; see ``Checking``."""
+        return self._secrecy.company(address)
 
     async def read(
         self,

@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+from bridge.core.consent import UNLINKED
 from bridge.core.ports import Unit
 from bridge.model.delivery import Refusal, Refused
 from bridge.model.events import Message, Protection, Rank
@@ -205,7 +206,7 @@ async def test_the_person_of_matrix_checks_devices_and_decides(world: World) -> 
         await world.happens(asked, f"c{number}")
 
     usage = "!xmpp omemo, omemo trust FINGERPRINT, omemo distrust FINGERPRINT"
-    shown = f"devices in {CHAT}"
+    shown = f"devices in {CHAT} for @alice:hs"
     assert world.matrix.said() == [shown, "decided", "decided", usage, usage]
     assert world.xmpp_rooms.devices.decided == [("12abcd", True), ("ff", False)]
 
@@ -213,17 +214,33 @@ async def test_the_person_of_matrix_checks_devices_and_decides(world: World) -> 
 async def test_nobody_else_decides_on_devices(world: World) -> None:
     portal = world.directory.portal(TEA_MATRIX)
     assert portal is not None
-    await world.happens(command(TEA_MATRIX, "omemo"), "in a room")
     enter(world, replace(portal, kind=Kind.DIRECT, xmpp=CHAT))
 
     await world.happens(command(TEA_MATRIX, "omemo trust 12ab"), "a stranger's")
     await world.happens(command(Room(Network.XMPP, CHAT), "omemo trust 12ab"), "hers")
 
     refused = "Whose chat it is on Matrix decides that."
-    assert world.matrix.said()[-1] == refused
-    assert world.xmpp.said()[-1] == refused
-    assert "direct chats" in world.matrix.said()[0]
+    assert world.matrix.said() == [refused]
+    assert f"our puppets in {CHAT}" in world.xmpp.said()[-1]
     assert world.xmpp_rooms.devices.decided == []
+
+
+async def test_in_a_room_everybody_decides_for_themselves(world: World) -> None:
+    asked = command(TEA_MATRIX, "omemo", Rank.MEMBER)
+    await world.happens(asked, "asked")
+    await world.happens(command(TEA_MATRIX, "omemo trust 12ab", Rank.MEMBER), "decided")
+    await world.happens(command(TEA_XMPP, "omemo", Rank.MEMBER), "asked on XMPP")
+
+    shown = f"devices in {TEA_XMPP.address} for {asked.sender.id}"
+    assert world.matrix.said() == [shown, "decided"]
+    assert world.xmpp_rooms.devices.decided == [("12ab", True)]
+    assert f"our puppets in {TEA_XMPP.address}" in world.xmpp.said()[-1]
+
+
+async def test_a_room_that_is_linked_with_none_has_no_devices(world: World) -> None:
+    await world.happens(command(Room(Network.MATRIX, "!lonely:hs"), "omemo"))
+
+    assert world.matrix.said() == [UNLINKED]
 
 
 async def test_of_a_chat_it_is_told_how_it_is_guarded_now(world: World) -> None:

@@ -289,6 +289,15 @@ async def test_without_a_real_address_it_is_refused_as_unreadable(
     assert party.cipher.opened == []
 
 
+async def test_whose_devices_can_be_checked_are_the_members(party: Party) -> None:
+    await party.sends(party.writes("hello"))
+
+    company = party.around.mucs.company(MUC)
+
+    assert company == (BOT, [HATTER], [BOT, ALICES])
+    assert party.around.mucs.company("nowhere@muc.example").people == ()
+
+
 async def test_without_omemo_nothing_is_promised(party: Party) -> None:
     async with asyncio.TaskGroup() as tasks:
         plain = join(build(tasks))

@@ -4,6 +4,7 @@ from bridge.xmpp.codec.names import (
     Jid,
     chat_address,
     chat_parts,
+    jid_called,
     mxid_of,
     occupant_person,
     parse,
@@ -144,3 +145,11 @@ def test_an_occupant_is_known_by_occupant_id_else_by_nick() -> None:
     assert occupant_person("r@muc", "Al", "x1") == "r@muc//x1"
     assert len(occupant_person("r@muc", "Al", "x" * 3000)) < len("r@muc//") + 200
     assert occupant_person("r@muc", "/x1") != occupant_person("r@muc", "Al", "x1")
+
+
+def test_people_are_found_by_the_ids_of_matrix() -> None:
+    jid = "alice_hs.example@bridge.example"
+
+    assert jid_called("bridge.example", "@alice:hs.example") == jid
+    assert jid_called("bridge.example", "https://matrix.to/#/@alice:hs.example") == jid
+    assert jid_called("bridge.example", "alice") is None

@@ -21,6 +21,7 @@ from tests.unit.xmpp.muc.cipher import (
 )
 from tests.unit.xmpp.muc.vault import ALICES, JULIETS, RELAY, ROMEOS, Vault
 from tests.unit.xmpp.muc.world import (
+    DOMAIN,
     JULIET,
     ROMEO,
     VAULT,
@@ -244,6 +245,17 @@ async def test_what_may_be_sealed_later_waits_and_so_does_all_after_it(
 
     assert outcomes == [Delivered(), Later(AGAIN_S)]
     assert [words(s) for s in vault.around.written(JULIET)] == ["x"]
+
+
+async def test_whose_devices_can_be_checked_are_the_members(vault: Vault) -> None:
+    vault.around.hosted._rooms.set_standing(VAULT, "nurse@capulet.lit", "member")
+
+    company = vault.around.hosted.company(VAULT)
+
+    assert company.reader == RELAY
+    assert company.people == [ROMEOS, JULIETS, "nurse@capulet.lit"]
+    assert ALICES in company.ours
+    assert vault.around.hosted.company(f"#nowhere@{DOMAIN}").people == []
 
 
 async def test_to_an_empty_room_nothing_is_left_in_the_clear(empty: Vault) -> None:
