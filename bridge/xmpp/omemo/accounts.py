@@ -146,17 +146,18 @@ class Accounts:
 
     async def _renewed(
         self, jid: str, rows: Mapping[str, bytes], epoch: int
-    ) -> Account | None:
-        """Load an account that has begun nothing yet in this epoch."""
+    ) -> Account:
+        """Load an account that has begun nothing yet in this epoch.
+
+        Raises ``StoreUnavailableError``: an identity that could not be renewed must not
+        look as if there were none, or another would be made in its place.
+        """
         kept, sessions = renewal.without_keys(rows)
         account = await Account.open(jid, kept, self._bundles, self._label)
         written = await renewal.begin(account, epoch)
         gone = rows.keys() - kept.keys() - {one.name for one in written}
         dropped = [Secret(owner(jid), name) for name in gone]
-        try:
-            await self._store.commit(Unit(put=[*written], drop=[*dropped]))
-        except StoreUnavailableError:
-            return None
+        await self._store.commit(Unit(put=[*written], drop=[*dropped]))
         logger.info("%s has new keys", jid)
         self._put(account)
         if self.watch is not None:

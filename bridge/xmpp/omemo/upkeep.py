@@ -141,11 +141,11 @@ class Upkeep:
 
     async def _visit(self) -> None:
         """Load each account once, with the rest of the bridge in between."""
-        self._visits = False
         for jid in await self._accounts.everybody():
             await self._accounts.find(jid)
             await self.beat()
             await asyncio.sleep(VISIT_S)
+        self._visits = False
 
     async def _renew_all(self) -> None:
         for account in self._accounts.loaded():

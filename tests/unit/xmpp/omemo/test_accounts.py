@@ -3,6 +3,7 @@ import time
 
 import pytest
 
+from bridge.core.ports import StoreUnavailableError, Unit
 from bridge.model.records import Secret
 from bridge.xmpp.omemo import account, accounts
 from bridge.xmpp.omemo.accounts import Accounts
@@ -124,3 +125,30 @@ async def test_ten_thousand_on_disk_cost_no_more_than_ten(world: World) -> None:
 
     assert time.process_time() - began < 0.1
     assert LEGACY_DEVICES in found
+
+
+class Fading(FakeStore):
+    """Cannot write once, and then can again."""
+
+    fades: bool = False
+
+    def commit(self, unit: Unit) -> "asyncio.Future[frozenset[int]]":
+        self.broken, self.fades = self.fades, False
+        return super().commit(unit)
+
+
+async def test_an_identity_is_not_made_anew_as_it_could_not_be_renewed() -> None:
+    """A backup was restored, and just then the disk was full for a moment."""
+    store = Fading()
+    made = await make(store).obtain(ALICE)
+    await make(store).begin_anew()
+    store.fades = True
+    ours = make(store)
+
+    with pytest.raises(StoreUnavailableError):
+        await ours.obtain(ALICE)
+    again = await ours.obtain(ALICE)
+
+    assert made is not None
+    assert again is not None
+    assert again.id == made.id
