@@ -379,10 +379,10 @@ class XmppAdapter:
         if iq.get("type") not in ("get", "set"):
             return
         name = "Matrix bridge" if to.local in OWN else mxid_of(to.local)
-        if name is not None:
+        if name is None:
+            self._write(nobody(iq))
+        else:
             self._persons.asked(iq, sender, to, name)
-            return
-        self._write(nobody(iq))
 
     def _write(self, answer: Node | None) -> None:
         try:
