@@ -8,8 +8,8 @@ Sending an order again is no harm: a message has its txnId, and the rest is stat
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from functools import lru_cache
 from http import HTTPStatus
 from urllib.parse import quote
@@ -44,6 +44,9 @@ logger = logging.getLogger(__name__)
 
 ROOMS_AT_ONCE_MAX = 8
 """More sends at a time make a homeserver slower, not faster."""
+
+ENTERING_MAX = 8
+"""So many may be on their way into a room besides: some take a minute."""
 
 TOGETHER_S = 0.004
 """How long senders wait, at most, for others to hear with them that all arrived."""
@@ -83,6 +86,7 @@ class Sending:
         self._trials = trials
         self.pause_s = INTRODUCTION_S
         self._slots = asyncio.Semaphore(ROOMS_AT_ONCE_MAX)
+        self._doors = asyncio.Semaphore(ENTERING_MAX)
 
     async def send(self, parcels: Sequence[Parcel]) -> Sequence[Outcome | Later]:
         """Send the first of *parcels*, and more for as long as that is quick."""
@@ -94,6 +98,16 @@ class Sending:
                 if not isinstance(outcomes[-1], Delivered) or time.monotonic() > until:
                     break
             return outcomes
+
+    @asynccontextmanager
+    async def _aside(self) -> AsyncIterator[None]:
+        """Hold up no other room while somebody enters one."""
+        self._slots.release()
+        try:
+            async with self._doors:
+                yield
+        finally:
+            await self._slots.acquire()
 
     async def _send(self, parcel: Parcel) -> Outcome | Later:
         key = parcel.wire.key
@@ -115,9 +129,10 @@ class Sending:
             case Says():
                 return await self._say(task, parcel)
             case Stands(membership="join"):
-                await self._presences.enter(
-                    task.room, task.user, task.person, task.name
-                )
+                async with self._aside():
+                    await self._presences.enter(
+                        task.room, task.user, task.person, task.name
+                    )
             case Stands():
                 await self._leave(task)
             case Titles():
@@ -128,7 +143,9 @@ class Sending:
         room, user = says.room, says.user
         if not says.own:
             await self._recall(room, user)
-        await self._come(says)
+        if self._is_to_come(says):
+            async with self._aside():
+                await self._come(says)
         final = await self._sealing.final(parcel, says)
         if isinstance(final, Refused):
             return final
@@ -137,7 +154,8 @@ class Sending:
         except MatrixError as error:
             if not _may_be_absent(error):
                 raise
-            final = await self._back(final, error)
+            async with self._aside():
+                final = await self._back(final, error)
             if not final.device:
                 again = await self._sealing.final(parcel, says)
                 final = final if isinstance(again, Refused) else again
@@ -149,6 +167,11 @@ class Sending:
         if says.about:
             self._said(says.about, name)
         return Delivered((Ref(Network.MATRIX, name),))
+
+    def _is_to_come(self, says: Says) -> bool:
+        """Tell whether there is anything to be done before somebody *says* it."""
+        sealed = says.room in self._sealing and not says.device
+        return sealed or not self._presences.fits(says.room, says.user, says.name)
 
     async def _come(self, says: Says) -> None:
         """Have whoever *says* it in the room, and known there."""

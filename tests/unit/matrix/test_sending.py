@@ -1,6 +1,7 @@
+import asyncio
 import json
 
-from bridge.matrix.sending import LIMITED
+from bridge.matrix.sending import LIMITED, ROOMS_AT_ONCE_MAX
 from bridge.matrix.wires import Says, Stands, Titles, content, wire
 from bridge.model.delivery import (
     Delivered,
@@ -312,3 +313,32 @@ async def test_nothing_overtakes_what_has_to_wait(matrix: MatrixWorld) -> None:
 
     assert [type(outcome) for outcome in outcomes] == [Delivered, Later]
     assert matrix.server.bodies(HALL) == ["one"]
+
+
+async def test_rooms_that_are_slow_to_enter_hold_up_no_other(
+    matrix: MatrixWorld,
+) -> None:
+    """Joins are what homeservers are slowest at; some take as long as we wait."""
+    matrix.room()
+    await matrix.sends(says("one"))
+    said = content({"msgtype": "m.text", "body": "late"})
+    matrix.server.faults.append(
+        Fault("/state/m.room.member", hang=True, times=2 * ROOMS_AT_ONCE_MAX)
+    )
+    rooms = [matrix.room(f"!slow{n}:hs") for n in range(2 * ROOMS_AT_ONCE_MAX)]
+    async with asyncio.TaskGroup() as tasks:
+        entering = [
+            tasks.create_task(
+                matrix.sends(wire(Says(GHOST, room, said, "Juliet", JULIET.id)))
+            )
+            for room in rooms
+        ]
+        await asyncio.sleep(0)  # they have begun
+
+        async with asyncio.timeout(10):
+            outcomes = await matrix.sends(says("two"))
+
+        for task in entering:
+            task.cancel()
+    assert isinstance(outcomes[0], Delivered)
+    assert matrix.server.bodies(HALL) == ["one", "two"]
