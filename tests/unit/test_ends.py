@@ -1,6 +1,9 @@
+from pathlib import Path
+
 import pytest
 
 from bridge.ends import (
+    CONFIG,
     DATABASE,
     FAULT,
     HOMESERVER,
@@ -40,3 +43,18 @@ def test_a_homeserver_of_another_name_is_not_ours() -> None:
 
     with pytest.raises(StartError, match="called 'other', not 'hs'"):
         check_name({"user_id": "@bot:other"}, "hs")
+
+
+def test_systemd_starts_again_whatever_can_mend_itself() -> None:
+    unit = Path(__file__).parents[2] / "deploy" / "xmpp-matrix-bridge.service"
+    lines = unit.read_text(encoding="utf-8").splitlines()
+    settings = dict(line.split("=", 1) for line in lines if "=" in line)
+
+    final = {int(code) for code in settings["RestartPreventExitStatus"].split()}
+    program, verb, option, config = settings["ExecStart"].split()
+
+    assert final == {CONFIG, SUPERSEDED}
+    assert settings["Restart"] == "on-failure"
+    assert Path(program).name == "xmpp-matrix-bridge"
+    assert (verb, option) == ("run", "--config")
+    assert str(Path(config).parent) in settings["ReadWritePaths"].split()
