@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 ANSWER_S: Final = 15.0
 LIST_KEPT_S: Final = 6 * 3600.0
+UNWATCHED_KEPT_S: Final = 900.0
 MISSING_KEPT_S: Final = 3600.0
 BUNDLE_KEPT_S: Final = 600.0
 TROUBLE_KEPT_S: Final = 60.0
@@ -95,8 +96,9 @@ class _Kept(Generic[K, V]):
 class Remote:
     """What others publish; *unreadable* is called with (account, peer).
 
-    What an account may not read, *relay* may: it is the contact of those who let all
-    of ours see what they publish.
+    *watch* is called with (account, namespace, peer) when an account has read a list:
+    so may it be told of changes. What an account may not read, *relay* may: it is the
+    contact of those who let all of ours see what they publish.
     """
 
     def __init__(
@@ -105,6 +107,7 @@ class Remote:
         self._relay = relay
         self._ask = ask
         self._unreadable = unreadable
+        self.watch: Callable[[str, str, str], None] = lambda *_: None
         self._lists: _Kept[tuple[str, str], DeviceList] = _Kept()
         self._refused: _Kept[tuple[str, str, str], State] = _Kept()
         self._bundles: _Kept[Wanted, Bundle] = _Kept()
@@ -173,6 +176,12 @@ class Remote:
         missing = [key for key in self._missing if key[0] in helped]
         self._missing.drop(key for key in missing if key[1][1] == peer)
 
+    def unwatched(self, namespace: str, peer: str) -> None:
+        """Keep a list for a short while only: nobody tells of its changes."""
+        devices = self._lists.get((namespace, peer))
+        if devices:
+            self._lists.put((namespace, peer), devices, UNWATCHED_KEPT_S)
+
     def doubt(self, peer: str) -> None:
         """Ask for all that *peer* publishes again when it is next needed."""
         self._lists.drop((namespace, peer) for namespace in NAMESPACES)
@@ -187,10 +196,11 @@ class Remote:
 
     async def _ask_list(self, place: tuple[str, str, str]) -> None:
         account, namespace, peer = place
-        item = await self._item(account, peer, DEVICES_NODES[namespace], "")
+        item, reader = await self._item(account, peer, DEVICES_NODES[namespace], "")
         if isinstance(item, State):
             self._take_refusal(place, item)
             return
+        self.watch(reader, namespace, peer)
         devices = None if item is None else wire.device_list(item, namespace)
         kept_s = LIST_KEPT_S if devices else TROUBLE_KEPT_S
         self._take_list(namespace, peer, devices or {}, kept_s)
@@ -231,7 +241,7 @@ class Remote:
         namespace, peer, device = wanted
         name, item_id = bundle_item(namespace, device)
         only = "" if item_id == CURRENT else item_id
-        item = await self._item(account, peer, name, only)
+        item, _ = await self._item(account, peer, name, only)
         if isinstance(item, State) and item is not State.MISSING:
             self._missing.put((account, wanted), item, TROUBLE_KEPT_S)
             return
@@ -244,12 +254,12 @@ class Remote:
 
     async def _item(
         self, account: str, peer: str, name: str, item_id: str
-    ) -> Element | State | None:
-        """Ask for the last item of a node, or for the one of that id."""
+    ) -> tuple[Element | State | None, str]:
+        """Ask for the last item of a node, or for the one of that id; by whom, too."""
         found = await self._item_as(account, peer, name, item_id)
         if found is State.UNREADABLE and self._relay not in ("", account):
-            return await self._item_as(self._relay, peer, name, item_id)
-        return found
+            return await self._item_as(self._relay, peer, name, item_id), self._relay
+        return found, account
 
     async def _item_as(
         self, account: str, peer: str, name: str, item_id: str

@@ -8,6 +8,7 @@
 or repaired) need no care: a job of ours makes them, commits and writes them.
 """
 
+import asyncio
 from collections.abc import Sequence
 from xml.etree.ElementTree import Element
 
@@ -22,6 +23,7 @@ from bridge.xmpp.omemo.opening import Opening
 from bridge.xmpp.omemo.published import Published
 from bridge.xmpp.omemo.remote import ANSWER_S, Remote
 from bridge.xmpp.omemo.sealing import Sealing, opt_out
+from bridge.xmpp.omemo.subscribing import Subscribing
 from bridge.xmpp.omemo.upkeep import Upkeep
 
 
@@ -34,6 +36,8 @@ class Omemo:
         self._means = means
         self._remote = Remote(self._ask, means.unreadable, means.relay)
         self._accounts = Accounts(means.store, self._remote, means.exists, means.label)
+        self._subscribing = Subscribing(self._tell, self._remote.unwatched)
+        self._remote.watch = self._subscribing.want
         self._upkeep = Upkeep(
             self._accounts, self._remote, means.store, means.write, means.published
         )
@@ -48,12 +52,15 @@ class Omemo:
         return frozenset(NAMESPACES)
 
     async def run(self) -> None:
-        """Confirm and repair sessions, and renew keys, for ever."""
-        await self._upkeep.run()
+        """Confirm and repair sessions, renew keys, and hear of others', for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._upkeep.run(), name="upkeep")
+            tasks.create_task(self._subscribing.run(), name="subscribing")
 
     async def settle(self) -> None:
         """Do now what *run* would do soon."""
         await self._upkeep.beat()
+        await self._subscribing.beat()
 
     async def recover(self) -> None:
         """Begin anew, under the same identities; see ``Recovering``."""
@@ -145,3 +152,6 @@ class Omemo:
 
     async def _ask(self, to: str, sender: str, payload: Node) -> Element:
         return await self._means.stream.iq("get", to, sender, payload, ANSWER_S)
+
+    async def _tell(self, to: str, sender: str, payload: Node) -> Element:
+        return await self._means.stream.iq("set", to, sender, payload, ANSWER_S)

@@ -20,12 +20,13 @@ from bridge.model.delivery import (
     Wire,
 )
 from bridge.model.events import Protection
-from bridge.model.places import Network, PortalId, Room
+from bridge.model.places import Network, Person, PortalId, Room
 from bridge.model.records import Cursor, Kind, Portal
 from bridge.xmpp.adapter import XmppAdapter, wanted
 from bridge.xmpp.component import Stream
 from bridge.xmpp.inbound import Inbound
 from tests.unit.xmpp.elsewhere import (
+    ALICE,
     DOMAIN,
     MUC,
     ROOM,
@@ -279,6 +280,18 @@ async def test_what_waits_for_the_stream_waits_for_the_xmpp_server(
 
     assert outcome == Later(1.0, XMPP_SERVER)
     assert ups == [True]
+
+
+async def test_addresses_are_read_both_ways(world: AdapterWorld) -> None:
+    adapter = world.adapter
+
+    assert adapter.network is Network.XMPP
+    assert adapter.hosted(HALL) == HALL.xmpp
+    assert adapter.alias(HALL.xmpp) == HALL.alias
+    assert adapter.alias("#hall#hs.example@else.example") is None
+    assert adapter.alias("no address") is None
+    assert adapter.addressee(CHAT) == ALICE
+    assert adapter.chat(Person(Network.XMPP, "juliet@capulet.lit"), ALICE) == CHAT
 
 
 async def test_only_a_muc_is_departed_from(world: AdapterWorld) -> None:

@@ -72,6 +72,8 @@ class Pep:
     items: dict[tuple[str, str], dict[str, Element]] = field(default_factory=dict)
     trouble: dict[tuple[str, str], str] = field(default_factory=dict)
     asked: list[tuple[str, str, str]] = field(default_factory=list)
+    subscribed: list[tuple[str, str, str]] = field(default_factory=list)
+    private: set[tuple[str, str]] = field(default_factory=set)
 
     def put(self, jid: str, name: str, item: str, payload: Element) -> None:
         self.items.setdefault((jid, name), {})[item] = payload
@@ -82,6 +84,8 @@ class Pep:
         asked = to_element(payload)
         wanted = asked[0]
         place = (to, wanted.get("node", ""))
+        if kind == "set":
+            return self._subscribe(sender, place)
         self.asked.append((sender, *place))
         if place in self.trouble:
             if self.trouble[place] == "silence":
@@ -99,6 +103,12 @@ class Pep:
                 item = SubElement(items, f"{{{PUBSUB}}}item", {"id": name})
                 item.append(element)
         return answer
+
+    def _subscribe(self, sender: str, place: tuple[str, str]) -> Element:
+        if place in self.private:
+            raise IqError("not-authorized", "auth", "")
+        self.subscribed.append((sender, *place))
+        return Element(f"{{{STREAM}}}iq", {"type": "result"})
 
 
 class Client(SessionManager):
