@@ -48,7 +48,8 @@ from bridge.xmpp.packing import (
     pack,
 )
 from bridge.xmpp.recipients import in_words, seal_for_all
-from bridge.xmpp.sealed import AGAIN_S, Finals, passage
+from bridge.xmpp.relaying import relayed
+from bridge.xmpp.sealed import AGAIN_S, Finals, Told, passage
 from bridge.xmpp.stay import Stay
 
 logger = logging.getLogger(__name__)
@@ -58,11 +59,10 @@ PUPPETS_MAX: Final = 64
 FOLLOWED_MAX: Final = 1000
 MODE: Final = "muc-elsewhere-sealed"
 
-TOO_MANY: Final = Refused(
-    Refusal.NOT_ALLOWED,
-    f"{PUPPETS_MAX} people of Matrix speak in this encrypted room, and each takes a"
-    " device more for which all others encrypt; somebody has to leave it first, or the"
-    " room has to be one that the bridge hosts",
+CROWDED: Final = (
+    f"{PUPPETS_MAX} people of Matrix speak in the encrypted room on XMPP, and each"
+    " takes a device more for which all others encrypt. So the bridge itself says there"
+    " what anybody else says here, and puts their name before it."
 )
 UNFIT: Final = (
     "the room on XMPP is not one in which people can encrypt: it would have to be for"
@@ -103,6 +103,7 @@ class MucSecrecy:
         self._modes: set[str] = set()
         self._told: set[str] = set()
         self._final = Finals[Speech]()
+        self._crowded = Told()
         self._behind: deque[Seen] = deque(maxlen=FOLLOWED_MAX)
 
     @property
@@ -182,12 +183,13 @@ class MucSecrecy:
         """
         unit, made = Unit(), list[Item]()
         fresh: dict[int, Speech] = {}
+        coming: set[str] = set()
         trouble: Refused | Later | None = None
         for parcel, speech in items:
             found: Speech | Refused | Later = speech
             if speech.guard != AS_IT_IS:
                 known = self._final.get(parcel)
-                found = known or await self._seal(stay, speech, unit)
+                found = known or await self._seal(stay, speech, unit, coming)
             if not isinstance(found, Speech):
                 trouble = found
                 break
@@ -223,40 +225,55 @@ class MucSecrecy:
         return found, ""
 
     async def _seal(
-        self, stay: Stay, speech: Speech, unit: Unit
+        self, stay: Stay, speech: Speech, unit: Unit, coming: set[str]
     ) -> Speech | Refused | Later:
-        guarded = speech.guard == GUARDED
-        portal = self._means.host.portal(stay.room)
-        exposed = portal is not None and portal.exposed
         if not speech.mxid:
             return speech
-        trouble = self._objection(stay, speech)
-        if trouble is None:
-            stanza = parsed(speech.stanza)
-            made = await self._encrypted(stay, stanza, unit)
-            if isinstance(made, Sealed):
-                return self._finished(stanza, made, speech)
-            if made is None:
-                made = Unsealable(NOBODY)
-            if made.passing:
-                return Later(AGAIN_S)
-            trouble = Refused(Refusal.WOULD_EXPOSE, in_words(made))
-            if guarded and not exposed and made.jids:
-                self.hopes.refused(stay.address, _account(stanza), made.jids)
-        if exposed or not guarded:
-            return speech
-        return trouble
+        found: Speech | Refused | Later | None = self._objection(stay)
+        if found is None:
+            if self._is_full(stay, speech.mxid, coming):
+                try:
+                    speech = relayed(speech, self._means.listener)
+                except StanzaError:
+                    return Refused(Refusal.TOO_LARGE)
+            found = await self._sealed(stay, speech, unit)
+        exposing = isinstance(found, Refused) and found.why is Refusal.WOULD_EXPOSE
+        return speech if exposing and self._may_be_bare(stay, speech) else found
 
-    def _objection(self, stay: Stay, speech: Speech) -> Refused | None:
+    async def _sealed(
+        self, stay: Stay, speech: Speech, unit: Unit
+    ) -> Speech | Refused | Later:
+        stanza = parsed(speech.stanza)
+        made = await self._encrypted(stay, stanza, unit) or Unsealable(NOBODY)
+        if isinstance(made, Sealed):
+            return self._finished(stanza, made, speech)
+        if made.passing:
+            return Later(AGAIN_S)
+        if made.jids and not self._may_be_bare(stay, speech):
+            self.hopes.refused(stay.address, _account(stanza), made.jids)
+        return Refused(Refusal.WOULD_EXPOSE, in_words(made))
+
+    def _may_be_bare(self, stay: Stay, speech: Speech) -> bool:
+        portal = self._means.host.portal(stay.room)
+        exposed = portal is not None and portal.exposed
+        return exposed or speech.guard != GUARDED
+
+    def _is_full(self, stay: Stay, mxid: str, coming: set[str]) -> bool:
+        """Tell whether no puppet of *mxid*, beside those that are *coming*, fits in."""
+        within = {seat.mxid for seat in stay.puppets if seat.within} | coming
+        if mxid in within or len(within) < PUPPETS_MAX:
+            coming.add(mxid)
+            return False
+        if self._crowded.first(stay.address):
+            self._means.host.warn(stay.room, CROWDED)
+        return True
+
+    def _objection(self, stay: Stay) -> Refused | None:
         """Say why nothing can be sealed for the room at all."""
         if self._endtoend is None or not stay.hearing.about.secret:
             return Refused(Refusal.WOULD_EXPOSE, UNFIT)
         if not stay.members.known:
             return Refused(Refusal.WOULD_EXPOSE, NOT_TOLD)
-        seat = stay.puppets.seat(speech.mxid)
-        within = sum(1 for one in stay.puppets if one.within)
-        if within >= PUPPETS_MAX and (seat is None or not seat.within):
-            return TOO_MANY
         return None
 
     async def _encrypted(
