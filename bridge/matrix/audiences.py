@@ -4,6 +4,7 @@ Asked once per room, then kept up to date by its member events; asked again when
 somebody may have come in.
 """
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,6 +19,11 @@ from bridge.matrix.sealed import MEGOLM, Sealed
 from bridge.matrix.views import Views
 
 ROOMS_MAX = 2_000
+LOOK_AROUND_S = 2.0
+"""How long clients have to look up whom they see for the first time.
+
+Strict ones never show what they read too early, and others a red shield for a moment.
+"""
 MEMBER, VISIBILITY = "m.room.member", "m.room.history_visibility"
 
 
@@ -32,7 +38,9 @@ class Audience(msgspec.Struct, gc=False):
 class Audiences:
     """The audiences of the rooms in use.
 
-    *agent* tells who of ours is in a room and can ask; *bot* is told of new devices.
+    *agent* tells who of ours is in a room and can ask, *ours* whether somebody is one
+    of us; *bot* is told of new devices. ``on_join``, which may be set, is told the room
+    when others come in, who have *pause_s* to look around there.
     """
 
     def __init__(
@@ -41,13 +49,18 @@ class Audiences:
         views: Views,
         sealed: Sealed,
         agent: Callable[[str], str],
+        ours: Callable[[str], bool],
         bot: str,
     ) -> None:
         self._homeserver = homeserver
         self._views = views
         self._sealed = sealed
         self._agent = agent
+        self._ours = ours
         self._bot = bot
+        self.pause_s = LOOK_AROUND_S
+        self.on_join: Callable[[str], None] = lambda _: None
+        self._came: Recent[tuple[str, str], float] = Recent(ROOMS_MAX)
         self._known: Recent[str, Audience] = Recent(ROOMS_MAX)
         self._changes: Recent[str, int] = Recent(ROOMS_MAX)
 
@@ -70,7 +83,20 @@ class Audiences:
             encryption,
             audience.visibility,
             watched=self._bot in audience.joined,
+            awaited=frozenset(self._awaited(room, audience) & readers),
         )
+
+    def _awaited(self, room: str, audience: Audience) -> set[str]:
+        """Tell who has to look around before they can read what we say.
+
+        That is who is invited, while nobody else is there, and who has just come in.
+        """
+        joined = {user for user in audience.joined if not self._ours(user)}
+        if not joined:
+            return {user for user in audience.invited if not self._ours(user)}
+        now, long_ago = time.monotonic(), -float("inf")
+        came = ((user, self._came.get((room, user))) for user in joined)
+        return {u for u, at in came if now - (at or long_ago) < self.pause_s}
 
     def seen(self, event: RawEvent) -> None:
         """Take note of an event that changes who may read."""
@@ -97,6 +123,10 @@ class Audiences:
             known.invited.discard(member)
             return
         self.forget(event.room_id)
+        if membership == "join" and not self._ours(member):
+            self._came.put((event.room_id, member), time.monotonic())
+        if not self._ours(member) and event.room_id in self._sealed:
+            self.on_join(event.room_id)
 
     async def _load(self, room: str) -> Audience:
         changes, agent = self._changes.get(room), self._agent(room)

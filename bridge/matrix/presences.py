@@ -1,5 +1,6 @@
 """Which of our Matrix users are in which room, and under what name."""
 
+import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from bridge.core.ports import Store
@@ -9,6 +10,7 @@ from bridge.matrix.recent import Locks, Recent
 from bridge.model.records import Presence
 
 PRESENCES_MAX = 100_000
+SHOWN_MAX = 10_000
 
 
 class Presences:
@@ -32,6 +34,7 @@ class Presences:
         self._agent = agent
         self._taken = taken
         self._names: Recent[tuple[str, str], str] = Recent(PRESENCES_MAX)
+        self.shown: Recent[tuple[str, str], float] = Recent(SHOWN_MAX)
         self._locks: Locks[tuple[str, str]] = Locks()
 
     def fits(self, room: str, mxid: str, name: str) -> bool:
@@ -71,8 +74,17 @@ class Presences:
 
     async def note(self, room: str, mxid: str, name: str) -> None:
         """Remember that *mxid* is in *room* under *name*."""
+        if self._names.get((room, mxid)) is None:
+            self.shows(room, mxid)
         self._names.put((room, mxid), name)
         await remember(self._store, [Presence(room, mxid, name)])
+
+    def shows(self, room: str, mxid: str) -> None:
+        """Take note that those in *room* see *mxid*, or a device of theirs, just now.
+
+        ``shown`` tells when that was.
+        """
+        self.shown.put((room, mxid), time.monotonic())
 
     async def forget(self, room: str, mxid: str) -> None:
         """Remember that *mxid* is not in *room*, or no longer."""

@@ -77,6 +77,7 @@ class Sealing:
         self._looked: Recent[str, float] = Recent(FINALS_MAX)
         self._finals: Recent[str, Says] = Recent(FINALS_MAX)
         self._listened: Recent[str, float] = Recent(FINALS_MAX)
+        self._introduced: Recent[str, None] = Recent(FINALS_MAX)
 
     def __contains__(self, room: object) -> bool:
         return room in self._sealed
@@ -106,21 +107,24 @@ class Sealing:
             logger.warning("room %s: cannot be encrypted for: %s", says.room, error)
             return Refused(Refusal.UNENCRYPTABLE, error.message[:200])
 
-    async def introduce(self, says: Says) -> bool:
-        """Have the device of whoever *says* it before they come in, if it is needed.
+    async def introduce(self, user: str, room: str) -> bool:
+        """Have the device of *user* before they come into *room*, which is encrypted.
 
         Tell whether it is new: clients have to see it before they read what it wrote.
         """
-        if says.room not in self._sealed or says.type in _CLEAR or says.device:
-            return False
-        if await self._machine.device(says.user) is not None:
+        if await self._machine.device(user) is not None:
+            self._introduced.put(user, None)
             return False
         try:
-            await self._machine.ensure(says.user, self.role(says.user, says.room))
+            await self._machine.ensure(user, self.role(user, room))
         except MatrixError as error:
-            logger.info("%s has no device yet: %s", says.user, error)
+            logger.info("%s has no device yet: %s", user, error)
             return False  # it is tried again, and told, when there is something to say
         return True
+
+    def is_introduced(self, user: str) -> bool:
+        """Tell, from memory, whether *user* has a device."""
+        return self._introduced.get(user, False) is None
 
     def doubt(self) -> None:
         """Look again whether rooms are encrypted: what we are told may be late."""
@@ -191,6 +195,7 @@ class Sealing:
         Whoever has its key still reads it; what comes next is of another device.
         """
         await self._machine.replace(says.user)
+        self._introduced.drop(says.user)
         return msgspec.structs.replace(says, device=DEVICE)
 
 

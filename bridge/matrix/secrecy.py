@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bridge.core.ports import Host, Store
+from bridge.matrix.admissions import Admissions
 from bridge.matrix.audiences import Audiences
 from bridge.matrix.client import Homeserver, HomeserverDownError, MatrixError
 from bridge.matrix.feed import KeyFeed
@@ -65,7 +66,8 @@ class Secrecy:
         self._bot = bot
         self._ours = ours
         self.machine = Machine(self._keys, store, ours, strictness)
-        self.audiences = Audiences(homeserver, views, sealed, agent, bot)
+        self.audiences = Audiences(homeserver, views, sealed, agent, ours, bot)
+        self.admissions = Admissions(self.machine, self.audiences)
         self.lates = Lates(store, agent)
         self.feed = KeyFeed(homeserver, store, self.machine, bot, self._came)
         self.opening = Opening(self.machine, self.feed, self.lates, agent)
@@ -94,6 +96,7 @@ class Secrecy:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.feed.run(), name="keys")
             tasks.create_task(self.lates.run(self.feed), name="late messages")
+            tasks.create_task(self.admissions.run(), name="keys for who came in")
 
     async def welcome(self, user: str) -> None:
         """Have *user*, whom people may write to directly, set up for that.

@@ -51,9 +51,6 @@ ENTERING_MAX = 8
 TOGETHER_S = 0.004
 """How long senders wait, at most, for others to hear with them that all arrived."""
 
-INTRODUCTION_S = 0.5
-"""How long clients have to look up a new device before it speaks."""
-
 DETAIL_MAX = 200
 TOKEN_PAUSE_S = 30.0
 LIMITED = "the homeserver, which limits us,"
@@ -84,7 +81,6 @@ class Sending:
         self._guests = guests
         self._audiences = audiences
         self._trials = trials
-        self.pause_s = INTRODUCTION_S
         self._slots = asyncio.Semaphore(ROOMS_AT_ONCE_MAX)
         self._doors = asyncio.Semaphore(ENTERING_MAX)
 
@@ -130,9 +126,7 @@ class Sending:
                 return await self._say(task, parcel)
             case Stands(membership="join"):
                 async with self._aside():
-                    await self._presences.enter(
-                        task.room, task.user, task.person, task.name
-                    )
+                    await self._come(task)
             case Stands():
                 await self._leave(task)
             case Titles():
@@ -146,6 +140,7 @@ class Sending:
         if self._is_to_come(says):
             async with self._aside():
                 await self._come(says)
+        await self._look_around(room, user)
         final = await self._sealing.final(parcel, says)
         if isinstance(final, Refused):
             return final
@@ -170,27 +165,48 @@ class Sending:
 
     def _is_to_come(self, says: Says) -> bool:
         """Tell whether there is anything to be done before somebody *says* it."""
-        sealed = says.room in self._sealing and not says.device
-        return sealed or not self._presences.fits(says.room, says.user, says.name)
-
-    async def _come(self, says: Says) -> None:
-        """Have whoever *says* it in the room, and known there."""
         room, user = says.room, says.user
-        new = await self._introduce(says)
-        if not self._presences.fits(room, user, says.name):
-            new = new or await self._presences.find(room, user) is None
-            await self._presences.enter(room, user, says.person, says.name)
-        if new and room in self._sealing:
-            # Strict clients read nothing of a device that they have not looked up.
-            await asyncio.sleep(self.pause_s)
+        sealed = room in self._sealing and not says.device
+        return (sealed and not self._sealing.is_introduced(user)) or not (
+            self._presences.fits(room, user, says.name)
+        )
 
-    async def _introduce(self, says: Says) -> bool:
-        """Have whoever *says* it registered, with a device where that is needed."""
-        if says.room not in self._sealing or says.device:
+    async def _come(self, who: Says | Stands) -> None:
+        """Have whoever speaks, or is there, in the room, and known there."""
+        room, user = who.room, who.user
+        new = await self._introduce(who)
+        if not self._presences.fits(room, user, who.name):
+            await self._presences.enter(room, user, who.person, who.name)
+        if new:
+            self._presences.shows(room, user)
+
+    async def _look_around(self, room: str, user: str) -> None:
+        """Give clients the time to look up *user*, whom they see for the first time.
+
+        Meanwhile others speak elsewhere.
+        """
+        shown = self._presences.shown.get((room, user))
+        if shown is None or room not in self._sealing:
+            return
+        there = await self._audiences.of(room)
+        if there.members - there.awaited <= {user}:
+            return  # nobody is to read it yet
+        wait_s = shown + self._audiences.pause_s - time.monotonic()
+        if wait_s > 0:
+            self._slots.release()
+            try:
+                await asyncio.sleep(wait_s)
+            finally:
+                await self._slots.acquire()
+        self._presences.shown.drop((room, user))
+
+    async def _introduce(self, who: Says | Stands) -> bool:
+        """Have whoever speaks registered, with a device where that is needed."""
+        if who.room not in self._sealing or (isinstance(who, Says) and who.device):
             return False
-        own_name = "" if "/" in says.person else says.name
-        await self._ghosts.ensure(says.user, says.person, own_name)
-        return await self._sealing.introduce(says)
+        own_name = "" if "/" in who.person else who.name
+        await self._ghosts.ensure(who.user, who.person, own_name)
+        return await self._sealing.introduce(who.user, who.room)
 
     async def _back(self, says: Says, error: MatrixError) -> Says:
         """Have whoever *says* it there again; return how it can be sent then."""

@@ -62,11 +62,12 @@ async def test_a_direct_chat_with_a_known_contact(
     assert alice.failures == []
 
 
+@pytest.mark.parametrize("strict", [True, False], ids=["strict", "default"])
 async def test_a_chat_that_somebody_on_xmpp_begins(
-    world: World, company: Company, elements: Elements, word: str
+    world: World, company: Company, elements: Elements, word: str, *, strict: bool
 ) -> None:
     juliet = await company.on_xmpp("juliet")
-    alice = await elements.person(f"alice-{word}")
+    alice = await elements.person(f"alice-{word}", strict=strict)
     ghost, puppet = world.ghost(juliet), alice.puppet(world)
 
     await juliet.says(puppet, "hello")

@@ -11,7 +11,7 @@ can then simply be asked again.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from bridge.core.ports import Store, Unit
 from bridge.matrix.client import MatrixError
@@ -44,6 +44,7 @@ from bridge.matrix.megolm.ports import (
     Unknown,
     Withheld,
 )
+from bridge.matrix.megolm.promises import Promise
 from bridge.matrix.megolm.signing import MEGOLM, Seed
 from bridge.matrix.megolm.sources import Sources
 from bridge.matrix.megolm.vault import Vault
@@ -89,6 +90,7 @@ class Machine:
         """Remember what an earlier run knew; asks nothing of the homeserver."""
         epoch = await self._vault.find(_OWNER, _EPOCH)
         self._accounts.epoch = int(epoch or b"0")
+        await self._outbound.promises.start()
 
     async def ensure(self, user: str, role: Role) -> str:
         """Return the device of *user*, set up and signed; make it if need be.
@@ -188,6 +190,30 @@ class Machine:
         await self._accounts.replace(sender)
         own = await self._accounts.ensure(sender, Role.OCCUPANT)
         return await self._outbound.encrypt(own, unit, room, (kind, content))
+
+    @property
+    def promised(self) -> Collection[str]:
+        """The rooms in which somebody is to be given keys once they have come in."""
+        return self._outbound.promises.rooms
+
+    def on_promise(self, told: Callable[[str], None]) -> None:
+        """Tell *told* the room whenever a key is put aside there."""
+        self._outbound.on_promise = told
+
+    async def admit(self, room: SealedRoom) -> None:
+        """Give those who have come into *room* the keys put aside for them."""
+        unit = Unit()
+        due: dict[str, list[Promise]] = {}
+        for promise in self._outbound.promises.of(room.id):
+            if promise.guest not in room.members:
+                self._outbound.promises.keep(unit, promise)
+            elif promise.guest not in room.awaited:
+                due.setdefault(promise.sender, []).append(promise)
+        if unit.drop:
+            await self._vault.commit(unit)
+        for sender, promises in due.items():
+            own = await self._accounts.ensure(sender, Role.OCCUPANT)
+            await self._outbound.admit(own, room, promises)
 
     async def confirm(self, user: str) -> bool:
         """Accept the new identity of *user*; False if it had not changed."""

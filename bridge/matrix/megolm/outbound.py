@@ -8,7 +8,7 @@ the session end; whoever came gets the key as it stands now.
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Sequence
 from http import HTTPStatus
 
 from bridge.core.ports import Unit
@@ -28,6 +28,7 @@ from bridge.matrix.megolm.ports import (
     Stopped,
     Strictness,
 )
+from bridge.matrix.megolm.promises import Promise, Promises
 from bridge.matrix.megolm.signing import MEGOLM
 from bridge.matrix.megolm.vault import Vault, Warm
 from bridge.matrix.recent import Recent
@@ -59,6 +60,8 @@ class Outbound:
         self._strictness = strictness
         self._outgoing: Warm[tuple[str, str], Outgoing] = Warm(self._load, SESSIONS_MAX)
         self._lacking: Recent[tuple[str, str], float] = Recent(50_000)
+        self.promises = Promises(vault)
+        self.on_promise: Callable[[str], None] = lambda _: None
         self.now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
 
     async def _load(self, key: tuple[str, str]) -> Outgoing:
@@ -94,33 +97,29 @@ class Outbound:
         trusted = self._trusted(persons.values())
         if not lasts or not outgoing.is_safe(trusted):
             outgoing.begin(own, room, now_ms)
-        outgoing.checked = sight if await self._give(own, outgoing, trusted) else None
+        waits = room.awaited.intersection(p.user for p in persons.values() if p.pinned)
+        await self._promise(own, outgoing, waits)
+        there = [one for one in trusted.values() if one.user not in waits]
+        outgoing.checked = sight if await self._give(own, outgoing, there) else None
         untold = _untold(outgoing, persons.values(), trusted)
         await self._refuse(own, outgoing, untold)
         return ()
 
     def _sight(self, room: SealedRoom) -> object:
-        return room.members, self._devices.version
+        return room.members, room.awaited, self._devices.version
 
     def _trusted(self, persons: Iterable[Person]) -> dict[str, Device]:
         found = (d for p in persons for d in p.trusted(self._strictness))
         return {one.address: one for one in found}
 
     async def _give(
-        self, own: Own, outgoing: Outgoing, trusted: Mapping[str, Device]
+        self, own: Own, outgoing: Outgoing, trusted: Iterable[Device]
     ) -> bool:
         """Give the key to who lacks it; tell whether nobody lacks it any more."""
-        missing = [one for one in trusted.values() if outgoing.lacks(one)]
+        missing = [one for one in trusted if outgoing.lacks(one)]
         if not missing:
             return True
-        await own.meet(self._vault)
-        now = time.monotonic()
-        strange = [d for d in missing if d.curve not in own.peers]
-        asked = [d for d in strange if self._may_ask(own, d, now)]
-        failed = await letters.open_sessions(self._server, own, asked)
-        for one in failed:
-            self._lacking.put((own.user, one.address), now)
-        reached = [one for one in missing if one.curve in own.peers]
+        reached, failed = await self._reach(own, missing)
         unit, key, index = Unit(), outgoing.key(), outgoing.session.message_index
         sealed = [(to, seal(own, unit, to, "m.room_key", key)) for to in reached]
         outgoing.shared.update((one.address, index) for one in reached)
@@ -130,6 +129,84 @@ class Outbound:
         await self._keep(own, outgoing, unit)
         own.part()
         return len(reached) == len(missing)
+
+    async def _reach(
+        self, own: Own, devices: Sequence[Device]
+    ) -> tuple[list[Device], list[Device]]:
+        """Open what Olm sessions lack; return who can be written to, and who not now.
+
+        Of those who had no key for us, each is asked and told only now and then.
+        """
+        await own.meet(self._vault)
+        now = time.monotonic()
+        strange = [d for d in devices if d.curve not in own.peers]
+        asked = [d for d in strange if self._may_ask(own, d, now)]
+        failed = await letters.open_sessions(self._server, own, asked)
+        for one in failed:
+            self._lacking.put((own.user, one.address), now)
+        return [one for one in devices if one.curve in own.peers], failed
+
+    async def _promise(
+        self, own: Own, outgoing: Outgoing, waits: frozenset[str]
+    ) -> None:
+        """Put the key aside, as it stands, for those who *wait* for it."""
+        session = outgoing.session
+        made = self.promises.made(outgoing.room, own.user, session.session_id)
+        unit = Unit()
+        for guest in sorted(waits.difference(made)):
+            promise = Promise(
+                outgoing.room,
+                own.user,
+                guest,
+                session.session_id,
+                session.message_index,
+                outgoing.key(),
+            )
+            self.promises.make(unit, promise)
+        if unit.put:
+            await self._keep(own, outgoing, unit)
+            self.on_promise(outgoing.room)
+
+    async def admit(
+        self, own: Own, room: SealedRoom, promises: Sequence[Promise]
+    ) -> None:
+        """Give those who have come in the keys that *own* put aside for them."""
+        outgoing = await self._outgoing.get((room.id, own.user))
+        async with own.lock:
+            await self._flush(own, outgoing)
+            guests = {one.guest for one in promises}
+            fresh_s = None if room.watched else UNWATCHED_S
+            persons = await self._devices.of(guests, fresh_s)
+            trusted = self._trusted(p for p in persons.values() if not p.changed)
+            reached, _ = await self._reach(own, list(trusted.values()))
+            unit, kept = Unit(), []
+            for promise in promises:
+                to = [one for one in reached if one.user == promise.guest]
+                self._fulfil(own, outgoing, unit, promise, to)
+                kept += [promise] if to else []
+            await self._keep(own, outgoing, unit)
+            # Only now is it forgotten: whoever is given a key twice does not mind.
+            unit = Unit()
+            for promise in kept:
+                self.promises.keep(unit, promise)
+            await self._vault.commit(unit)
+            own.part()
+
+    def _fulfil(
+        self,
+        own: Own,
+        outgoing: Outgoing,
+        unit: Unit,
+        promise: Promise,
+        devices: Iterable[Device],
+    ) -> None:
+        """Write the letters that keep *promise*."""
+        sealed = [
+            (to, seal(own, unit, to, "m.room_key", promise.content)) for to in devices
+        ]
+        outgoing.pending += letters.batches(own, letters.ENCRYPTED, sealed)
+        if promise.session == outgoing.session.session_id:
+            outgoing.shared.update((to.address, promise.index) for to, _ in sealed)
 
     def _may_ask(self, own: Own, device: Device, now: float) -> bool:
         asked = self._lacking.get((own.user, device.address))

@@ -84,7 +84,8 @@ class SealedRoom:
     *members* are those who may read, of which ours are passed over: the joined, and
     the invited unless *visibility* (``history_visibility``) is ``joined``.
     *encryption* is the content of ``m.room.encryption``. *watched* tells that the bot
-    is in the room, so that the homeserver tells us of new devices.
+    is in the room, so that the homeserver tells us of new devices. *awaited* are those
+    of *members* whose clients have not had the time to look around.
     """
 
     id: str
@@ -92,6 +93,7 @@ class SealedRoom:
     encryption: Json = field(default_factory=dict)
     visibility: str = "shared"
     watched: bool = True
+    awaited: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

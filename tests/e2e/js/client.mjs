@@ -1,6 +1,6 @@
 // A Matrix client in a process of its own, led by lines of JSON on standard input.
 // It tells on standard output what it reads, and what a client would show beside it:
-// "shield" is 0 for none, 1 for grey and 2 for red.
+// "shield" is 0 for none, 1 for grey and 2 for red, as first drawn: it is not drawn anew.
 
 import readline from "node:readline";
 
@@ -21,8 +21,14 @@ const tell = (what) => process.stdout.write(JSON.stringify(what) + "\n");
 const told = new Set();
 let client;
 
-async function start({ url, user, token, device, strict }) {
+async function start({ url, user, token, device, strict, slow }) {
+    // Homeservers take their time to tell whose devices there are.
+    const fetchFn = async (to, how) => {
+        if (String(to).includes("/keys/query")) await new Promise((done) => setTimeout(done, slow));
+        return await fetch(to, how);
+    };
     client = sdk.createClient({
+        fetchFn,
         baseUrl: url, userId: user, accessToken: token, deviceId: device,
         cryptoCallbacks: { getSecretStorageKey: async () => null },
     });
@@ -37,11 +43,10 @@ async function start({ url, user, token, device, strict }) {
     });
     client.on("event", read);
     client.on("Event.decrypted", read);
-    client.on("RoomMember.membership", (_, member) => {
-        if (member.userId === user && member.membership === "invite") {
-            const inviter = member.events.member.getSender();
-            tell({ kind: "invite", room: member.roomId, sender: inviter });
-        }
+    // Not before all of the invitation is known: it would undo a join that overtakes it.
+    client.on("Room.myMembership", (room, membership) => {
+        if (membership !== "invite") return;
+        tell({ kind: "invite", room: room.roomId, sender: room.getMember(user).events.member.getSender() });
     });
     await client.startClient({ initialSyncLimit: 50 });
     await new Promise((done) => client.once("sync", done));
@@ -59,13 +64,7 @@ async function read(event) {
     if (event.getType() !== "m.room.message" || told.has(event.getId())) return;
     told.add(event.getId());
     const secret = event.isEncrypted();
-    // A client looks up a device that is new to it, and draws the shield again.
-    let info = null;
-    for (let turn = 0; secret && turn < 30; turn++) {
-        info = await client.getCrypto().getEncryptionInfoForEvent(event);
-        if (!info?.shieldColour) break;
-        await new Promise((done) => setTimeout(done, 100));
-    }
+    const info = secret ? await client.getCrypto().getEncryptionInfoForEvent(event) : null;
     tell({
         kind: "message", room: event.getRoomId(), sender: event.getSender(), id: event.getId(),
         words: event.getContent().body, secret, shield: info?.shieldColour ?? 0, why: info?.shieldReason ?? null,

@@ -90,5 +90,5 @@ async def secret_world() -> AsyncIterator[SecretWorld]:
         await alice.joins(ALICE)
         matrix.server.users.add(ALICE)
         matrix.adapter._secrecy.opening.wait_s = 0.1
-        matrix.adapter._sending.pause_s = 0.0
+        matrix.adapter._secrecy.audiences.pause_s = 0.0
         yield SecretWorld(matrix, alice)

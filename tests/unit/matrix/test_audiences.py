@@ -105,3 +105,35 @@ async def test_a_room_without_the_bot_is_not_watched(matrix: MatrixWorld) -> Non
     matrix.server.users.add(BOT)
 
     assert not (await there.of(HALL)).watched
+
+
+async def test_who_is_invited_where_nobody_else_is_has_to_look_around_first(
+    matrix: MatrixWorld,
+) -> None:
+    there = hall(matrix)
+    matrix.server.add(HALL, BOT, "m.room.member", INVITE, state_key=BOB)
+    alone = (await there.of(HALL)).awaited
+
+    sees(matrix, matrix.joins(HALL, ALICE))
+    there.pause_s = 0.0
+
+    assert alone == {BOB}
+    assert (await there.of(HALL)).awaited == set()
+
+
+async def test_who_has_just_come_in_has_to_look_around_first(
+    matrix: MatrixWorld,
+) -> None:
+    there = hall(matrix, ALICE)
+    told: list[str] = []
+    await matrix.adapter._sealed.add(HALL)
+    there.on_join = told.append
+    await there.of(HALL)
+
+    sees(matrix, matrix.joins(HALL, BOB))
+    came = await there.of(HALL)
+    there.pause_s = 0.0
+
+    assert came.awaited == {BOB}
+    assert told == [HALL]
+    assert (await there.of(HALL)).awaited == set()

@@ -3,7 +3,8 @@ from dataclasses import replace
 
 import pytest
 
-from bridge.matrix.wires import Says, content, order, wire
+from bridge.matrix.sending import ROOMS_AT_ONCE_MAX
+from bridge.matrix.wires import Says, Stands, content, order, wire
 from bridge.model.delivery import Delivered, Later, Refusal, Refused
 from bridge.model.records import Kind
 from tests.homeserver import Fault
@@ -205,3 +206,37 @@ async def test_what_cannot_be_looked_at_now_waits(secret: SecretWorld) -> None:
     (outcome,) = await secret.matrix.adapter.send([parcel(wire(says("x")))])
 
     assert isinstance(outcome, Later)
+
+
+async def test_who_comes_in_has_a_device_before_they_speak(
+    secret: SecretWorld,
+) -> None:
+    stands = Stands(GHOST, HALL, GHOST, "join", "Juliet", "juliet@capulet.lit")
+
+    await secret.matrix.adapter.send([parcel(wire(stands))])
+
+    asked = [path for _, path, *_ in secret.matrix.server.requests]
+    uploaded = next(n for n, path in enumerate(asked) if "keys/upload" in path)
+    joined = next(n for n, path in enumerate(asked) if "m.room.member" in path)
+    assert uploaded < joined
+
+
+async def test_clients_have_time_to_look_up_who_is_new_and_others_speak_meanwhile(
+    secret: SecretWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret.secrecy.audiences.pause_s = 5.0
+    slots = secret.matrix.adapter._sending._slots
+    pauses: list[tuple[float, int]] = []
+
+    async def pause(seconds: float) -> None:
+        pauses.append((seconds, slots._value))
+
+    monkeypatch.setattr("bridge.matrix.sending.asyncio.sleep", pause)
+
+    for words in ("one", "two"):
+        await secret.matrix.adapter.send([parcel(wire(says(words)))])
+
+    ((wait_s, free),) = pauses
+    assert 4.0 < wait_s <= 5.0
+    assert free == ROOMS_AT_ONCE_MAX
+    assert slots._value == ROOMS_AT_ONCE_MAX
