@@ -18,7 +18,6 @@ REACTIONS = "reactions"
 RETRACTIONS = "retractions and moderation"
 REPLIES = "replies and threads"
 FILES = "files and pictures"
-MEGOLM = "Megolm"
 PACKAGES = "packages and images"
 LATER = {
     **dict.fromkeys(("E34", "E35", "E36", "E37", "E38", "S10"), EDITS),
@@ -27,8 +26,6 @@ LATER = {
     **dict.fromkeys(("E45", "E46", "S30"), REPLIES),
     **dict.fromkeys(("E67", "E68", "E69", "E70", "E71"), FILES),
     **dict.fromkeys(("S26", "S27", "S28", "S29"), FILES),
-    **dict.fromkeys((f"E{n}" for n in range(56, 67) if n != 60), MEGOLM),
-    **dict.fromkeys(("S14", "S17", "S18", "S19"), MEGOLM),
     "S43": PACKAGES,
 }
 

@@ -66,6 +66,7 @@ async def test_what_another_claims_to_have_said_is_refused(
 async def test_a_late_key_lets_later_ones_pass_and_the_message_comes_late(
     secret: SecretWorld,
 ) -> None:
+    """E56."""
     lates = secret.secrecy.lates
     first = await secret.alice_says("first")
     inbox, held = _hold(secret)

@@ -5,6 +5,7 @@ from tests.fakes_store import FakeStore
 
 
 async def test_a_room_that_was_encrypted_once_stays_so_over_a_restart() -> None:
+    """E66: whatever the state of the room says later."""
     store = FakeStore()
     await Sealed(store).add("!r:hs")
 

@@ -112,6 +112,7 @@ async def test_the_steps_of_a_set_up_are_as_many_as_are_tried(
 async def test_one_time_keys_are_brought_up_to_stock(
     server: FakeKeyServer, alice: Party
 ) -> None:
+    """E65."""
     device = await alice.machine.device(ALICE)
     assert device
     for name in list(server.one_time[ALICE, device])[:30]:
@@ -190,6 +191,7 @@ async def clash(server: FakeKeyServer, party: Party, count: int) -> None:
 async def test_keys_that_clash_are_tried_once_more_with_others(
     server: FakeKeyServer, alice: Party, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """E65."""
     before = await alice.machine.device(ALICE)
 
     await clash(server, alice, 50)

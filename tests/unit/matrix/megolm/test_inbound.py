@@ -101,6 +101,7 @@ async def test_the_same_event_reads_the_same_again_also_after_a_restart(
 
 @pytest.mark.parametrize("restart", [False, True])
 async def test_a_copy_in_another_event_is_a_replay(room: Room, restart: bool) -> None:  # noqa: FBT001
+    """E57, S17: an index is for one event only."""
     await room.give(room.key())
     event = room.event()
     await room.read(event)
@@ -111,7 +112,7 @@ async def test_a_copy_in_another_event_is_a_replay(room: Room, restart: bool) ->
 
 
 async def test_what_another_says_by_the_session_is_foreign(room: Room) -> None:
-    """CVE-2025-48937: who gave the session is who speaks by it."""
+    """E57, S14: CVE-2025-48937: who gave the session is who speaks by it."""
     await room.give(room.key())
 
     assert await room.read(room.event(sender=BOB)) is Fault.FOREIGN
@@ -129,6 +130,7 @@ async def test_who_gives_a_session_of_another_gets_no_words_of_theirs(
 
 
 async def test_a_session_is_of_one_room_only(room: Room) -> None:
+    """E57."""
     await room.give(room.key())
 
     assert await room.read(room.event(room_id="!other:hs")) is None
@@ -156,6 +158,7 @@ async def test_the_copy_that_reaches_further_back_is_kept(
 
 
 async def test_what_is_older_than_the_key_is_known_to_be(room: Room) -> None:
+    """E58."""
     event = room.event()
     await room.give(room.key())
 
@@ -198,6 +201,7 @@ async def test_a_letter_without_a_key_gives_none(room: Room, content: Wild) -> N
 async def test_a_ciphertext_that_is_none_is_refused(
     room: Room, ciphertext: Wild, fault: Fault
 ) -> None:
+    """E59."""
     await room.give(room.key())
     event = room.event()
     event["content"]["ciphertext"] = ciphertext

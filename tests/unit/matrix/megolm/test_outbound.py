@@ -187,6 +187,7 @@ async def test_a_session_ends_when_the_room_changes(
 async def test_a_device_that_the_homeserver_injects_gets_no_key(
     server: FakeKeyServer, bridge: Party, alice: Party
 ) -> None:
+    """S18."""
     await bridge.says(GHOST, HERE, "one")
     mallory = await Party(server).start()
     identity = server.identities[ALICE]

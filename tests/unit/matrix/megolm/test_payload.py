@@ -53,6 +53,7 @@ def test_what_is_inside_is_read() -> None:
     ],
 )
 def test_what_is_unfit_to_be_an_event_is_refused(raw: bytes) -> None:
+    """E60, E61."""
     assert read(raw, EVENT) is None
 
 

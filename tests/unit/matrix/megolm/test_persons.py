@@ -59,6 +59,7 @@ def test_people_without_an_identity_are_trusted_unless_we_are_strict() -> None:
 
 
 def test_another_identity_is_not_trusted_until_it_is_confirmed() -> None:
+    """E64."""
     before, after = somebody(), somebody()
     person = read(Person(ALICE), answer(before))
 
@@ -129,6 +130,7 @@ def test_a_device_that_comes_back_under_other_keys_is_blocked_for_ever() -> None
     ],
 )
 def test_keys_that_were_tampered_with_are_no_device(change: dict[str, Any]) -> None:
+    """E64."""
     assert device(somebody().device_keys() | change, ALICE, "") is None
 
 

@@ -40,7 +40,7 @@ async def letter(sender: Party, to: Party, kind: str, content: Wild) -> dict[str
 async def test_only_a_room_key_gives_a_session(
     server: FakeKeyServer, bot: Party, alice: Party, kind: str
 ) -> None:
-    """CVE-2022-39249: a key that somebody forwards is none."""
+    """E62: CVE-2022-39249: a key that somebody forwards is none."""
     session = vodozemac.GroupSession()
     content = {
         "algorithm": "m.megolm.v1.aes-sha2",
@@ -77,6 +77,7 @@ async def test_only_a_room_key_gives_a_session(
 async def test_what_strangers_send_is_neither_taken_nor_answered(
     server: FakeKeyServer, bot: Party, event: dict[str, Any]
 ) -> None:
+    """E62, S19: nobody gets a key by asking for it."""
     asked = dict(server.asked)
 
     news = await bot.takes(BOT, [event])
@@ -86,7 +87,7 @@ async def test_what_strangers_send_is_neither_taken_nor_answered(
 
 
 async def test_a_key_that_megolm_carried_is_none(bot: Party, alice: Party) -> None:
-    """CVE-2022-39251: Olm and Megolm are not the same."""
+    """E63: CVE-2022-39251: Olm and Megolm are not the same."""
     await alice.says(ALICE, HERE, "good morrow")
     await bot.hears(BOT)
     session = vodozemac.GroupSession()
