@@ -41,6 +41,8 @@ LEGACY = oldmemo.oldmemo.NAMESPACE
 OMEMO2 = twomemo.twomemo.NAMESPACE
 SCE = "urn:xmpp:sce:1"
 CLIENT = "jabber:client"
+OPTS_OUT = "opts out: "
+"""Stands before the reason of whoever wants no more of it; XEP-0384 §5.7."""
 
 
 class Memory(Storage):
@@ -203,6 +205,9 @@ class SecretClient(Client):
         assert envelope.find(f"{{{SCE}}}rpad") is not None
         (sender,) = envelope.findall(f"{{{SCE}}}from")
         assert sender.get("jid") == stanza["from"].bare
+        left = envelope.find(f"{{{SCE}}}content/{{{OMEMO2}}}opt-out")
+        if left is not None:
+            return OMEMO2, OPTS_OUT + (left.findtext(f"{{{OMEMO2}}}reason") or "")
         return OMEMO2, envelope.findtext(f"{{{SCE}}}content/{{{CLIENT}}}body")
 
     async def _seal(self, to: str, text: str, number: str) -> None:
@@ -236,7 +241,12 @@ class SecretClient(Client):
     def _envelope(self, text: str) -> bytes:
         envelope = ET.Element(f"{{{SCE}}}envelope")
         content = ET.SubElement(envelope, f"{{{SCE}}}content")
-        ET.SubElement(content, f"{{{CLIENT}}}body").text = text
+        if text.startswith(OPTS_OUT):
+            left = ET.SubElement(content, f"{{{OMEMO2}}}opt-out")
+            reason = ET.SubElement(left, f"{{{OMEMO2}}}reason")
+            reason.text = text.removeprefix(OPTS_OUT)
+        else:
+            ET.SubElement(content, f"{{{CLIENT}}}body").text = text
         pad = ET.SubElement(envelope, f"{{{SCE}}}rpad")
         pad.text = secrets.token_urlsafe(secrets.randbelow(100))
         ET.SubElement(envelope, f"{{{SCE}}}from", {"jid": self.boundjid.bare})

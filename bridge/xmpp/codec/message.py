@@ -28,7 +28,7 @@ _SIDS = "{urn:xmpp:sid:0}"
 LATE: Final = timedelta(minutes=10)
 """Clocks of others may be wrong by less."""
 
-_HOPS: Final = "xmpp-matrix-bridge:hops:0"
+HOPS: Final = "xmpp-matrix-bridge:hops:0"
 _UNSTYLED = Node("unstyled", {"xmlns": "urn:xmpp:styling:0"})
 _ATTRIBUTES: Final[dict[str, str]] = {}
 
@@ -186,7 +186,7 @@ def stanza_id(stanza: Element, by: str) -> str | None:
 
 def hops(stanza: Element) -> int:
     """Read how many bridges of our kind have carried *stanza*, by their own words."""
-    found = stanza.find(f"{{{_HOPS}}}hops")
+    found = stanza.find(f"{{{HOPS}}}hops")
     count = "" if found is None else found.get("count", "")
     return int(count[:9]) if count.isascii() and count.isdigit() else 0
 
@@ -204,13 +204,13 @@ def about(event: Message) -> tuple[Node, ...]:
     return (carried, Node("delay", {"xmlns": "urn:xmpp:delay", "stamp": stamp}))
 
 
-OWN_WORDS: Final = Node("hops", {"xmlns": _HOPS, "count": str(HOPS_MAX)})
+OWN_WORDS: Final = Node("hops", {"xmlns": HOPS, "count": str(HOPS_MAX)})
 """What a bridge says of itself crosses no other."""
 
 
 @lru_cache(maxsize=2 * HOPS_MAX)
 def _carried(count: int) -> Node:
-    return Node("hops", {"xmlns": _HOPS, "count": str(count)})
+    return Node("hops", {"xmlns": HOPS, "count": str(count)})
 
 
 def origin_id(stanza: Element) -> str | None:

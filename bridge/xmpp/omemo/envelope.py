@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 from xml.etree.ElementTree import Element
 
+from bridge.xmpp.codec.message import HOPS
 from bridge.xmpp.codec.xml import Node, node
 from bridge.xmpp.muc.stanza import TooDeepError, split, to_node
 from bridge.xmpp.omemo.names import LEGACY
@@ -20,7 +21,8 @@ _HINTS: Final = "urn:xmpp:hints"
 _STORE: Final = node("store", {"xmlns": _HINTS})
 
 # What clients leave, and expect, outside of a legacy message (Gajim's list, and
-# Conversations' practice). None of it tells what was said, but which reaction.
+# Conversations' practice), and how many bridges have carried it. None of it tells what
+# was said, but which reaction.
 _OUTSIDE: Final = frozenset(
     (
         "urn:xmpp:receipts",
@@ -36,6 +38,7 @@ _OUTSIDE: Final = frozenset(
         "urn:xmpp:message-attaching:1",
         "urn:xmpp:styling:0",
         "http://jabber.org/protocol/nick",
+        HOPS,
     )
 )
 _OUTSIDE_NAMES: Final = frozenset((("", "thread"),))

@@ -1,7 +1,8 @@
 from xml.etree.ElementTree import Element, SubElement
 
+from bridge.xmpp.codec.message import HOPS, hops
 from bridge.xmpp.codec.xml import Node, node
-from bridge.xmpp.muc.stanza import STREAM
+from bridge.xmpp.muc.stanza import STREAM, to_element, wrap
 from bridge.xmpp.omemo import envelope
 from bridge.xmpp.omemo.names import LEGACY, OMEMO2
 
@@ -63,6 +64,18 @@ def test_of_a_legacy_message_only_what_may_stand_outside_is_taken() -> None:
     assert found is not None
     assert [child.name for child in found] == ["body", "thread", "reply"]
     assert found[0].children == ("inner",)
+
+
+def test_how_many_bridges_have_carried_it_stands_outside() -> None:
+    """Else words could go in circles once two bridges encrypt."""
+    carried = Node("hops", {"xmlns": HOPS, "count": "2"})
+    stanza = Element(f"{{{STREAM}}}message")
+    stanza.append(to_element(carried))
+
+    assert envelope.beside((carried,)) == (carried,)
+    opened = envelope.legacy(b"words", stanza)
+    assert opened is not None
+    assert hops(wrap("message", {}, opened)) == 2
 
 
 def test_words_that_are_no_text_are_refused() -> None:
