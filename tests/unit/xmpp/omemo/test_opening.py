@@ -304,6 +304,7 @@ async def test_a_puppet_is_not_spoken_to_by_another_account_of_the_same_device(
     assert found.peer == ROMEO
 
 
+@pytest.mark.usefixtures("slow")
 async def test_twenty_at_once_are_all_opened(world: World) -> None:
     romeo, juliet = await world.person(), await world.person(JULIET)
     for one in (romeo, juliet):

@@ -67,6 +67,7 @@ async def test_who_can_have_no_device_now_seals_later(world: World) -> None:
     assert made == Unsealable(sealing.NOBODY, (BOB,), passing=True)
 
 
+@pytest.mark.usefixtures("slow")
 async def test_twenty_at_once_are_all_opened(world: World) -> None:
     romeo = await world.person()
     await romeo.open(ALICE, (await world.send("first")).children)
