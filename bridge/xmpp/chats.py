@@ -34,7 +34,7 @@ from bridge.model.events import (
 )
 from bridge.model.frozen import dataclass
 from bridge.model.places import Network, Person, Room
-from bridge.xmpp import contacts, receipts, replies
+from bridge.xmpp import contacts, reactions, receipts, replies
 from bridge.xmpp.bounces import Bounces
 from bridge.xmpp.codec.fault import fault, refused
 from bridge.xmpp.codec.message import (
@@ -108,6 +108,7 @@ class Chats:
             self.secrecy = Secrecy(means, persons.endtoend, persons.hopes)
             self.secrecy.farewell = persons.farewell
         self._bounces = Bounces()
+        self._reactions = reactions.Reactions()
         self._receipts = Receipts(means)
 
     @property
@@ -144,6 +145,8 @@ class Chats:
             self.ignored += 1
         elif speaks(stanza):
             self._take(stanza, sender, to, known=known)
+        else:
+            self._regret(stanza, chat_address(sender.bare, to.bare))
 
     async def read(self, taken: Taken, unit: Unit) -> AnyEvent | Unreadable | None:
         """Make an event of what somebody wrote."""
@@ -159,6 +162,7 @@ class Chats:
         else:
             content, came = came, Bare(stanza, sealed=False)
         if content is None:
+            self._regret(came.stanza, taken.arrival.room.address)
             return None
         asked = receipts.asks(came.stanza)
         name = stanza.get("id", "")
@@ -166,6 +170,12 @@ class Chats:
         if isinstance(content, Refusal):
             return Unreadable(content, device)
         return _event(letter, taken.arrival, came, content, device)
+
+    def _regret(self, stanza: Element, chat: str) -> None:
+        """Say, once in a chat, that reactions do not cross."""
+        room, host = Room(Network.XMPP, chat), self._means.host
+        if host.portal(room) and self._reactions.tells(stanza, chat):
+            host.later(room, self.notice(room, reactions.WORDS))
 
     def _decode(self, letter: Letter, came: Bare) -> Content | Refusal | None:
         sender = parse(letter.sender)

@@ -22,8 +22,8 @@ from bridge.model.events import Command, Content, Message, Protection, Rank
 from bridge.model.frozen import dataclass
 from bridge.model.pace import Pace
 from bridge.model.places import Network, Person, Room
-from bridge.xmpp import replies
-from bridge.xmpp.codec.message import decode, hops, origin_ref
+from bridge.xmpp import reactions, replies
+from bridge.xmpp.codec.message import OWN_WORDS, decode, hops, origin_ref
 from bridge.xmpp.codec.names import Jid
 from bridge.xmpp.codec.xml import node
 from bridge.xmpp.gate import Addressed, StanzaError, addressed
@@ -82,6 +82,7 @@ class Messages:
         self._rooms = rooms
         self._fleeting = Pace(FLEETING_PER_MINUTE)
         self._repeats = Repeats()
+        self._reactions = reactions.Reactions()
 
     def message(self, room: HostedRoom, stanza: Element, sender: Jid, to: Jid) -> None:
         """Take a message that is no error."""
@@ -120,6 +121,7 @@ class Messages:
             # It says nothing on Matrix, but those in the room may understand it.
             side = Room(Network.XMPP, said.room)
             self._means.host.later(side, self._reflected(said, said.mark))
+            self._regret(stanza, said.room, said.device)
             return None
         if isinstance(content, Refusal):
             return Unreadable(content, raw)
@@ -211,6 +213,14 @@ class Messages:
             return  # nobody misses one of so many
         reflection = self._reflection(said, "", said.nick)
         self._means.stream.write(reflection.fan_out(list(room.devices)))
+        self._regret(stanza, room.address, said.device)
+
+    def _regret(self, stanza: Element, room: str, device: str) -> None:
+        """Say, once in a room, that reactions do not cross."""
+        if self._reactions.tells(stanza, room):
+            about = {"type": "groupchat", "from": room, "to": device}
+            body = node("body", None, reactions.WORDS)
+            self._means.write(node("message", about, body, OWN_WORDS))
 
     def _whispered(self, stanza: Element, kind: str) -> None:
         if kind == "groupchat":

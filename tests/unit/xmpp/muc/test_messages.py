@@ -4,6 +4,7 @@ from bridge.core.ports import Unit
 from bridge.model.delivery import Delivered, Refusal, Refused, Taken, Unreadable
 from bridge.model.events import Message, Text
 from bridge.model.places import Network, Person, Room
+from bridge.xmpp.reactions import WORDS
 from tests.unit.xmpp.muc.world import (
     ALICE,
     JULIET,
@@ -277,3 +278,23 @@ async def test_a_very_long_id_is_no_name(both: MucWorld) -> None:
     assert isinstance(event, Message)
     assert len(event.ref.id) < 100
     assert both.written(JULIET)[0].get("id") == "x" * 5000
+
+
+async def test_who_reacts_is_told_once_that_nobody_on_matrix_sees_it(
+    both: MucWorld,
+) -> None:
+    """XEP-0444: those in the room see it all the same."""
+    reaction = (
+        f"<message type='groupchat' from='{ROMEO}' to='{TEA}' id='r'>"
+        "<reactions xmlns='urn:xmpp:reactions:0' id='$1'><reaction>+</reaction>"
+        "</reactions></message>"
+    )
+
+    both.comes(reaction)
+    both.comes(reaction)
+
+    seen = both.written()
+    shown = [s.get("to") for s in seen if s.find("{*}reactions") is not None]
+    told = [(s.get("to"), words(s)) for s in seen if words(s)]
+    assert shown == [ROMEO, JULIET] * 2
+    assert told == [(ROMEO, WORDS)]
