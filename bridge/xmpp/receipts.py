@@ -44,11 +44,8 @@ CONFIRMING_MAX = 50_000
 OWNER = "unconfirmed"
 _CONFIRMS = "confirms"
 _MESSAGE = f"{{{STREAM}}}message"
-_SIGNS = (
-    f"{{{RECEIPTS}}}received",
-    f"{{{MARKERS}}}received",
-    f"{{{MARKERS}}}displayed",
-)
+_RECEIVED = (f"{{{RECEIPTS}}}received", f"{{{MARKERS}}}received")
+_DISPLAYED = f"{{{MARKERS}}}displayed"
 
 
 class Kept(msgspec.Struct, frozen=True, array_like=True):
@@ -114,14 +111,32 @@ class Receipts:
         message = stanza.tag == _MESSAGE
         if message and stanza.get("type") == "error":
             return
-        confirmed = _confirmed(stanza) if message else ""
+        confirmed, displayed = _confirmed(stanza) if message else ("", "")
         if confirmed:
             self._learn(bare)
             self._drop(bare, confirmed)
+        elif displayed:
+            self._read(bare, displayed)
         elif bare in self._open and (message or not stanza.get("type")):
             for one in self._open[bare].values():
                 one.back_at = one.back_at or _now()
             self._look_in(QUIET_S)
+
+    def _read(self, bare: str, key: str) -> None:
+        """Take note that a message is read, and all before it in that chat.
+
+        XEP-0333 §4.1. Of what comes and is not read, such a client says nothing: so
+        this makes nobody somebody who usually confirms.
+        """
+        mine = self._open.get(bare, {})
+        last = mine.get(key)
+        if last is None:
+            return
+        for name, one in list(mine.items()):
+            if one.parcel.lane == last.parcel.lane:
+                self._drop(bare, name)
+            if name == key:
+                return
 
     def _learn(self, bare: str) -> None:
         if bare not in self._confirming and len(self._confirming) < CONFIRMING_MAX:
@@ -229,11 +244,14 @@ def asks(stanza: Element) -> bool:
     return asked and bool(stanza.get("id"))
 
 
-def _confirmed(stanza: Element) -> str:
+def _confirmed(stanza: Element) -> tuple[str, str]:
+    """Tell what *stanza* says to have been received, and what to have been read."""
     for child in stanza:
-        if child.tag in _SIGNS:
-            return child.get("id", "")
-    return ""
+        if child.tag in _RECEIVED:
+            return child.get("id", ""), ""
+        if child.tag == _DISPLAYED:
+            return "", child.get("id", "")
+    return "", ""
 
 
 def _parcel(kept: Kept) -> Parcel:

@@ -166,14 +166,16 @@ class Hosted:
         bare = invite.person.id
         self._rooms.set_standing(portal.xmpp, bare, MEMBER)
         asker = puppet_jid(invite.sender.id, self._means.domain)
-        # The address of a room without an alias tells people nothing, its name does.
-        name = portal.name
-        why = (node("reason", None, name),) if name else ()
-        direct = {"xmlns": "jabber:x:conference", "jid": portal.xmpp, "reason": name}
+        # The address of a room without an alias tells people nothing, nor does that
+        # of whoever asks where a client shows the room's instead.
+        who = await self._means.host.called(invite.sender) or invite.sender.id
+        words = f"{who} invites you to {portal.name or 'a room'} on Matrix"
+        why = node("reason", None, words)
+        direct = {"xmlns": "jabber:x:conference", "jid": portal.xmpp, "reason": words}
         stanza = node(
             "message",
             {"from": portal.xmpp, "to": bare, "id": invite.ref.id},
-            node("x", {"xmlns": MUC_USER}, node("invite", {"from": str(asker)}, *why)),
+            node("x", {"xmlns": MUC_USER}, node("invite", {"from": str(asker)}, why)),
             node("x", direct),
         )
         data = sheet(addressed(stanza, self._means.domain), to=(bare,))

@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from xml.etree.ElementTree import Element
 
 import pytest
@@ -31,12 +32,18 @@ class ReceiptsWorld:
     def sent(self, name: str) -> None:
         self.receipts.sent(letter(name))
 
+    def sent_to(self, name: str, lane: str) -> None:
+        self.receipts.sent(replace(letter(name), lane=lane))
+
     def came(self, inside: str, kind: str = "message", more: str = "") -> None:
         text = f"<{kind} from='{JULIET}/x' to='{PUPPET}' {more}>{inside}</{kind}>"
         self.receipts.came(stanza(text), jid(f"{JULIET}/x"))
 
     def confirms(self, name: str) -> None:
         self.came(f"<received xmlns='urn:xmpp:receipts' id='{name}'/>")
+
+    def reads(self, name: str) -> None:
+        self.came(f"<displayed xmlns='urn:xmpp:chat-markers:0' id='{name}'/>")
 
     async def pass_time(self, seconds: float) -> None:
         self.now += seconds
@@ -83,6 +90,36 @@ async def test_who_never_confirms_is_left_alone(world: ReceiptsWorld) -> None:
     await world.pass_time(QUIET_S + 1)
 
     assert world.ids_written() == []
+
+
+async def test_who_only_tells_what_they_have_read_is_left_alone(
+    world: ReceiptsWorld,
+) -> None:
+    """Gajim: what is not read yet would come twice, and be shown twice."""
+    await world.receipts.start()
+    world.reads("$0")
+    world.sent("$1")
+    world.came("", "presence")
+    await world.pass_time(QUIET_S + 1)
+
+    assert world.ids_written() == []
+
+
+async def test_what_is_read_is_not_sent_again_nor_what_came_before_it(
+    world: ReceiptsWorld,
+) -> None:
+    """XEP-0333 §4.1: clients tell only which is the last that was read."""
+    await usual(world)
+    world.sent("$1")
+    world.sent_to("$other", lane="4")
+    world.sent("$2")
+    world.sent("$3")
+    world.reads("$2")
+    world.reads("$unknown")
+    world.came("", "presence")
+    await world.pass_time(QUIET_S + 1)
+
+    assert world.ids_written() == ["$other", "$3"]
 
 
 async def test_what_is_confirmed_is_not_sent_again(world: ReceiptsWorld) -> None:

@@ -56,10 +56,11 @@ async def test_an_invited_guest_may_come_in(world: MucWorld) -> None:
     invitation = next(asked.iter("{http://jabber.org/protocol/muc#user}invite"))
     assert asked.get("from") == VAULT
     assert invitation.get("from") == "alice_hs.example@bridge.example"
-    assert "".join(invitation.itertext()) == "The vault"
+    words = "@alice:hs.example invites you to The vault on Matrix"
+    assert "".join(invitation.itertext()) == words
     direct = asked.find("{jabber:x:conference}x")
     assert direct is not None
-    assert direct.get("reason") == "The vault"
+    assert direct.get("reason") == words
     assert any(codes(s) == {"100", "110"} for s in world.written(JULIET))
 
 
