@@ -340,18 +340,18 @@ class Hub:
         """
         taken = [Taken(self._store.number(), arrival) for arrival in missed]
         known = await self._store.commit(Unit(take=taken))
-        waiting: dict[str, Taken] = {}
-        if known:
-            rooms = list({item.arrival.room for item in taken})
-            waits = await self._store.waiting(rooms, 0, WAITING_MAX)
-            waiting = {item.arrival.key: item for item in waits}
+        rooms = list({item.arrival.room for item in taken}) if known else []
+        waits = await self._store.waiting(rooms, 0, WAITING_MAX)
+        waiting = {item.arrival.key: item for item in waits}
         for item in taken:
             first = waiting.get(item.arrival.key) if item.seq in known else item
-            if first is not None:
+            if first is not None and first.seq not in self._ahead:
+                # Another invitation among it catches up, too, with some of the same.
+                self._ahead.add(first.seq)
                 unit = await self._carry(first)
                 await self._settled(first, unit, self._dispatch.commit(unit))
-                if first is not item:
-                    self._ahead.add(first.seq)
+                if first is item:
+                    self._ahead.discard(first.seq)
 
     async def _state(self, event: State, unit: Unit) -> None:
         portal = self._directory.portal(event.room)

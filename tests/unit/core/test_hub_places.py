@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 import pytest
 
 from bridge.core import lanes
-from bridge.model.delivery import Arrival, Taken
+from bridge.model.delivery import Arrival, Refusal, Taken
 from bridge.model.events import Invite
 from bridge.model.places import Network, Person, Ref, Room
+from bridge.model.records import Portal
 from tests.conftest import World, said
 from tests.fakes import TEA_MATRIX, TEA_XMPP
 
@@ -37,6 +38,39 @@ async def test_what_was_pushed_since_an_invitation_keeps_its_place(
     await world.settles()
 
     assert world.xmpp.said() == ["$early", "$pushed", "$late"]
+
+
+async def test_who_is_invited_among_others_is_invited_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of them, let in, catches up with the invitations of those after them."""
+    room = Room(Network.MATRIX, "!new:hs.example")
+    names = ["$1", "$2", "$3", "$4"]
+    accepted: list[str] = []
+    accept = world.matrix_rooms.accept
+
+    async def catching_up(
+        invite: Invite,
+    ) -> tuple[Portal, Sequence[Arrival]] | Refusal:
+        accepted.append(invite.ref.id)
+        after = names[names.index(invite.ref.id) + 1 :]
+        world.matrix_rooms.missed = [Arrival(room, name, b"raw") for name in after]
+        return await accept(invite)
+
+    monkeypatch.setattr(world.matrix_rooms, "accept", catching_up)
+    for name in names:
+        world.matrix.script[name] = Invite(
+            ref=Ref(Network.MATRIX, name),
+            room=room,
+            sender=Person(Network.MATRIX, "@alice:hs.example"),
+            sent_at=datetime.now(UTC),
+            person=Person(Network.XMPP, f"guest{name[1:]}@capulet.example"),
+        )
+
+    await world.hub.keep([Arrival(room, name, b"raw") for name in names])
+    await world.settles()
+
+    assert accepted == names
 
 
 async def test_a_room_that_joins_a_lane_while_it_reads_on_is_read_too(
