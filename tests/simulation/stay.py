@@ -110,7 +110,7 @@ class Stay:
         self._turn = asyncio.Lock()
         self._is_live = asyncio.Event()
         self._saved = self.hearing.mark
-        self._mouth = Mouth(cast("Any", _Means(line)), cast("Any", self))
+        self._mouth = Mouth(cast("Any", _Means(line, host)), cast("Any", self))
         self._mouth.stay = self
 
     async def start(self, store: Store) -> None:
@@ -274,8 +274,9 @@ class Stay:
 class _Means:
     """What ``Saying`` asks of its means."""
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: Line, host: Host) -> None:
         self.stream = line
+        self.host = host
 
 
 def _asking(query: Stanza, place: str) -> Stanza:
