@@ -10,7 +10,7 @@ import asyncio
 import functools
 import logging
 import secrets
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 from xml.etree.ElementTree import Element
@@ -58,7 +58,7 @@ from bridge.xmpp.mucs import Mucs
 from bridge.xmpp.persons import Persons
 from bridge.xmpp.poison import REJECTED, Poison
 from bridge.xmpp.venue import Venue
-from bridge.xmpp.written import Written
+from bridge.xmpp.written import Marks, Written
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +66,7 @@ DRAIN_S = 1.0
 
 _IDENTITY = "identity"
 _WRITTEN = "written"
+NOTHING = Marks()
 _IQ = "{jabber:component:accept}iq"
 _TO_PUPPET = f"/{RESOURCE}".encode()
 
@@ -145,18 +146,24 @@ class XmppAdapter:
             wanted=wanted,
             disco=self._disco,
         )
-        await self.join(stream, Inbound(host, stream), host, written.earlier)
+        await self.join(stream, Inbound(host, stream), host, written.marks)
 
     async def join(
         self,
         stream: Stream,
         inbound: Inbound,
         host: Host,
-        written: Container[int] = (),
+        marks: Marks = NOTHING,
     ) -> None:
         """Join the venues to *stream*, *inbound* and *host*."""
         means = Means(
-            self._domain, stream, host, self._store, inbound, self._tasks, written
+            self._domain,
+            stream,
+            host,
+            self._store,
+            inbound,
+            self._tasks,
+            marks.earlier,
         )
         self._stream = stream
         self._inbound = inbound
@@ -174,7 +181,7 @@ class XmppAdapter:
             self._store,
             inbound,
             self._tasks,
-            marks=written,
+            marks=marks,
             endtoend=omemo,
             hopes=self._persons.hopes,
         )

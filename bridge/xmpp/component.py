@@ -110,11 +110,12 @@ class Stream:
         self._may_open.set()
         self._failures = 0
         self._refusals_left = 0
+        self._all_routed = False
 
     @property
     def connected(self) -> bool:
         """Tell whether what is written now may arrive."""
-        return self._session is not None
+        return self._open_session() is not None
 
     async def run(self) -> None:
         """Keep the stream open until it is closed.
@@ -157,8 +158,10 @@ class Stream:
     def shut(self) -> None:
         """Disconnect until *reopen*, so that servers bounce what is for us."""
         self._may_open.clear()
-        if self._session is not None:
-            self._session.abort()
+        session = self._open_session()
+        if session is not None:
+            session.leaving = True
+            self._tasks.create_task(session.leave(CLOSE_S), name="leave XMPP")
 
     def reopen(self) -> None:
         """Connect again."""
@@ -169,7 +172,7 @@ class Stream:
 
         Return False, and do nothing, if there is no stream.
         """
-        session = self._session
+        session = self._open_session()
         if session is None:
             return False
         session.outlet.put(data, ids)
@@ -215,13 +218,20 @@ class Stream:
 
     async def barrier(self) -> bool:
         """Wait until the server has routed what was written; False if it is lost."""
+        session = self._open_session()
+        if session is None:
+            # Whoever asks has written to the stream that was left, or to none.
+            return self._session is None and self._all_routed
+        return await session.barrier.passed()
+
+    def _open_session(self) -> Session | None:
         session = self._session
-        return session is not None and await session.barrier.passed()
+        return None if session is None or session.leaving else session
 
     async def _ask(
         self, kind: str, to: str, sender: str, payload: Node, timeout_s: float
     ) -> Element | None:
-        session = self._session
+        session = self._open_session()
         if session is None:
             raise NotConnectedError("there is no stream")
         name = session.questions.name()
@@ -256,7 +266,7 @@ class Stream:
         """Be connected once, from beginning to end."""
         loop = asyncio.get_running_loop()
         session = await self._open()
-        if self._stop.is_set():
+        if self._stop.is_set() or not self._may_open.is_set():
             session.abort()
             return
         began = loop.time()
@@ -280,8 +290,11 @@ class Stream:
         if session is not self._session:
             return
         self._session = None
-        self._written.forget()
-        self.suspects = session.outlet.suspects()
+        self._all_routed = session.all_routed
+        self.suspects = ()
+        if not session.all_routed:
+            session.outlet.doubt()
+            self.suspects = session.outlet.suspects()
         self.blames = session.condition in _BLAMING
         why = session.condition or "no reason given"
         logger.warning("the stream to the XMPP server was lost: %s", why)

@@ -15,6 +15,7 @@ from bridge.model.delivery import Arrival
 logger = logging.getLogger(__name__)
 
 WAITING_MAX = 1000
+HOLD_S = 1.0
 PATIENCE_S = 5.0
 RETRY_S = 0.5
 
@@ -51,6 +52,7 @@ class Inbound:
         self._idle = asyncio.Event()
         self._idle.set()
         self._paused = False
+        self._shut = False
 
     def add(self, arrival: Arrival) -> None:
         """Have *arrival* kept, after those that were added before."""
@@ -116,22 +118,34 @@ class Inbound:
     async def _keep_somehow(self, arrivals: list[Arrival]) -> None:
         """Keep *arrivals*, however long nothing can be written."""
         loop = asyncio.get_running_loop()
-        since = loop.time()
-        closed = False
-        while True:
-            try:
-                await self._host.keep(arrivals)
-                break
-            except StoreUnavailableError:
+        # A database may also give no answer at all.
+        clocks = (
+            loop.call_later(HOLD_S, self._hold),
+            loop.call_later(PATIENCE_S, self._close),
+        )
+        try:
+            while not await self._is_kept(arrivals):
                 self._hold()
-            if not closed and loop.time() - since > PATIENCE_S:
-                logger.error("nothing can be written: XMPP is closed until it can")
-                self._valve.shut()
-                closed = True
-            await asyncio.sleep(RETRY_S)
-        if closed:
+                await asyncio.sleep(RETRY_S)
+        finally:
+            for clock in clocks:
+                clock.cancel()
+        if self._shut:
+            self._shut = False
             logger.info("writing works again: XMPP is opened")
             self._valve.reopen()
+
+    async def _is_kept(self, arrivals: list[Arrival]) -> bool:
+        try:
+            await self._host.keep(arrivals)
+        except StoreUnavailableError:
+            return False
+        return True
+
+    def _close(self) -> None:
+        logger.error("nothing can be written: XMPP is closed until it can")
+        self._shut = True
+        self._valve.shut()
 
     def _hold(self) -> None:
         if not self._paused:

@@ -79,6 +79,12 @@ class Outlet:
             self._drained.append(future)
             await future
 
+    def doubt(self) -> None:
+        """Take note that the stream was lost: what was on its way may have arrived."""
+        while self._unmarked:
+            self._written.mark(self._unmarked.popleft()[1])
+        self._written.forget()
+
     def close(self) -> None:
         """Take note that the transport is gone; nobody waits any longer."""
         if self._watch is not None:

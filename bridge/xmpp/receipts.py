@@ -12,6 +12,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from time import monotonic
 from xml.etree.ElementTree import Element
 
 import msgspec
@@ -64,7 +65,10 @@ class Kept(msgspec.Struct, frozen=True, array_like=True):
 
 @dataclass(slots=True)
 class Open:
-    """A message that is not confirmed; *back_at* is when its addressee was back."""
+    """A message that is not confirmed; *back_at* is when its addressee was back.
+
+    That is by a clock which nobody sets: what is not due must not come again.
+    """
 
     parcel: Parcel
     at_s: float
@@ -119,7 +123,7 @@ class Receipts:
             self._read(bare, displayed)
         elif bare in self._open and (message or not stanza.get("type")):
             for one in self._open[bare].values():
-                one.back_at = one.back_at or _now()
+                one.back_at = one.back_at or monotonic()
             self._look_in(QUIET_S)
 
     def _read(self, bare: str, key: str) -> None:
@@ -175,7 +179,7 @@ class Receipts:
         for bare, one in list(self._all()):
             if now - one.at_s > FORGET_S:
                 self._drop(bare, one.parcel.wire.key)
-            elif one.back_at and now - one.back_at >= QUIET_S:
+            elif one.back_at and monotonic() - one.back_at >= QUIET_S:
                 self._overdue(bare, one)
             elif not one.kept and now - one.at_s >= KEEP_AFTER_S:
                 self._keep(one)
@@ -194,7 +198,7 @@ class Receipts:
             if post is not None and self._means.stream.write(self._dated(post, one)):
                 logger.info("%s: sent again, as it was not confirmed", parcel.wire.key)
                 self.resent += 1
-                one.again, one.back_at = True, _now()
+                one.again, one.back_at = True, monotonic()
                 self._keep(one)
             return
         logger.warning("%s: not confirmed, though sent twice", parcel.wire.key)

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import cast
 from xml.etree.ElementTree import Element
 
@@ -74,7 +75,9 @@ class Session:
     """The stream between one handshake and its end.
 
     *received* gets every stanza that is not an answer to a question of ours or a
-    question about the component itself; *ended* is called when it is over.
+    question about the component itself; *ended* is called when it is over. Once it is
+    *leaving*, nothing more is to be written; if it left in good order, *all_routed*
+    tells that the server has taken all that was.
     """
 
     def __init__(  # noqa: PLR0913 - what a stream is made of
@@ -92,6 +95,8 @@ class Session:
         self.barrier = Barrier(self._ping, self.abort)
         self.refusal: ComponentRefusedError | None = None
         self.condition = ""
+        self.leaving = False
+        self.all_routed = False
         self.outlet: Outlet
         self.transport: asyncio.Transport
         loop = asyncio.get_running_loop()
@@ -154,6 +159,15 @@ class Session:
         held, self._held = self._held or (), None
         for stanza in held:
             self._try(self._received, stanza)
+
+    async def leave(self, within_s: float) -> None:
+        """End the stream once the server says that it has routed what was written."""
+        if not self.over.done():
+            self.transport.resume_reading()  # its answer may be behind other stanzas
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                self.all_routed = await self.barrier.passed()
+        await self.close(within_s)
 
     async def close(self, within_s: float) -> None:
         """End the stream once all that is written has gone, or time is up."""

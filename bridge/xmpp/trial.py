@@ -142,6 +142,7 @@ class _Nothing(Written):
 
     def __init__(self) -> None:
         self.earlier = frozenset()
+        self.doubted = set()
 
     @override
     def mark(self, parcels: Iterable[int]) -> None:

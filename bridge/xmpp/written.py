@@ -9,7 +9,8 @@ import hashlib
 import mmap
 import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 SLOTS = 16_384
@@ -17,12 +18,26 @@ SLOTS = 16_384
 
 _HEADER = struct.Struct("<8s32sQ")
 _SLOT = struct.Struct("<Q")
+_RING = struct.Struct(f"<{SLOTS}Q")
 _PLACE = struct.Struct("<Q")
 _PLACE_OFFSET = 40
 _START = 64
 _SIZE_BYTES = _START + SLOTS * _SLOT.size
 _MAGIC = b"written1"
+_DOUBT = 1 << 63
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """The parcels that were written before.
+
+    Of those of an *earlier* run the kernel had the bytes. Those that are *doubted* were
+    written to a stream that was then lost: whether they have arrived nobody knows.
+    """
+
+    earlier: Container[int] = ()
+    doubted: Container[int] = ()
 
 
 class Written:
@@ -39,15 +54,23 @@ class Written:
         magic, found, place = _HEADER.unpack_from(self._map)
         if magic == _MAGIC and found == seal and boot:
             self._place = place % SLOTS
-            self.earlier = frozenset(self._ids()) - {0}
+            marks = frozenset(self._marks()) - {0}
+            self.earlier = frozenset(one for one in marks if not one & _DOUBT)
+            self.doubted = {one & ~_DOUBT for one in marks} - self.earlier
         else:
             self._map[:] = bytes(_SIZE_BYTES)
             _HEADER.pack_into(self._map, 0, _MAGIC, seal, 0)
             self._place = 0
             self.earlier = frozenset[int]()
+            self.doubted = set[int]()
 
     def __contains__(self, parcel: int) -> bool:
         return parcel in self.earlier
+
+    @property
+    def marks(self) -> Marks:
+        """What is known, now and later."""
+        return Marks(self.earlier, self.doubted)
 
     def mark(self, parcels: Iterable[int]) -> None:
         """Note that the kernel has taken the bytes of *parcels*."""
@@ -59,18 +82,23 @@ class Written:
         _PLACE.pack_into(self._map, _PLACE_OFFSET, place)
 
     def forget(self) -> None:
-        """Forget what this run has marked: the server may have fallen with it.
+        """Doubt what this run has marked: the server may have fallen with it.
 
         Whether it was sent on nobody knows, and what may be lost is sent again.
         """
-        self._map[_START:] = bytes(SLOTS * _SLOT.size)
-        self.mark(self.earlier)
+        marks = [self._doubt(mark) for mark in self._marks()]
+        _RING.pack_into(self._map, _START, *marks)
+        self.doubted.clear()
+        self.doubted.update(mark & ~_DOUBT for mark in marks if mark & _DOUBT)
 
     def close(self) -> None:
         """Let go of the file; what it says stays."""
         self._map.close()
 
-    def _ids(self) -> Iterable[int]:
+    def _doubt(self, mark: int) -> int:
+        return mark | _DOUBT if mark and mark not in self.earlier else mark
+
+    def _marks(self) -> Iterable[int]:
         return (number for (number,) in _SLOT.iter_unpack(self._map[_START:]))
 
 

@@ -1,7 +1,7 @@
 """Sends what was prepared to all who are in a room by then."""
 
 import logging
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 
 from bridge.model.delivery import (
     Delivered,
@@ -11,11 +11,13 @@ from bridge.model.delivery import (
     Refusal,
     Refused,
 )
+from bridge.xmpp.gate import Addressed
 from bridge.xmpp.muc.history import Said
 from bridge.xmpp.muc.packing import Sheet, UnknownFormatError, ready
 from bridge.xmpp.muc.ports import Means
 from bridge.xmpp.muc.rooms import Rooms
 from bridge.xmpp.muc.secrecy import Secrecy
+from bridge.xmpp.written import Marks
 
 logger = logging.getLogger(__name__)
 
@@ -23,14 +25,19 @@ WRITE_BYTES_MAX = 1 << 20
 
 
 class Fanout:
-    """Writes parcels; *marks* are those that an earlier run had written."""
+    """Writes parcels, what may have arrived already as what it is: history.
+
+    It bears the same stanza-id then, and says when it was said, so that clients which
+    have it show it once (XEP-0045 §7.2.15, XEP-0359).
+    """
 
     def __init__(
-        self, means: Means, rooms: Rooms, marks: Container[int], secrecy: Secrecy
+        self, means: Means, rooms: Rooms, marks: Marks, secrecy: Secrecy
     ) -> None:
         self._means = means
         self._rooms = rooms
-        self._marks = marks
+        self._marks = marks.earlier
+        self._doubted = marks.doubted
         self._secrecy = secrecy
 
     async def send(self, parcels: Sequence[Parcel]) -> Sequence[Outcome | Later]:
@@ -85,24 +92,32 @@ class Fanout:
 
     def _data(self, parcel: Parcel, sheet: Sheet) -> bytes:
         """Write *sheet* for all its addressees, and remember what it says."""
-        if sheet.to:
-            devices: Sequence[str] = sheet.to
-        else:
-            devices = self._listeners(parcel, sheet)
+        stanza, devices = self._addressed(parcel, sheet)
         if not devices or parcel.id in self._marks or not sheet.before:
             return b""
-        return sheet.stanza.fan_out(devices)
+        return stanza.fan_out(devices)
 
-    def _listeners(self, parcel: Parcel, sheet: Sheet) -> Sequence[str]:
+    def _addressed(
+        self, parcel: Parcel, sheet: Sheet
+    ) -> tuple[Addressed, Sequence[str]]:
+        """Write *sheet* as those are to have it whom it is for."""
+        if sheet.to:
+            return sheet.stanza, sheet.to
         room = self._rooms.of_portal(parcel.portal)
         if room is None:
-            return ()
-        if sheet.at_ms:
-            # Whoever comes in from now on reads it in the history.
-            room.history.add(
-                Said(parcel.id, sheet.at_ms, sheet.stanza, parcel.wire.key)
-            )
-        return list(room.devices)
+            return sheet.stanza, ()
+        devices = list(room.devices)
+        if not sheet.at_ms:
+            return sheet.stanza, devices
+        # Whoever comes in from now on reads it in the history.
+        said = Said(parcel.id, sheet.at_ms, sheet.stanza, parcel.wire.key)
+        if not room.history.add(said):
+            # So has, meanwhile, who came in since it was first written.
+            told = room.told
+            devices = [one for one in devices if told.get(one, 0) < parcel.id]
+        if parcel.id in self._doubted:
+            return room.history.delayed(said), devices
+        return sheet.stanza, devices
 
 
 def _read(parcel: Parcel) -> Sheet | Refused:

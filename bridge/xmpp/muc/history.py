@@ -71,12 +71,19 @@ class History:
         after = addressed(node("message", {"from": room}, delay), domain).after
         self._delay = after[after.index(b"<delay") :].split(_STAMP.encode())
 
-    def add(self, said: Said) -> None:
-        """Remember *said*, unless it is remembered already."""
-        if not self._said or said.number > self._said[-1].number:
-            self._said.append(said)
-            if self.contents is not None:
-                self.contents.add(said.name, said.number, said.at_ms)
+    @property
+    def newest(self) -> int:
+        """The number of what was said last; 0 if nothing was."""
+        return self._said[-1].number if self._said else 0
+
+    def add(self, said: Said) -> bool:
+        """Remember *said*; False if it is remembered already."""
+        if said.number <= self.newest:
+            return False
+        self._said.append(said)
+        if self.contents is not None:
+            self.contents.add(said.name, said.number, said.at_ms)
+        return True
 
     def restore(self, archived: Iterable[Said]) -> None:
         """Put what was said in earlier runs before what was said in this one."""
@@ -105,14 +112,14 @@ class History:
         for said in reversed(self._said):
             if len(picked) >= wish.stanzas or said.at_ms < wish.since_ms:
                 break
-            stanza = self._delayed(said)
+            stanza = self.delayed(said)
             chars += len(stanza.before) + len(stanza.after)
             if wish.chars is not None and chars > wish.chars:
                 break
             picked.append(stanza)
         return picked[::-1]
 
-    def _delayed(self, said: Said) -> Addressed:
+    def delayed(self, said: Said) -> Addressed:
         """Say when it was said (XEP-0203)."""
         at = stamp(said.at_ms).encode()
         inside = said.stanza.after.removesuffix(_END)

@@ -201,6 +201,7 @@ class Door:
     ) -> None:
         """Tell a device all about the room, in the order of XEP-0045 §7.1."""
         device = stanza.get("from", "")
+        room.told[device] = room.history.newest
         joins = child(stanza, MUC, "x")
         wish = Wish() if joins is None else Wish.of(joins, now_ms())
         parts = [

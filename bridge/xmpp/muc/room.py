@@ -43,7 +43,8 @@ class HostedRoom:
     """A Matrix room as a MUC.
 
     *loaded* tells whether its members are known; until then it holds those whom we
-    have met, and *gone* those who left meanwhile. Anybody may come in if it is *open*;
+    have met, and *gone* those who left meanwhile. *told* says up to which number a
+    device has had the history. Anybody may come in if it is *open*;
     one that is *public* as well hides who its occupants are, and is never encrypted.
     """
 
@@ -61,6 +62,7 @@ class HostedRoom:
         self.seats: dict[str, Seat] = {}
         self.people: dict[str, Seat] = {}
         self.devices: dict[str, Seat] = {}
+        self.told: dict[str, int] = {}
         self.history = History(self.address, domain)
         self._domain = domain
         self._digest = occupant_digest(secret, self.address)
@@ -129,6 +131,7 @@ class HostedRoom:
         del self.people[seat.person.id]
         for device in seat.devices:
             self.devices.pop(device, None)
+            self.told.pop(device, None)
         if not self.loaded:
             self.gone.add(seat.person.id)
 
@@ -141,6 +144,7 @@ class HostedRoom:
     def part(self, seat: Seat, device: str) -> None:
         """Let *device* no longer listen."""
         del self.devices[device]
+        self.told.pop(device, None)
         seat.devices = tuple(known for known in seat.devices if known != device)
 
     def jid(self, seat: Seat) -> str:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from xml.etree.ElementTree import Element
 
@@ -41,8 +41,11 @@ from bridge.xmpp.muc.presence import MUC_USER
 from bridge.xmpp.muc.rooms import MEMBER, Rooms
 from bridge.xmpp.muc.secrecy import Secrecy
 from bridge.xmpp.muc.stanza import split
+from bridge.xmpp.written import Marks
 
 logger = logging.getLogger(__name__)
+
+NOTHING = Marks()
 
 
 class Hosted:
@@ -59,7 +62,7 @@ class Hosted:
         store: Store,
         inbound: Inbound,
         tasks: asyncio.TaskGroup,
-        marks: Container[int] = (),
+        marks: Marks = NOTHING,
         endtoend: EndToEnd | None = None,
         hopes: Hopes | None = None,
     ) -> None:

@@ -348,24 +348,3 @@ async def test_nothing_that_must_not_leave_is_asked(bridge: Bridge) -> None:
     async with bridge.running() as stream:
         with pytest.raises(ValueError, match="domain"):
             await stream.iq("get", JULIET, "evil@x", Node("x", {}))
-
-
-async def test_shut_it_stays_away_until_it_is_opened_again(bridge: Bridge) -> None:
-    async with bridge.running() as stream:
-        session = stream._session
-        assert session is not None
-        stream.shut()
-        await session.over
-        assert not stream.connected
-        assert bridge.downs == 1
-
-        stream.reopen()
-        assert await bridge.next_up()
-        assert stream.connected
-
-
-async def test_what_is_shut_can_be_closed(bridge: Bridge) -> None:
-    async with bridge.running() as stream:
-        stream.shut()
-
-    assert not stream.connected

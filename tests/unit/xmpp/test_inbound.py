@@ -15,12 +15,17 @@ from tests.unit.xmpp.elsewhere_core import Host
 class Core(Host):
     kept: list[list[str]] = field(default_factory=list)
     failures: int = 0
+    lock: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.lock.set()
 
     async def keep(self, arrivals: Sequence[Arrival]) -> None:
         if self.failures:
             self.failures -= 1
             raise StoreUnavailableError
         await asyncio.sleep(0)
+        await self.lock.wait()
         if any(arrival.key == "bad" for arrival in arrivals):
             raise ValueError("it can never be written")
         self.kept.append([arrival.key for arrival in arrivals])
@@ -29,6 +34,7 @@ class Core(Host):
 @dataclass
 class Tap:
     turns: list[str] = field(default_factory=list)
+    is_shut: asyncio.Event = field(default_factory=asyncio.Event)
 
     def pause(self) -> None:
         self.turns.append("pause")
@@ -38,6 +44,7 @@ class Tap:
 
     def shut(self) -> None:
         self.turns.append("shut")
+        self.is_shut.set()
 
     def reopen(self) -> None:
         self.turns.append("reopen")
@@ -114,13 +121,35 @@ async def test_reading_pauses_while_too_much_waits(
 async def test_xmpp_is_closed_if_nothing_can_be_written_for_long(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("bridge.xmpp.inbound.PATIENCE_S", -1)
+    monkeypatch.setattr("bridge.xmpp.inbound.PATIENCE_S", 0)
     monkeypatch.setattr("bridge.xmpp.inbound.RETRY_S", 0)
     core, tap = Core(failures=3), Tap()
     inbound = Inbound(core, tap)
     inbound.add(arrival(1))
 
     await run(inbound)
+
+    assert core.kept == [["1"]]
+    assert tap.turns == ["pause", "shut", "reopen", "resume"]
+
+
+async def test_xmpp_is_closed_if_the_database_says_nothing_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Row 20: it does not fail, it hangs, as behind a lock."""
+    monkeypatch.setattr("bridge.xmpp.inbound.HOLD_S", 0)
+    monkeypatch.setattr("bridge.xmpp.inbound.PATIENCE_S", 0.001)
+    core, tap = Core(), Tap()
+    core.lock.clear()
+    inbound = Inbound(core, tap)
+    inbound.add(arrival(1))
+    task = asyncio.get_running_loop().create_task(inbound.run())
+    async with asyncio.timeout(10):
+        await tap.is_shut.wait()
+
+    core.lock.set()
+    await inbound.wait_empty()
+    task.cancel()
 
     assert core.kept == [["1"]]
     assert tap.turns == ["pause", "shut", "reopen", "resume"]

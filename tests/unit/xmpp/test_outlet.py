@@ -159,3 +159,23 @@ async def test_what_leaves_at_the_end_of_a_turn_is_marked_in_the_next(
 
     assert marked(tmp_path) == {1}
     outlet.close()
+
+
+async def test_of_a_stream_that_is_lost_all_is_doubted_that_was_written(
+    written: Written, tmp_path: Path
+) -> None:
+    pipe = Pipe()
+    outlet = Outlet(pipe, written)
+    pipe.left = 2
+    outlet.put(b"aa", [1])
+    outlet.put(b"bb", [2])
+    outlet.flush()
+    outlet.put(b"cc", [3])
+    outlet.flush()
+    outlet.put(b"dd", [4])
+
+    outlet.doubt()
+
+    assert written.doubted == {1, 2, 3}
+    assert marked(tmp_path) == set()
+    outlet.close()

@@ -28,6 +28,7 @@ class ReceiptsWorld:
         self.now = NOW_S
         self.receipts = Receipts(around.means)
         monkeypatch.setattr(receipts, "_now", lambda: self.now)
+        monkeypatch.setattr(receipts, "monotonic", lambda: self.now)
 
     def sent(self, name: str) -> None:
         self.receipts.sent(letter(name))
@@ -247,3 +248,17 @@ def test_a_receipt_is_sent_if_asked_for(text: str, wanted: bool) -> None:  # noq
 def _text(element: Element, name: str) -> str:
     found = element.find(f"{{jabber:component:accept}}{name}")
     return "" if found is None else found.text or ""
+
+
+async def test_a_clock_that_is_set_forward_makes_nobody_late(
+    world: ReceiptsWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row 24: what is on its way would come twice."""
+    await usual(world)
+    world.sent("$1")
+    world.came("", "presence")
+
+    monkeypatch.setattr(receipts, "_now", lambda: world.now + 3600)
+    await world.pass_time(1)
+
+    assert world.ids_written() == []

@@ -92,3 +92,28 @@ def test_what_a_lost_stream_may_have_swallowed_is_known_no_more(path: Path) -> N
     crashed.mark([4])
 
     assert Written(path, "db", boot="1").earlier == {1, 4}
+
+
+def test_what_a_lost_stream_may_have_swallowed_is_doubted_until_it_is_written_again(
+    path: Path,
+) -> None:
+    ring = Written(path, "db", boot="1")
+    doubted = ring.marks.doubted
+    ring.mark([2, 3])
+    assert 2 not in doubted
+
+    ring.forget()
+    ring.mark([3])
+
+    assert [one in doubted for one in (2, 3)] == [True, True]
+    again = Written(path, "db", boot="1")
+    assert (set(again.earlier), again.doubted) == ({3}, {2})
+
+
+def test_what_an_earlier_run_had_written_is_not_doubted(path: Path) -> None:
+    Written(path, "db", boot="1").mark([1])
+    ring = Written(path, "db", boot="1")
+
+    ring.forget()
+
+    assert ring.doubted == set()

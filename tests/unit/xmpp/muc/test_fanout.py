@@ -1,3 +1,5 @@
+from xml.etree.ElementTree import Element
+
 from bridge.model.delivery import Delivered, Later, Refusal, Refused, Wire
 from bridge.model.events import Message
 from tests.unit.xmpp.muc.world import (
@@ -9,6 +11,18 @@ from tests.unit.xmpp.muc.world import (
     message,
     words,
 )
+
+DELAY = "{urn:xmpp:delay}delay"
+STANZA_ID = "{urn:xmpp:sid:0}stanza-id"
+
+
+def said_by(stanza: Element) -> list[str]:
+    """List by whom it was kept, of what is kept."""
+    return [one.get("from", "") for one in stanza.iterfind(DELAY) if one.get("from")]
+
+
+def names(stanza: Element) -> list[str]:
+    return [one.get("id", "") for one in stanza.iterfind(STANZA_ID)]
 
 
 def wires(world: MucWorld, count: int, text: str = "words") -> list[Wire]:
@@ -86,6 +100,44 @@ async def test_what_an_earlier_run_had_written_is_not_sent_again(
         "words 1",
         "words 2",
     ]
+
+
+async def test_what_may_have_arrived_comes_again_as_history(world: MucWorld) -> None:
+    """XEP-0045 §7.2.15: under the same id, with the time when it was said."""
+    doubted: set[int] = set()
+    world.hosted._fanout._doubted = doubted
+    await world.joins(ROMEO, "romeo")
+    world.written()
+    parcel = world.parcel(wires(world, 1)[0])
+    world.stream.passes = False
+    assert await world.hosted.send([parcel]) == [Later()]
+    (first,) = world.written(ROMEO)
+
+    doubted.add(parcel.id)
+    world.stream.passes = True
+    assert await world.hosted.send([parcel]) == [Delivered()]
+
+    (again,) = world.written(ROMEO)
+    assert [said_by(stanza) for stanza in (first, again)] == [[], [TEA]]
+    assert again.get("id") == first.get("id")
+    assert names(again) == names(first) != []
+
+
+async def test_who_has_come_in_since_has_read_it_in_the_history(
+    world: MucWorld,
+) -> None:
+    await world.joins(ROMEO, "romeo")
+    await world.joins(JULIET, "juliet")
+    parcel = world.parcel(wires(world, 1)[0])
+    world.stream.passes = False
+    assert await world.hosted.send([parcel]) == [Later()]
+
+    await world.joins(ROMEO, "romeo")  # anew, as after a restart of their server
+    world.written()
+    world.stream.passes = True
+    assert await world.hosted.send([parcel]) == [Delivered()]
+
+    assert [stanza.get("to") for stanza in world.written()] == [JULIET]
 
 
 async def test_bytes_of_no_known_format_stop_nothing(world: MucWorld) -> None:
