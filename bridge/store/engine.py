@@ -10,13 +10,14 @@ from sqlalchemy.pool import NullPool, QueuePool
 
 from bridge.store.errors import StoreError
 
-BUSY_TIMEOUT_MS = 5000
+LOCK_TIMEOUT_MS = 1000
+"""How long a commit waits for a lock of somebody else's before it counts as failed."""
 
 # WAL with FULL: a commit that has returned survives a power failure.
 _PRAGMAS = (
     "journal_mode = WAL",
     "synchronous = FULL",
-    f"busy_timeout = {BUSY_TIMEOUT_MS}",
+    f"busy_timeout = {LOCK_TIMEOUT_MS}",
     "foreign_keys = ON",
     "temp_store = MEMORY",
     "cache_size = -16384",
@@ -74,6 +75,8 @@ def writer_engine(url: URL) -> Engine:
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _configure)
         event.listen(engine, "begin", _begin)
+    else:
+        event.listen(engine, "connect", _wait_for_no_lock)
     return engine
 
 
@@ -122,6 +125,12 @@ def _configure(connection: Any, _record: object) -> None:  # noqa: ANN401 - any 
     connection.isolation_level = None
     for pragma in _PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _wait_for_no_lock(connection: Any, _record: object) -> None:  # noqa: ANN401 - any driver's
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET lock_timeout = {LOCK_TIMEOUT_MS}")
+    connection.commit()
 
 
 def _read_only(connection: Any, _record: object) -> None:  # noqa: ANN401 - any driver's

@@ -4,6 +4,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from bridge.store.engine import (
+    LOCK_TIMEOUT_MS,
     file_of,
     make_private,
     parse,
@@ -49,7 +50,7 @@ def test_a_commit_that_has_returned_survives_a_power_failure(tmp_path: Path) -> 
         assert read("PRAGMA journal_mode").scalar() == "wal"
         assert read("PRAGMA synchronous").scalar() == 2
         assert read("PRAGMA foreign_keys").scalar() == 1
-        assert read("PRAGMA busy_timeout").scalar() == 5000
+        assert read("PRAGMA busy_timeout").scalar() == LOCK_TIMEOUT_MS
 
 
 def test_a_reader_cannot_write(tmp_path: Path) -> None:
