@@ -43,7 +43,7 @@ from bridge.xmpp.component import ComponentRefusedError
 logger = logging.getLogger(__name__)
 
 REUNION_S = 10.0
-DRAIN_S = 2.0
+CONFIRM_S = 2.0
 STOP_S = 3.5
 
 Work = Coroutine[None, None, None]
@@ -174,6 +174,9 @@ class App:
     async def start(self) -> None:
         """Start every part, in the order in which they need each other.
 
+        What the homeserver has kept for us comes first: it is asked for at once, while
+        the XMPP server may still be away.
+
         Raises ``StartError`` if a server cannot be reached or refuses us.
         """
         self._keep_watching("epoch", self._give_way())
@@ -194,27 +197,30 @@ class App:
                 f"appservice.listen: {listen}: {error.strerror}; does another program,"
                 " or another bridge, listen there?",
             ) from None
+        self._keep_watching("homeserver", self._watch.run())
+        self._keep_watching("keys", self._matrix.run())
         self._meets_xmpp = True
         self._tasks.create_task(self._run_xmpp(), name="xmpp")
         await self._meet_xmpp()
         await self._hub.start()
         await self._dispatch.start()
-        self._keep_watching("homeserver", self._watch.run())
-        self._keep_watching("keys", self._matrix.run())
         self._keep_watching("audit", self._audit.run(self._rooms))
         for name, work in self._upkeep.works().items():
             self._keep_watching(name, work)
 
     async def stop(self) -> None:
-        """End in good order; what is on its way stays on disk."""
+        """End in good order: what waits stays on disk, what comes is still kept there.
+
+        Nothing more is sent; of what was, we wait to hear that it has arrived.
+        """
         logger.info("stopping")
         for task in self._watching:
             task.cancel()  # it would only find that the homeserver cannot reach us
+        self._begin_nothing()
         try:
             async with asyncio.timeout(STOP_S):
+                await self._confirm()
                 await self._appservice.stop()
-                await self._drain()
-                self._begin_nothing()
                 if self._meets_xmpp:
                     await self._xmpp.close()
         except TimeoutError:
@@ -228,13 +234,14 @@ class App:
             task.cancel()
         await self._homeserver.close()
 
-    async def _drain(self) -> None:
+    async def _confirm(self) -> None:
+        """Wait for what was begun: its answer spares the next run the question."""
         try:
-            async with asyncio.timeout(DRAIN_S):
+            async with asyncio.timeout(CONFIRM_S):
                 await self._hub.wait_empty()
                 await self._dispatch.wait_empty()
         except TimeoutError:
-            logger.info("%d messages wait on disk", self._dispatch.depth())
+            logger.info("some of what was sent is not confirmed: the next run sees")
 
     def _begin_nothing(self) -> None:
         self._hub.close()

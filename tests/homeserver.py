@@ -21,7 +21,8 @@ Answering = Callable[[web.Request], Awaitable[web.Response]]
 class Fault:
     """What happens instead of an answer, *times* times, where *path* matches.
 
-    *after* says that the request has its effect all the same.
+    *after* says that the request has its effect all the same; until *hold* nothing
+    happens, and then what should.
     """
 
     path: str
@@ -29,6 +30,7 @@ class Fault:
     body: Any = None
     times: int = 1
     hang: bool = False
+    hold: asyncio.Event | None = None
     after: bool = False
     headers: dict[str, str] = field(default_factory=dict)
 
@@ -145,6 +147,9 @@ class FakeHomeserver:
             self.requests.append((request.method, request.path_qs))
             fault = self._fault(request.path)
             if fault is None:
+                return await self._admit(request, answering)
+            if fault.hold is not None:
+                await fault.hold.wait()
                 return await self._admit(request, answering)
             if fault.after:
                 await self._admit(request, answering)

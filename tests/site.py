@@ -74,6 +74,7 @@ class Running:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
         self._out = b""
+        self._err = b""
 
     async def ready(self) -> str:
         """Wait for its first line on standard output."""
@@ -81,6 +82,14 @@ class Running:
         async with asyncio.timeout(PATIENCE_S):
             self._out = await self._process.stdout.readline()
         return self._out.decode()
+
+    async def logs(self, words: str) -> None:
+        """Wait until it says *words* in its log."""
+        assert self._process.stderr is not None
+        async with asyncio.timeout(PATIENCE_S):
+            while words.encode() not in (line := await self._process.stderr.readline()):
+                self._err += line
+        self._err += line
 
     def send(self, number: signal.Signals) -> None:
         """Send it a signal."""
@@ -117,7 +126,7 @@ class Running:
             if self._process.returncode is None:
                 self._process.kill()
         assert self._process.returncode is not None
-        lines = err.decode().splitlines()
+        lines = (self._err + err).decode().splitlines()
         return Ended(
             code=self._process.returncode,
             out=(self._out + out).decode(),
@@ -179,6 +188,14 @@ key = "{KEY}"
         )
         self.bridges.append(Running(process))
         return self.bridges[-1]
+
+    async def push(self, txn: str, *events: dict[str, object]) -> int:
+        """Send a transaction as the homeserver does; tell how it was answered."""
+        url = f"http://{self.listen}/_matrix/app/v1/transactions/{txn}"
+        token = {"Authorization": f"Bearer {HS_TOKEN}"}
+        body = {"events": list(events)}
+        async with aiohttp.request("PUT", url, json=body, headers=token) as answer:
+            return answer.status
 
     async def run(self, *changes: tuple[str, str]) -> Ended:
         """Run a bridge that ends by itself."""

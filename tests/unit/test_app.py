@@ -91,6 +91,47 @@ async def test_it_ends_when_asked_while_a_thousand_messages_wait(site: Site) -> 
     assert bodies(site) == [str(number) for number in range(MESSAGES)]
 
 
+async def test_asked_to_stop_it_sends_no_more_takes_what_comes_and_waits_for_answers(
+    site: Site,
+) -> None:
+    """facts C.8: what was sent is confirmed before the end, so it is sent but once."""
+    answer = asyncio.Event()
+    site.homeserver.profiles["@alice:hs"] = {"displayname": "Alice"}
+    site.homeserver.faults = [Fault("/send/", hold=answer)]
+    config = site.write()
+    bridge = await site.start(config)
+    await bridge.ready()
+    for number in range(3):
+        site.xmpp.send(said(number))
+    await until(lambda: bool(site.homeserver.asked("/send/")))
+
+    bridge.send(TERM)
+    await bridge.logs("stopping")
+    status = await site.push("late", {"event_id": "$late", "type": "m.room.message"})
+    answer.set()
+    assert_ended_well(await bridge.ended())
+
+    assert status == 200
+    assert bodies(site) == ["0"]
+    async with started(site, config):
+        await until(lambda: len(bodies(site)) == 3)
+    assert bodies(site) == ["0", "1", "2"]
+    assert len(site.homeserver.asked("/send/")) == 3
+
+
+async def test_what_the_homeserver_has_kept_is_asked_for_before_xmpp_is_there(
+    site: Site,
+) -> None:
+    """facts C.8: the homeserver is called, keys are fetched, then XMPP comes."""
+    away = f"127.0.0.1:{free_port()}"
+    lonely = await site.start(site.write((f"127.0.0.1:{site.xmpp.port}", away)))
+
+    await until(lambda: bool(site.homeserver.asked("/ping")))
+    await until(lambda: bool(site.homeserver.asked("sync")))
+
+    assert_ended_well(await lonely.asked(TERM))
+
+
 async def test_what_is_away_ends_it_after_a_while(site: Site) -> None:
     away = f"127.0.0.1:{free_port()}"
     site.homeserver.faults = [Fault("whoami", hang=True)]
