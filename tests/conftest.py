@@ -33,6 +33,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="every fault of tests/faults with both kinds of servers and databases",
     )
     parser.addoption(
+        "--faults-ledger",
+        default=".state/faults.md",
+        help="where --all-faults writes what each fault has cost",
+    )
+    parser.addoption(
         "--soak-minutes",
         type=float,
         default=1.0,

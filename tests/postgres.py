@@ -53,12 +53,37 @@ def restart(folder: Path) -> None:
     _run(found / "pg_ctl", "-D", files, "-l", log, "-m", "immediate", "-w", "restart")
 
 
-def database(folder: Path, name: str) -> str:
+def database(folder: Path, name: str, tablespace: str = "") -> str:
     """Make a schema, which is as good as a database but quicker, and tell its URL."""
-    server = f"postgresql://{OWNER}@/postgres?host={folder}"
+    server = server_url(folder)
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f'CREATE SCHEMA "{name}"'.encode())
-    return f"{server}&options=-csearch_path%3D{name}"
+    place = f"%20-cdefault_tablespace%3D{tablespace}" if tablespace else ""
+    return f"{server}&options=-csearch_path%3D{name}{place}"
+
+
+def server_url(folder: Path) -> str:
+    """Tell where the server of that folder is."""
+    return f"postgresql://{OWNER}@/postgres?host={folder}"
+
+
+def through(url: str, port: int) -> str:
+    """Change a URL so that it leads through somebody who listens on *port*."""
+    _, _, options = url.partition("&")
+    return f"postgresql://{OWNER}@127.0.0.1:{port}/postgres?{options}"
+
+
+def socket_of(folder: Path) -> Path:
+    """Name the file of a server's socket."""
+    return folder / ".s.PGSQL.5432"
+
+
+def tablespace(folder: Path, name: str, place: Path) -> None:
+    """Let tables lie at *place*."""
+    if os.geteuid() == 0:
+        os.chown(place, pwd.getpwnam(OWNER).pw_uid, -1)
+    with psycopg.connect(server_url(folder), autocommit=True) as connection:
+        connection.execute(f"CREATE TABLESPACE {name} LOCATION '{place}'".encode())
 
 
 def _run(*command: str | Path) -> None:

@@ -29,7 +29,7 @@ class Child:
         self.name = name
         self.log = log
         self._command = [str(part) for part in command]
-        self._environment = {**os.environ, **(environment or {})}
+        self.environment = {**os.environ, **(environment or {})}
         self._folder = folder
         self._running: subprocess.Popen[bytes] | None = None
 
@@ -55,7 +55,7 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=self._environment,
+                env=self.environment,
                 cwd=self._folder,
                 start_new_session=True,
             )

@@ -13,7 +13,7 @@ from xml.etree.ElementTree import Element, SubElement
 
 from deploy.lab.heard import Heard
 from deploy.lab.matrix_people import MatrixPerson
-from deploy.lab.stanzas import stanza_id, tag
+from deploy.lab.stanzas import bare, stanza_id, tag
 from deploy.lab.xmpp_people import XmppPerson
 
 LONG_S = 180.0
@@ -28,7 +28,11 @@ def lines(word: str, start: int, end: int) -> list[str]:
 
 @dataclass(frozen=True)
 class Account:
-    """What became of *said* messages; of those that are double, *spare* may be."""
+    """What became of *said* messages; of those that are double, *spare* may be.
+
+    *marked* came again to somebody who was there, but as history: with the id that
+    they have it under and the time when it was said, so that clients show it once.
+    """
 
     said: int
     lost: Sequence[str]
@@ -36,6 +40,12 @@ class Account:
     wrong: Sequence[tuple[str, str]]
     spare: int = 0
     where: str = ""
+    marked: int = 0
+
+    @property
+    def crossed(self) -> bool:
+        """Whether this is what came from the other network."""
+        return self.where.endswith(("XMPP on Matrix", "Matrix on XMPP"))
 
     @property
     def words(self) -> str:
@@ -110,6 +120,7 @@ class Seat:
         self.history = 2000
         self._nick = nick
         self._sessions: list[list[Heard]] = []
+        self._lived: list[int] = []
         self._said: dict[str, str] = {}
         self.again: set[str] = set()
 
@@ -117,6 +128,7 @@ class Seat:
         """Enter the room, reading what was said meanwhile."""
         entered = await self.person.joins(self.room, self._nick, history=self.history)
         self._sessions.append(entered.history)
+        self._lived.append(len(entered.history))
 
     async def say(self, texts: Iterable[str]) -> None:
         """Say *texts* without waiting for them."""
@@ -168,10 +180,28 @@ class Seat:
         texts: list[str] = []
         for heard in (heard for session in self._sessions for heard in session):
             name = self._name(heard)
-            if not (name in known and _from_history(heard)):
+            if not (name in known and self._from_history(heard)):
                 texts.append(heard.text)
             known.add(name)
         return texts
+
+    def marked(self) -> int:
+        """Count what came as history though nobody had entered, and was known."""
+        known: set[str] = set()
+        count = 0
+        for session, lived in zip(self._sessions, self._lived, strict=True):
+            for place, heard in enumerate(session):
+                name = self._name(heard)
+                repeats = place >= lived and name in known
+                count += repeats and self._from_history(heard)
+                known.add(name)
+        return count
+
+    def _from_history(self, heard: Heard) -> bool:
+        """Tell whether the room says that it had kept it (XEP-0045 §7.2.15)."""
+        assert isinstance(heard.raw, Element)
+        kept = heard.raw.iterfind(tag("delay", "urn:xmpp:delay"))
+        return any(one.get("from") == self.room for one in kept)
 
     def _name(self, heard: Heard) -> str:
         assert isinstance(heard.raw, Element)
@@ -186,11 +216,25 @@ class Writer:
         self.again: list[str] = []
         self._puppet = puppet
         self._read = 0
+        self._confirmed = 0
         self._receipts: set[str] = set()
         self._said: dict[str, str] = {}
 
+    async def confirm(self) -> None:
+        """Say that what came has come, as clients do (XEP-0184)."""
+        came = self.person.all[self._confirmed :]
+        self._confirmed += len(came)
+        for stanza in came:
+            asked = stanza.find(tag("request", RECEIPTS)) is not None
+            if asked and bare(stanza.get("from", "")) == self._puppet:
+                receipt = Element("message", {"type": "chat", "to": self._puppet})
+                about = {"xmlns": RECEIPTS, "id": stanza.get("id", "")}
+                SubElement(receipt, "received", about)
+                await self.person.send(receipt)
+
     async def write(self, texts: Iterable[str]) -> None:
         """Write *texts*, asking for a receipt of each (XEP-0184)."""
+        await self.confirm()
         for text in texts:
             number = secrets.token_hex(6)
             self._said[number] = text
@@ -241,8 +285,3 @@ class Writer:
                 self._receipts.add(receipt.get("id", ""))
         self._read = len(self.person.all)
         return self._receipts
-
-
-def _from_history(heard: Heard) -> bool:
-    assert isinstance(heard.raw, Element)
-    return heard.raw.find(tag("delay", "urn:xmpp:delay")) is not None

@@ -5,13 +5,19 @@ import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from types import FunctionType
+from typing import cast
 
 import pytest
 
 from tests.e2e.conftest import Company, need
+from tests.faults import book
 from tests.faults.world import PLACES, FaultyWorld, Ways, faulty_world
 
 HERE = Path(__file__).parent
+LEDGER = "ledger"
+OUTCOMES: dict[str, str] = {}
+ENTRIES: list[book.Entry] = []
 
 
 def pytest_collection_modifyitems(
@@ -43,6 +49,49 @@ def _belongs(item: pytest.Function, *, everything: bool) -> bool:
         return only in place
     turn = item.module.FAULTS.index(fault) % len(PLACES)
     return everything or PLACES.index(place) == turn
+
+
+@pytest.fixture(autouse=True)
+def _booked(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Take what is compared in a test of a fault into the ledger."""
+    book.OPEN.clear()
+    yield
+    if "world" in request.fixturenames:
+        entry = book.Entry.of(_fault(request.node), book.OPEN)
+        request.node.user_properties.append((LEDGER, entry.write()))
+
+
+def _fault(item: pytest.Function) -> tuple[str, str, str]:
+    """Tell which rows it is about, what it is called, and where it is tried."""
+    fault = cast("FunctionType", item.callspec.params.get("fault", item.function))
+    name = fault.__name__.removeprefix("test_").replace("_", " ")
+    about = ", ".join(map(str, book.rows(fault.__doc__ or "")))
+    return about, name, str(item.callspec.params["world"])
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Read what the test has entered, here or in another process."""
+    if report.when == "call" or report.outcome != "passed":
+        OUTCOMES[report.nodeid] = report.outcome
+    if report.when == "teardown":
+        ENTRIES.extend(
+            book.Entry(**{**entry, "result": OUTCOMES.get(report.nodeid, "skipped")})
+            for name, entry in report.user_properties
+            if name == LEDGER and isinstance(entry, dict)
+        )
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Show the ledger, and keep it."""
+    if ENTRIES and config.getoption("all_faults"):
+        ledger = book.table(ENTRIES)
+        file = Path(config.getoption("faults_ledger"))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(ledger, encoding="utf-8")
+        terminalreporter.section(f"ledger of faults, also in {file}")
+        terminalreporter.write(ledger)
 
 
 @pytest.fixture(scope="session", params=PLACES)

@@ -9,6 +9,7 @@ import re
 import socket
 import struct
 from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -82,11 +83,13 @@ class Way:
 class Proxy:
     """Stands before the server at *target*; *there* leads to it, *back* from it.
 
+    The target is a port, or the file of a socket.
+
     While *refusing*, connections are closed as soon as they are made; while there is
     an *answer*, each gets that for its first request, of HTTP, and no other.
     """
 
-    def __init__(self, target: int, port: int = 0) -> None:
+    def __init__(self, target: int | Path, port: int = 0) -> None:
         self.target = target
         self.port = port
         self.refusing = False
@@ -112,6 +115,16 @@ class Proxy:
         self._server.close()
         await self.cut()
         await asyncio.sleep(0)  # for the transports to notice
+
+    def hold(self) -> None:
+        """Let nothing more pass either way."""
+        self.there.hold()
+        self.back.hold()
+
+    def release(self) -> None:
+        """Let all pass again."""
+        self.there.release()
+        self.back.release()
 
     async def cut(self) -> None:
         """Break all connections, without a word to either side."""
@@ -160,7 +173,11 @@ class Proxy:
     async def _join(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        server_reader, server_writer = await asyncio.open_connection(HOST, self.target)
+        if isinstance(self.target, Path):
+            joined = await asyncio.open_unix_connection(self.target)
+        else:
+            joined = await asyncio.open_connection(HOST, self.target)
+        server_reader, server_writer = joined
         try:
             async with asyncio.TaskGroup() as tasks:
                 there = self.there.carry(reader, server_writer)

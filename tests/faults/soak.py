@@ -56,7 +56,7 @@ class Figures:
         return [f"{one.where}: {one.words}" for one in self.accounts if one.words]
 
     def __str__(self) -> str:
-        crossed = [one for one in self.accounts if _crossed(one)]
+        crossed = [one for one in self.accounts if one.crossed]
         lost = sum(len(one.lost) for one in self.accounts)
         double = sum(len(one.double) for one in self.accounts)
         spare = sum(len(one.double) for one in self.accounts if one.spare)
@@ -69,10 +69,6 @@ class Figures:
             f" out of order {inverted}, worst delay {self.worst_s:.1f} s"
             f"\nfaults: {faults}"
         )
-
-
-def _crossed(one: Account) -> bool:
-    return one.where.endswith(("XMPP on Matrix", "Matrix on XMPP"))
 
 
 @dataclass
@@ -164,7 +160,7 @@ class Soak:
     async def _lock(self) -> None:
         self.faults["database locked"] += 1
         self.town.stream_fell()  # what cannot be kept is not read, and then closed
-        await locked(self.world)
+        await locked(self.world, self.ways)
         await self._return()
 
     async def _restart_synapse(self) -> None:

@@ -13,6 +13,7 @@ Fault = Callable[[Ways], Awaitable[None]]
 
 WARM = 6
 DURING = 16
+OFTEN = 8
 
 
 def http(status: str, body: bytes = b"", missing: int = 0) -> bytes:
@@ -92,6 +93,16 @@ async def stream_reset(ways: Ways) -> None:
     ways.component.back.cut_after = ways.component.there.cut_after = None
 
 
+async def stream_cut_often(ways: Ways) -> None:
+    """Break the component's stream again and again while people speak (row 15)."""
+    for round_ in range(OFTEN):
+        await asyncio.sleep(0.2 + 0.07 * round_)
+        before = ways.component.connections
+        await ways.component.cut()
+        while ways.component.connections == before:  # noqa: ASYNC110 - the bridge is elsewhere
+            await asyncio.sleep(0.05)
+
+
 async def xmpp_away(ways: Ways) -> None:
     """Have the XMPP server unreachable, and again as soon as it is back (row 40)."""
     for _ in range(2):
@@ -124,15 +135,15 @@ async def all_slow(ways: Ways) -> None:
 
 
 async def swizzle(ways: Ways) -> None:
-    """Stop the ways one after another, and let them go in another order (row 37)."""
-    three = (ways.homeserver, ways.appservice, ways.component)
-    for proxy in three:
-        proxy.there.hold()
-        proxy.back.hold()
+    """Stop the ways one after another, and let them go in another order (row 37).
+
+    The database is one of them: held on its way, or locked.
+    """
+    for one in (ways.homeserver, ways.database, ways.appservice, ways.component):
+        one.hold()
         await asyncio.sleep(0.7)
-    for proxy in (ways.appservice, ways.component, ways.homeserver):
-        proxy.there.release()
-        proxy.back.release()
+    for one in (ways.appservice, ways.component, ways.database, ways.homeserver):
+        one.release()
         await asyncio.sleep(0.7)
 
 
@@ -145,13 +156,18 @@ FAULTS: list[Fault] = [
     push_reply_lost,
     push_cut,
     stream_reset,
+    stream_cut_often,
     xmpp_away,
     stream_in_bytes,
     stream_stalls,
     all_slow,
     swizzle,
 ]
-BREAKS_STREAM: dict[Fault, int] = {stream_reset: 2, xmpp_away: 2}
+BREAKS_STREAM: dict[Fault, int] = {
+    stream_reset: 2,
+    stream_cut_often: OFTEN,
+    xmpp_away: 2,
+}
 """How often: each time, what was not confirmed comes again."""
 
 

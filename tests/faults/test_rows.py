@@ -6,11 +6,10 @@ what brings it; it leaves the list when its test is written.
 """
 
 import ast
-import re
-from collections.abc import Iterator
 from pathlib import Path
 
 from tests.faults import test_connections, test_databases, test_processes
+from tests.faults.book import rows
 
 HERE = Path(__file__).parent
 TESTS = HERE.parent
@@ -21,13 +20,6 @@ FAULTS = [
     for module in (test_connections, test_databases, test_processes)
     for fault in module.FAULTS
 ]
-
-_ROWS = re.compile(r"\b[Rr]ows? (\d+(?:, \d+)*)\b")
-
-
-def rows(text: str) -> Iterator[int]:
-    for found in _ROWS.findall(text):
-        yield from map(int, found.split(", "))
 
 
 def about_rows() -> dict[int, list[str]]:

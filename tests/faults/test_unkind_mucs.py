@@ -10,6 +10,7 @@ from deploy.lab.stanzas import MUC_ADMIN, MUC_OWNER
 from deploy.lab.xmpp_people import XmppPerson
 from tests.e2e.conftest import Company
 from tests.e2e.ledger import LONG_S
+from tests.faults import book
 from tests.faults.scenes import Gathering
 from tests.faults.town import foreign_muc, open_people
 from tests.faults.world import PLACES, FaultyWorld, Ways
@@ -76,7 +77,9 @@ async def scene(
 
 async def wrong(scene: Gathering) -> list[str]:
     await scene.end()
-    return [one.words for one in await scene.accounts() if one.words]
+    accounts = await scene.accounts()
+    book.note(accounts)
+    return [one.words for one in accounts if one.words]
 
 
 async def test_when_the_listener_is_kicked_it_comes_back(scene: Gathering) -> None:

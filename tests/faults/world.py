@@ -2,34 +2,73 @@
 
 Synapse  <- homeserver -  bridge  - component ->  XMPP server
 Synapse  - appservice ->  bridge
+                          bridge  -  database ->  PostgreSQL
 """
 
 import asyncio
+import sqlite3
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from typing_extensions import override
 
+from deploy.lab.children import Child
 from deploy.lab.gateway import Gateway
 from deploy.lab.ports import HOST, Ports
 from deploy.lab.world import World, place_for
 from tests import postgres
+from tests.faults.disks import small_disk
 from tests.faults.proxy import Proxy
 
 PLACES = ("prosody-sqlite", "ejabberd-postgresql")
-WAYS = ("homeserver", "appservice", "component")
+WAYS = ("homeserver", "appservice", "component", "database")
+SMALL = "small"
+TABLES_MB = 24
+FILES_MB = 96
+"""SQLite takes nothing more in when 32 are left."""
+
+
+class Link(Protocol):
+    """What can be stopped for a while."""
+
+    def hold(self) -> None:
+        """Stop it."""
+
+    def release(self) -> None:
+        """Let it go on."""
+
+
+class Locked:
+    """A database of SQLite, which somebody else locks to stop it."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._other: sqlite3.Connection | None = None
+
+    def hold(self) -> None:
+        """Begin to lock it."""
+        self._other = sqlite3.connect(self._file, isolation_level=None)
+        self._other.execute("BEGIN EXCLUSIVE")
+
+    def release(self) -> None:
+        """Unlock it, if it is locked."""
+        if self._other is not None:
+            self._other.close()
+            self._other = None
 
 
 @dataclass(frozen=True)
 class Ways:
-    """The proxies that stand while a test runs."""
+    """The proxies that stand while a test runs; SQLite has none, but can be locked."""
 
     homeserver: Proxy
     appservice: Proxy
     component: Proxy
+    database: Link
 
 
 class FaultyGateway(Gateway):
@@ -37,6 +76,7 @@ class FaultyGateway(Gateway):
 
     ways: dict[str, int]
     database: str
+    environment: Mapping[str, str]
 
     @override
     def init(self, *more: str) -> str:
@@ -51,30 +91,51 @@ class FaultyGateway(Gateway):
             *more,
         )
 
+    @override
+    def child(self) -> Child:
+        made = super().child()
+        made.environment |= self.environment
+        return made
+
 
 class FaultyWorld(World):
-    """One of each; the servers stay, the bridge and the proxies come for a test."""
+    """One of each; the servers stay, the bridge and the proxies come for a test.
+
+    *database* is the way of everybody but the bridge to its database, *disk* the small
+    one on which that lies, if there is one.
+    """
+
+    disk: Path | None = None
 
     def __init__(
         self, kind: str, python: Path, folder: Path, cluster: Path | None = None
     ) -> None:
         super().__init__(kind, python, folder)
         self.cluster = cluster
-        self.database = "" if cluster is None else postgres.database(cluster, "faults")
+        self.database = ""
+        if cluster is not None:
+            self.database = postgres.database(cluster, "faults", SMALL)
         ports = Ports(folder / "ports.json")
         self._listen = ports.port("bridge")
         gateway = FaultyGateway(
             python, folder / "bridge", ports, self.synapse, self.xmpp
         )
         gateway.ways = {way: ports.port(f"{way} proxy") for way in WAYS}
-        gateway.database = self.database
+        gateway.environment = {}
+        gateway.database = self.database and postgres.through(
+            self.database, gateway.ways["database"]
+        )
         self._ways = gateway.ways
-        self.gateway = gateway
+        self.gateway = self._faulty = gateway
 
     @property
     def sqlite(self) -> Path:
         """The file of the database, if that is SQLite."""
         return self.gateway.folder / "bridge.db"
+
+    def wrong_clock(self, environment: Mapping[str, str]) -> None:
+        """Start the bridge so that its clock is wrong, from the next time on."""
+        self._faulty.environment = environment
 
     async def kill(self, name: str) -> None:
         """Kill a server with SIGKILL."""
@@ -91,19 +152,23 @@ class FaultyWorld(World):
     @asynccontextmanager
     async def bridged(self) -> AsyncIterator[Ways]:
         """Have the proxies and the bridge stand for a while."""
-        targets = (
+        targets: list[int | Path] = [
             int(self.synapse.url.rpartition(":")[2]),
             self._listen,
             self.xmpp.component_port,
-        )
+        ]
+        if self.cluster is not None:
+            targets.append(postgres.socket_of(self.cluster))
         async with AsyncExitStack() as ends:
             made = [
                 await ends.enter_async_context(Proxy(target, self._ways[way]))
-                for way, target in zip(WAYS, targets, strict=True)
+                for way, target in zip(WAYS, targets, strict=False)
             ]
             await self.start_bridge()
             try:
-                yield Ways(*made)
+                homeserver, appservice, component, *database = made
+                link = database[0] if database else Locked(self.sqlite)
+                yield Ways(homeserver, appservice, component, link)
             finally:
                 await self.end_bridge(10)
 
@@ -114,10 +179,16 @@ def faulty_world(place: str) -> Iterator[FaultyWorld]:
     kind, _, database = place.partition("-")
     with ExitStack() as ends:
         folder = ends.enter_context(place_for(f"faults-{place}"))
-        cluster = None
         if database == "postgresql":
             cluster = ends.enter_context(postgres.cluster(fsync=True))
-        world = FaultyWorld(kind, Path(sys.executable), folder, cluster)
+            place = cluster / SMALL
+            disk = ends.enter_context(small_disk(place, TABLES_MB))
+            postgres.tablespace(cluster, SMALL, place)
+            world = FaultyWorld(kind, Path(sys.executable), folder, cluster)
+        else:
+            disk = ends.enter_context(small_disk(folder / "bridge", FILES_MB))
+            world = FaultyWorld(kind, Path(sys.executable), folder)
+        world.disk = disk
         ends.callback(world.stop)
         world.start()
         yield world
