@@ -58,7 +58,7 @@ from bridge.xmpp.mucs import Mucs
 from bridge.xmpp.persons import Persons
 from bridge.xmpp.poison import REJECTED, Poison
 from bridge.xmpp.venue import Venue
-from bridge.xmpp.written import Marks, Written
+from bridge.xmpp.written import NOTHING, Marks, Written
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,6 @@ DRAIN_S = 1.0
 
 _IDENTITY = "identity"
 _WRITTEN = "written"
-NOTHING = Marks()
 _IQ = "{jabber:component:accept}iq"
 _TO_PUPPET = f"/{RESOURCE}".encode()
 
@@ -149,22 +148,11 @@ class XmppAdapter:
         await self.join(stream, Inbound(host, stream), host, written.marks)
 
     async def join(
-        self,
-        stream: Stream,
-        inbound: Inbound,
-        host: Host,
-        marks: Marks = NOTHING,
+        self, stream: Stream, inbound: Inbound, host: Host, marks: Marks = NOTHING
     ) -> None:
         """Join the venues to *stream*, *inbound* and *host*."""
-        means = Means(
-            self._domain,
-            stream,
-            host,
-            self._store,
-            inbound,
-            self._tasks,
-            marks.earlier,
-        )
+        parts = self._domain, stream, host, self._store, inbound, self._tasks
+        means = Means(*parts, marks.earlier)
         self._stream = stream
         self._inbound = inbound
         self._persons = Persons(means, self._disco.puppet, sealing=self._sealing)
@@ -175,15 +163,7 @@ class XmppAdapter:
         )
         self._mucs = Mucs(means, omemo, self._persons.hopes)
         self._hosted = Hosted(
-            self._domain,
-            stream,
-            host,
-            self._store,
-            inbound,
-            self._tasks,
-            marks=marks,
-            endtoend=omemo,
-            hopes=self._persons.hopes,
+            *parts, marks=marks, endtoend=omemo, hopes=self._persons.hopes
         )
         await self._persons.start()
         for venue in (self._chats, self._mucs, self._hosted):

@@ -40,6 +40,9 @@ class Marks:
     doubted: Container[int] = ()
 
 
+NOTHING = Marks()
+
+
 class Written:
     """The parcels whose bytes have left this process.
 

@@ -13,14 +13,14 @@ def small_disk(place: Path, megabytes: int) -> Iterator[Path | None]:
     """Let a disk of its own stand at *place*; None if nobody may mount one here."""
     place.mkdir(parents=True, exist_ok=True)
     options = f"size={megabytes}m,mode=700"
-    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", place]
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)]
     if subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode:
         yield None
         return
     try:
         yield place
     finally:
-        subprocess.run(["umount", "-l", place], check=True)
+        subprocess.run(["umount", "-l", str(place)], check=True)
 
 
 def fill(filler: Path) -> None:

@@ -181,9 +181,9 @@ def faulty_world(place: str) -> Iterator[FaultyWorld]:
         folder = ends.enter_context(place_for(f"faults-{place}"))
         if database == "postgresql":
             cluster = ends.enter_context(postgres.cluster(fsync=True))
-            place = cluster / SMALL
-            disk = ends.enter_context(small_disk(place, TABLES_MB))
-            postgres.tablespace(cluster, SMALL, place)
+            tables = cluster / SMALL
+            disk = ends.enter_context(small_disk(tables, TABLES_MB))
+            postgres.tablespace(cluster, SMALL, tables)
             world = FaultyWorld(kind, Path(sys.executable), folder, cluster)
         else:
             disk = ends.enter_context(small_disk(folder / "bridge", FILES_MB))

@@ -41,11 +41,9 @@ from bridge.xmpp.muc.presence import MUC_USER
 from bridge.xmpp.muc.rooms import MEMBER, Rooms
 from bridge.xmpp.muc.secrecy import Secrecy
 from bridge.xmpp.muc.stanza import split
-from bridge.xmpp.written import Marks
+from bridge.xmpp.written import NOTHING, Marks
 
 logger = logging.getLogger(__name__)
-
-NOTHING = Marks()
 
 
 class Hosted:
