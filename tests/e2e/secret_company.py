@@ -3,11 +3,21 @@
 import secrets
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import NamedTuple
 
 from deploy.lab.world import World
 from deploy.lab.xmpp_people import Cast
 from tests.e2e.nio_people import NioPerson
 from tests.e2e.secret_people import PROGRAM, SecretPerson
+
+
+class Two(NamedTuple):
+    """Somebody of each network, and what stands for them on the other."""
+
+    alice: NioPerson
+    juliet: SecretPerson
+    ghost: str
+    puppet: str
 
 
 class Company:
@@ -38,6 +48,14 @@ class Company:
         person = SecretPerson(self._cast, name, jid, "secret", device, speaks)
         await self._cast.enter(person)
         return person
+
+    async def two(self, speaks: str = "legacy") -> Two:
+        """Bring in Alice and Juliet, who have never met."""
+        alice, juliet = (
+            await self.on_matrix("alice"),
+            await self.on_xmpp("juliet", speaks),
+        )
+        return Two(alice, juliet, self._world.ghost(juliet), alice.puppet(self._world))
 
 
 async def meet(world: World, alice: NioPerson, juliet: SecretPerson) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from deploy.lab.world import World
+from deploy.lab.xmpp_people import XmppPerson
 from tests.e2e.conftest import Company
 from tests.e2e.ledger import lines, verdict
 from tests.e2e.nio_people import NioPerson
@@ -34,6 +35,14 @@ async def circle(world: World, tmp_path: Path) -> AsyncIterator[Circle]:
         yield Circle(world, tmp_path / "nio", ends)
 
 
+async def two(
+    company: Company, circle: Circle, word: str
+) -> tuple[XmppPerson, NioPerson]:
+    """Bring in Juliet of XMPP and Alice of Matrix, who have never met."""
+    juliet = await company.on_xmpp("juliet")
+    return juliet, await circle.person(f"alice-{word}")
+
+
 MANY = 30
 ALLOW = "!xmpp plaintext allow"
 
@@ -41,8 +50,7 @@ ALLOW = "!xmpp plaintext allow"
 async def test_a_direct_chat_from_its_first_message(
     world: World, company: Company, circle: Circle, word: str
 ) -> None:
-    juliet = await company.on_xmpp("juliet")
-    alice = await circle.person(f"alice-{word}")
+    juliet, alice = await two(company, circle, word)
     ghost, puppet = world.ghost(juliet), alice.puppet(world)
 
     await alice.looks_up(juliet.jid)
@@ -67,8 +75,7 @@ async def test_a_direct_chat_from_its_first_message(
 async def test_a_chat_that_somebody_on_xmpp_begins(
     world: World, company: Company, circle: Circle, word: str
 ) -> None:
-    juliet = await company.on_xmpp("juliet")
-    alice = await circle.person(f"alice-{word}")
+    juliet, alice = await two(company, circle, word)
     ghost, puppet = world.ghost(juliet), alice.puppet(world)
 
     await juliet.says(puppet, "hello")
@@ -143,8 +150,7 @@ async def test_a_room_that_is_encrypted_later_is_so_for_ever(
 async def test_no_trace_of_encrypted_words_is_left(
     world: World, company: Company, circle: Circle, word: str
 ) -> None:
-    juliet = await company.on_xmpp("juliet")
-    alice = await circle.person(f"alice-{word}")
+    juliet, alice = await two(company, circle, word)
     ghost, puppet = world.ghost(juliet), alice.puppet(world)
     canary, answer = f"canary-{word}-there", f"canary-{word}-back"
     await alice.looks_up(juliet.jid)

@@ -28,9 +28,7 @@ async def company(world: World, tmp_path: Path) -> AsyncIterator[Company]:
 async def test_somebody_of_xmpp_begins(
     world: World, company: Company, speaks: str, version: str
 ) -> None:
-    alice = await company.on_matrix("alice")
-    juliet = await company.on_xmpp("juliet", speaks)
-    ghost, puppet = world.ghost(juliet), alice.puppet(world)
+    alice, juliet, ghost, puppet = await company.two(speaks)
 
     room = await meet(world, alice, juliet)
     await alice.says(room, "and an answer")
@@ -45,11 +43,9 @@ async def test_somebody_of_xmpp_begins(
 
 @pytest.mark.parametrize(("speaks", "version"), [("legacy", LEGACY), ("new", OMEMO2)])
 async def test_somebody_of_matrix_begins(
-    world: World, company: Company, speaks: str, version: str
+    company: Company, speaks: str, version: str
 ) -> None:
-    alice = await company.on_matrix("alice")
-    juliet = await company.on_xmpp("juliet", speaks)
-    ghost, puppet = world.ghost(juliet), alice.puppet(world)
+    alice, juliet, ghost, puppet = await company.two(speaks)
 
     await alice.looks_up(juliet.jid)
     room = await alice.starts_chat(ghost)
@@ -62,8 +58,7 @@ async def test_somebody_of_matrix_begins(
 
 
 async def test_sessions_outlive_the_bridge(world: World, company: Company) -> None:
-    alice, juliet = await company.on_matrix("alice"), await company.on_xmpp("juliet")
-    ghost, puppet = world.ghost(juliet), alice.puppet(world)
+    alice, juliet, ghost, puppet = await company.two()
     room = await meet(world, alice, juliet)
     await alice.says(room, "before")
     await juliet.opens("before", puppet)
@@ -81,8 +76,7 @@ async def test_sessions_outlive_the_bridge(world: World, company: Company) -> No
 
 
 async def test_friends_who_can_see_each_other(world: World, company: Company) -> None:
-    alice, juliet = await company.on_matrix("alice"), await company.on_xmpp("juliet")
-    ghost, puppet = world.ghost(juliet), alice.puppet(world)
+    alice, juliet, ghost, puppet = await company.two()
     await juliet.hides(LEGACY)
 
     await juliet.send(Element("presence", {"to": puppet, "type": "subscribe"}))
@@ -100,8 +94,7 @@ async def test_who_hides_her_devices_is_believed_at_first_sight(
     world: World, company: Company
 ) -> None:
     """A device list that only contacts may read is common; XEP-0384 §5.3.2."""
-    alice, juliet = await company.on_matrix("alice"), await company.on_xmpp("juliet")
-    puppet = alice.puppet(world)
+    alice, juliet, _, puppet = await company.two()
     await juliet.refuses_contacts()
     await juliet.hides(LEGACY)
 
@@ -115,10 +108,9 @@ async def test_who_hides_her_devices_is_believed_at_first_sight(
 
 
 async def test_what_cannot_be_encrypted_yet_is_once_she_agrees(
-    world: World, company: Company
+    company: Company,
 ) -> None:
-    alice, juliet = await company.on_matrix("alice"), await company.on_xmpp("juliet")
-    ghost, puppet = world.ghost(juliet), alice.puppet(world)
+    alice, juliet, ghost, puppet = await company.two()
     await juliet.refuses_contacts()
     await juliet.hides(LEGACY)
 
@@ -134,11 +126,8 @@ async def test_what_cannot_be_encrypted_yet_is_once_she_agrees(
     assert ALLOW in refused.words
 
 
-async def test_plaintext_that_is_allowed_is_sent_again(
-    world: World, company: Company
-) -> None:
-    alice, juliet = await company.on_matrix("alice"), await company.on_xmpp("juliet")
-    ghost, puppet = world.ghost(juliet), alice.puppet(world)
+async def test_plaintext_that_is_allowed_is_sent_again(company: Company) -> None:
+    alice, juliet, ghost, puppet = await company.two()
     await juliet.refuses_contacts()
     await juliet.hides(LEGACY)
     await alice.looks_up(juliet.jid)
@@ -158,8 +147,7 @@ async def test_plaintext_that_is_allowed_is_sent_again(
 async def test_all_her_devices_read_every_message(
     world: World, company: Company
 ) -> None:
-    alice, juliet = await company.on_matrix("alice"), await company.on_xmpp("juliet")
-    ghost, puppet = world.ghost(juliet), alice.puppet(world)
+    alice, juliet, ghost, puppet = await company.two()
     room = await meet(world, alice, juliet)
     await alice.says(room, "one")
     await juliet.opens("one", puppet)
@@ -175,8 +163,7 @@ async def test_all_her_devices_read_every_message(
 
 
 async def test_who_is_offline_reads_it_later(world: World, company: Company) -> None:
-    alice, juliet = await company.on_matrix("alice"), await company.on_xmpp("juliet")
-    puppet = alice.puppet(world)
+    alice, juliet, _, puppet = await company.two()
     room = await meet(world, alice, juliet)
 
     await juliet.log_out()
@@ -193,8 +180,7 @@ async def test_e55_a_plain_message_in_an_encrypted_chat(
     world: World, company: Company
 ) -> None:
     """E55: Alice is told; what she writes in her encrypted room stays encrypted."""
-    alice, juliet = await company.on_matrix("alice"), await company.on_xmpp("juliet")
-    ghost, puppet = world.ghost(juliet), alice.puppet(world)
+    alice, juliet, ghost, puppet = await company.two()
     room = await meet(world, alice, juliet)
 
     await juliet.says(puppet, "in a hurry")
@@ -211,9 +197,7 @@ async def test_whose_client_reads_the_old_version_only_gets_that(
     world: World, company: Company
 ) -> None:
     """Stock slixmpp-omemo lists OMEMO 2, and can neither write nor read it."""
-    alice = await company.on_matrix("alice")
-    juliet = await company.on_xmpp("juliet", "stock")
-    puppet = alice.puppet(world)
+    alice, juliet, _, puppet = await company.two("stock")
 
     room = await meet(world, alice, juliet)
     await alice.says(room, "and an answer")
@@ -222,8 +206,7 @@ async def test_whose_client_reads_the_old_version_only_gets_that(
 
 
 async def test_devices_are_compared_and_trusted(world: World, company: Company) -> None:
-    alice, juliet = await company.on_matrix("alice"), await company.on_xmpp("juliet")
-    ghost, puppet = world.ghost(juliet), alice.puppet(world)
+    alice, juliet, ghost, puppet = await company.two()
     room = await meet(world, alice, juliet)
 
     await alice.says(room, "!xmpp omemo")
@@ -270,8 +253,7 @@ async def fingerprint(juliet: SecretPerson, puppet: str) -> str:
 
 
 async def test_no_trace_of_secret_words_is_left(world: World, company: Company) -> None:
-    alice, juliet = await company.on_matrix("alice"), await company.on_xmpp("juliet")
-    ghost, puppet = world.ghost(juliet), alice.puppet(world)
+    alice, juliet, ghost, puppet = await company.two()
     room = await meet(world, alice, juliet)
     canary = f"canary-{secrets.token_hex(6)}"
 
