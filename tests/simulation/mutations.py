@@ -56,6 +56,12 @@ MUTATIONS: dict[str, Mutation] = {
     "the homeserver is answered before the commit": Mutation(
         Hub, "keep", "await shield(commit)", "await sleep(0)"
     ),
+    "an answer in a room that is being made is nobody's": Mutation(
+        Hub,
+        "_step",
+        "await self._provisioning.resume(item.arrival.room)",
+        "await sleep(0)",
+    ),
     "what nobody waits for any more is left on disk": Mutation(
         Hub, "keep", "await shield(commit)", "await commit"
     ),
