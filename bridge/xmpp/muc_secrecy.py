@@ -22,7 +22,7 @@ from bridge.model.delivery import Later, Outcome, Parcel, Refusal, Refused
 from bridge.model.places import Network, Room
 from bridge.model.records import Cursor
 from bridge.xmpp.checking import Company
-from bridge.xmpp.codec.encryption import Encryption, encryption
+from bridge.xmpp.codec.encryption import encryption
 from bridge.xmpp.codec.xml import Node
 from bridge.xmpp.endtoend import (
     EndToEnd,
@@ -49,7 +49,7 @@ from bridge.xmpp.packing import (
 )
 from bridge.xmpp.recipients import in_words, seal_for_all
 from bridge.xmpp.relaying import relayed
-from bridge.xmpp.sealed import AGAIN_S, Finals, Told, passage
+from bridge.xmpp.sealed import AGAIN_S, Finals, Strange, Told, passage
 from bridge.xmpp.stay import Stay
 
 logger = logging.getLogger(__name__)
@@ -104,6 +104,7 @@ class MucSecrecy:
         self._told: set[str] = set()
         self._final = Finals[Speech]()
         self._crowded = Told()
+        self._strange = Strange(means.host, omemo=endtoend is not None)
         self._behind: deque[Seen] = deque(maxlen=FOLLOWED_MAX)
 
     @property
@@ -128,11 +129,13 @@ class MucSecrecy:
 
         It comes back as it is if it is not; None if it says nothing to anybody.
         """
-        if encryption(stanza) is not Encryption.OMEMO:
+        if self._strange.met(heard.muc, heard.nick, stanza):
+            return stanza  # it is refused in words that name what can be read
+        if encryption(stanza) is None:
             self._heard(heard.muc, unit, sealed=False)
             return stanza
         if self._endtoend is None or not heard.jid:
-            return stanza  # it is refused in words that name what can be read
+            return stanza
         way = passage(self._means.bot, heard.jid, heard.muc, heard.at_ms)
         ours = self._ours(stay)
         found, by = await self._first(stanza, way, ours, (unit, key))

@@ -7,8 +7,12 @@ from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 from datetime import UTC, datetime
 from typing import Final, Generic, TypeVar
+from xml.etree.ElementTree import Element
 
+from bridge.core.ports import Host
 from bridge.model.delivery import Later, Parcel
+from bridge.model.places import Network, Room
+from bridge.xmpp.codec.encryption import Encryption, encryption, words
 from bridge.xmpp.endtoend import Passage
 
 FINAL_MAX: Final = 10_000
@@ -63,6 +67,28 @@ class Told:
         self._told[what] = None
         if len(self._told) > TOLD_MAX:
             self._told.popitem(last=False)
+        return True
+
+
+class Strange:
+    """Tells the people of Matrix, once in each conversation, what cannot be read.
+
+    Whoever wrote it is told each time: it comes back to them.
+    """
+
+    def __init__(self, host: Host, *, omemo: bool) -> None:
+        self._host = host
+        self._omemo = omemo
+        self._told = Told()
+
+    def met(self, address: str, who: str, stanza: Element) -> bool:
+        """Tell whether *stanza*, which *who* wrote, is in no way that we can read."""
+        found = encryption(stanza)
+        if found is None or (found is Encryption.OMEMO and self._omemo):
+            return False
+        if self._told.first((address, found)):
+            said = words(found, who, omemo=self._omemo)
+            self._host.warn(Room(Network.XMPP, address), said)
         return True
 
 

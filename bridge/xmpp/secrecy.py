@@ -39,7 +39,7 @@ from bridge.xmpp.hopes import Hopes
 from bridge.xmpp.means import Means
 from bridge.xmpp.muc.stanza import parsed, wrap
 from bridge.xmpp.packing import AS_IT_IS, CHAT, GUARDED, Letter, Post, pack
-from bridge.xmpp.sealed import AGAIN_S, Finals, Told, passage
+from bridge.xmpp.sealed import AGAIN_S, Finals, Strange, Told, passage
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +82,7 @@ class Secrecy:
         self._modes: OrderedDict[str, bool] = OrderedDict()
         self._final = Finals[Parcel]()
         self._waiting = Told()
+        self._strange = Strange(means.host, omemo=endtoend is not None)
 
     async def open(
         self, letter: Letter, stanza: Element, key: str, unit: Unit
@@ -92,13 +93,23 @@ class Secrecy:
         """
         peer = letter.sender.partition("/")[0]
         chat = chat_address(peer, letter.to)
-        if encryption(stanza) is not Encryption.OMEMO or self._endtoend is None:
+        if self._strange.met(chat, peer, stanza):
             if encryption(stanza) is Encryption.OMEMO:
                 await self._part(letter.to, peer, unit)
+            return Bare(stanza, sealed=False)
+        if encryption(stanza) is None:
             await self._heard(chat, unit, sealed=False)
             return Bare(stanza, sealed=False)
+        return await self._opened(letter, stanza, key, unit)
+
+    async def _opened(
+        self, letter: Letter, stanza: Element, key: str, unit: Unit
+    ) -> Bare | Refusal | None:
+        endtoend = cast("EndToEnd", self._endtoend)
+        peer = letter.sender.partition("/")[0]
+        chat = chat_address(peer, letter.to)
         way = passage(letter.to, peer, letter.to, letter.at_ms)
-        found = await self._endtoend.decrypt(stanza, way, unit, key)
+        found = await endtoend.decrypt(stanza, way, unit, key)
         match found:
             case Plain(content):
                 self.opened += 1

@@ -77,6 +77,31 @@ async def test_a_message_that_came_back_is_told_to_its_sender(world: Across) -> 
     ]
 
 
+@pytest.mark.parametrize(
+    "secret",
+    ["?OTR:AAMCdGVzdA==.", "-----BEGIN PGP MESSAGE-----\n\nhQE=\n-----END-----"],
+)
+async def test_other_encryptions_are_no_words_and_both_sides_are_told(
+    world: Across, secret: str
+) -> None:
+    """XEP-0364, XEP-0027: what nobody can read is not posted as gibberish."""
+    writes(world, "soft!", "m1")
+    await world.settles()
+    world.server.written.clear()
+
+    writes(world, secret, "m2")
+    writes(world, secret, "m3")
+    await world.settles()
+
+    first, told = world.heard()
+    assert first == "soft!"
+    assert JULIET in told
+    assert "with OMEMO or without encryption" in told
+    errors = [one for one in world.server.written if one.get("type") == "error"]
+    assert [one.get("id") for one in errors] == ["m2", "m3"]
+    assert "OMEMO" in (errors[0].findtext(".//{*}text") or "")
+
+
 async def test_nobody_of_that_name_is_said_to_be_nobody(world: Across) -> None:
     writes(world, "hello?", "m1", to=f"carol_hs.example@{DOMAIN}")
     await world.settles()

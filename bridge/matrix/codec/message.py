@@ -39,6 +39,8 @@ _KINDS = {
     "m.video": "a video",
     "m.location": "a location",
 }
+_OTR = "?OTR"
+"""Begins what plugins for Off-the-Record messaging write."""
 _VERIFICATION = "m.key.verification.request"
 _to_json = msgspec.json.Encoder().encode
 
@@ -99,7 +101,9 @@ def _message(event: Mapping[str, Any]) -> Content | Refusal | None:
     return _said(body, _formatted(content), manner)
 
 
-def _said(body: str, formatted: str | None, manner: Manner) -> Text | None:
+def _said(body: str, formatted: str | None, manner: Manner) -> Text | Refusal | None:
+    if body.startswith(_OTR):
+        return Refusal.ENCRYPTED
     words = text.decode(body, formatted)
     return None if not words.plain or words.plain.isspace() else Text(words, manner)
 

@@ -49,19 +49,23 @@ def encryption(stanza: Element) -> Encryption | None:
     body = next(
         (stanza.findtext(tag) for tag in _BODIES if stanza.find(tag) is not None), ""
     )
-    if body and body.startswith(_OTR):
-        return Encryption.OTR
-    if body and body.lstrip().startswith(_PGP_ARMOUR):
-        return Encryption.PGP
+    if body and is_ciphertext(body):
+        return Encryption.OTR if body.startswith(_OTR) else Encryption.PGP
     named = stanza.find(_EME)
     if named is not None:
         return _NAMED.get(named.get("namespace", ""), Encryption.OTHER)
     return None
 
 
-def words(found: Encryption) -> str:
-    """Tell the sender of a message that we cannot read what to do."""
+def is_ciphertext(body: str) -> bool:
+    """Tell whether *body* itself is encrypted, by OTR or PGP, and no words at all."""
+    return body.startswith(_OTR) or body.lstrip().startswith(_PGP_ARMOUR)
+
+
+def words(found: Encryption, who: str, *, omemo: bool) -> str:
+    """Tell those whom *who* writes to what cannot be read, and what to do."""
+    way = "with OMEMO or " if omemo else ""
     return (
-        f"the bridge cannot read {found.value}; please write with OMEMO or without"
-        " encryption"
+        f"{who} writes with {found.value}, which the bridge cannot read: it was not"
+        f" delivered, and they are told so. They can write {way}without encryption."
     )

@@ -11,6 +11,7 @@ from bridge.model.events import HOPS_MAX, Content, Manner, Message, Text
 from bridge.model.places import Network, Person, Ref
 from bridge.model.text import RichText, cut, prefixed, split, utf8_bytes
 from bridge.xmpp.codec import text
+from bridge.xmpp.codec.encryption import is_ciphertext
 from bridge.xmpp.codec.names import short_id
 from bridge.xmpp.codec.xhtml import decode_xhtml
 from bridge.xmpp.codec.xml import Node
@@ -106,7 +107,7 @@ def _said(signs: dict[str, Element]) -> Text | Refusal | None:
     body = "".join(element.itertext()) if len(element) else element.text or ""
     if not body or body.isspace():
         return None
-    if body.startswith(_OTR):
+    if is_ciphertext(body):
         return Refusal.ENCRYPTED
     if "\r" in body:
         body = body.replace("\r\n", "\n").replace("\r", "\n")

@@ -124,6 +124,7 @@ class Messages:
             self._regret(stanza, said.room, said.device)
             return None
         if isinstance(content, Refusal):
+            self._secrecy.strange(said, stanza)
             return Unreadable(content, raw)
         if not protection:
             self._secrecy.clear(said, unit)

@@ -42,7 +42,7 @@ from bridge.xmpp.muc.stanza import parsed, wrap
 from bridge.xmpp.muc.stencil import OCCUPANT_ID, STANZA_IDS
 from bridge.xmpp.packing import GUARDED
 from bridge.xmpp.recipients import in_words, seal_for_all
-from bridge.xmpp.sealed import AGAIN_S, Finals, Told, passage
+from bridge.xmpp.sealed import AGAIN_S, Finals, Strange, Told, passage
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +88,7 @@ class Secrecy:
         self._rooms = rooms
         self._final = Finals[Sheet]()
         self._told = Told()
+        self._strange = Strange(means.host, omemo=means.endtoend is not None)
 
     def opens(self, stanza: Element) -> bool:
         """Tell whether *stanza* is sealed as we can open it."""
@@ -119,6 +120,10 @@ class Secrecy:
             return None
         self.failed += 1
         return Refused(Refusal.UNDECIPHERABLE, found.words)
+
+    def strange(self, said: Said, stanza: Element) -> None:
+        """Tell Matrix of *stanza* if it is encrypted as nobody can read it here."""
+        self._strange.met(said.room, said.nick, stanza)
 
     def clear(self, said: Said, unit: Unit) -> None:
         """Take note of what came in the clear."""

@@ -5,7 +5,9 @@ import pytest
 from bridge.model.delivery import Delivered, Later, Parcel, Wire
 from bridge.model.places import Network
 from bridge.xmpp import sealed
-from bridge.xmpp.sealed import Finals, Told, passage
+from bridge.xmpp.sealed import Finals, Strange, Told, passage
+from tests.unit.xmpp.elsewhere import MUC, ROOM, stanza
+from tests.unit.xmpp.elsewhere_core import Host
 
 ONE, TWO = (Parcel(n, Network.XMPP, "1", Wire(f"{n}", b"")) for n in (1, 2))
 
@@ -35,6 +37,42 @@ def test_what_was_told_is_not_told_again() -> None:
     told = Told()
 
     assert [told.first(what) for what in ("a", "b", "a")] == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("inside", "named"),
+    [
+        ("<body>?OTRv23?</body>", "OTR"),
+        ("<body>-----BEGIN PGP MESSAGE-----</body>", "PGP"),
+        ("<x xmlns='jabber:x:encrypted'>hQ</x><body>secret</body>", "PGP"),
+        ("<openpgp xmlns='urn:xmpp:openpgp:0'>hQ</openpgp>", "OpenPGP"),
+        ("<encryption xmlns='urn:xmpp:eme:0' namespace='x'/>", "unknown"),
+    ],
+)
+def test_of_what_cannot_be_read_matrix_is_told_once(inside: str, named: str) -> None:
+    host = Host()
+    strange = Strange(host, omemo=True)
+
+    for _ in range(2):
+        assert strange.met(MUC, "Hatter", stanza(f"<message>{inside}</message>"))
+
+    ((room, said),) = host.warned
+    assert room == ROOM
+    assert said.startswith("Hatter writes with")
+    assert named in said
+
+
+@pytest.mark.parametrize(("omemo", "strange"), [(True, False), (False, True)])
+def test_omemo_is_strange_where_it_is_off(*, omemo: bool, strange: bool) -> None:
+    sealed = "<encrypted xmlns='urn:xmpp:omemo:2'><payload/></encrypted>"
+    host = Host()
+
+    for inside in (sealed, "<body>hello</body>"):
+        came = stanza(f"<message>{inside}</message>")
+        found = Strange(host, omemo=omemo).met(MUC, "Hatter", came)
+        assert found is (strange and inside == sealed)
+
+    assert len(host.warned) == strange
 
 
 def test_a_passage_tells_when_it_was() -> None:

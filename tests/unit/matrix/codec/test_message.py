@@ -88,6 +88,15 @@ def test_other_kinds_are_refused_for_now(msgtype: str) -> None:
     assert decode({"type": "m.room.encrypted"}) is Refusal.ENCRYPTED
 
 
+def test_what_a_plugin_has_encrypted_is_refused() -> None:
+    """Off-the-Record messaging knows no bridge: it would be gibberish there."""
+    content = {"msgtype": "m.text", "body": "?OTRv23? Alice would like to talk"}
+
+    found = decode({"type": "m.room.message", "content": content})
+
+    assert found is Refusal.ENCRYPTED
+
+
 @pytest.mark.parametrize(
     ("said", "words"),
     [

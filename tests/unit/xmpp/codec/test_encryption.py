@@ -61,5 +61,8 @@ def test_what_is_only_named_counts(namespace: str, expected: Encryption) -> None
 
 
 def test_the_sender_is_told_what_to_do() -> None:
-    assert "OTR" in words(Encryption.OTR)
-    assert "OMEMO" in words(Encryption.OTR)
+    said = words(Encryption.OTR, "juliet@capulet.lit", omemo=True)
+
+    assert said.startswith("juliet@capulet.lit writes with OTR")
+    assert "with OMEMO or without" in said
+    assert "with OMEMO or" not in words(Encryption.PGP, "romeo", omemo=False)
