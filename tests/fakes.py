@@ -46,12 +46,20 @@ class FakeNetwork:
     answers: list[Outcome | Later] = field(default_factory=list)
     broken: bool = False
     mute: bool = False
+    clear: bool = False
     poison: str = ""
     protects: Protection = Protection.TRANSPORT
     failures: list[Exception] = field(default_factory=list)
     unread: list[Exception] = field(default_factory=list)
     gates: dict[str, asyncio.Event] = field(default_factory=dict)
     on_send: Callable[[], None] = lambda: None
+
+    def glance(self, arrival: Arrival) -> Message | None:
+        if self.broken:
+            raise ValueError("no such thing")
+        event = self.script.get(arrival.key)
+        plain = self.clear and arrival.key not in self.gates
+        return event if plain and isinstance(event, Message) else None
 
     async def read(self, taken: Taken, unit: Unit) -> AnyEvent | Unreadable | None:
         if self.unread:

@@ -117,31 +117,36 @@ class FakeStore:
         self.broken = True
 
     def _commit(self, unit: Unit, answer: "asyncio.Future[frozenset[int]]") -> None:
-        if self.broken:
-            answer.set_exception(StoreUnavailableError("the disk is full"))
-            return
-        if self.epoch != self.disk.epoch:
-            answer.set_exception(StoreUnavailableError("another bridge has started"))
-            return
-        if self.unfit and any(
-            parcel.wire.data.decode(errors="replace") == self.unfit
-            for parcel in unit.parcels
-        ):
-            answer.set_exception(ValueError("this can never be written"))
-            return
-        try:
-            for taken in unit.take:
-                taken.arrival.key.encode()
-        except UnicodeEncodeError as error:
+        error = self._fault(unit)
+        if error is not None:
             answer.set_exception(error)
             return
         self.units.append(unit)
-        answer.set_result(frozenset(t.seq for t in unit.take if not self._take(t)))
+        known = frozenset(t.seq for t in unit.take if not self._take(t))
+        answer.set_result(known)
+        if unit.is_void(known):
+            return
         self._move(unit)
         for record in unit.put:
             self.disk.records[_key(record)] = record
         for record in unit.drop:
             self.disk.records.pop(_key(record), None)
+
+    def _fault(self, unit: Unit) -> Exception | None:
+        """Say why *unit* cannot be written."""
+        if self.broken:
+            return StoreUnavailableError("the disk is full")
+        if self.epoch != self.disk.epoch:
+            return StoreUnavailableError("another bridge has started")
+        words = [one.wire.data.decode(errors="replace") for one in unit.parcels]
+        if self.unfit and self.unfit in words:
+            return ValueError("this can never be written")
+        try:
+            for taken in unit.take:
+                taken.arrival.key.encode()
+        except UnicodeEncodeError as error:
+            return error
+        return None
 
     def _take(self, taken: Taken) -> bool:
         key = (taken.arrival.room.network, taken.arrival.key)

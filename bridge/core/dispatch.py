@@ -237,6 +237,8 @@ class Dispatch:
     def _release(self, unit: Unit, done: "asyncio.Future[frozenset[int]]") -> None:
         if done.cancelled() or done.exception() is not None:
             return
+        if unit.is_void(done.result()):
+            return
         for parcel in unit.parcels:
             self._lanes.put((parcel.network, parcel.lane), parcel)
 

@@ -3,22 +3,24 @@
     keep -> read -> route -> verdict -> prepare -> commit -> dispatch
 
 The whole chain runs inside the portal's lane, so what two people see in a room has
-one order. An arrival is done in the same commit that keeps what it becomes.
+one order. An arrival is done in the same commit that keeps what it becomes. What is
+plain to see, while its lane is idle, needs no other commit: see ``intake``.
 """
 
 import asyncio
 import logging
-from asyncio import shield, sleep
+from asyncio import sleep
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from bridge.core.commands import Commands
+from bridge.core.crossing import Crossing
 from bridge.core.directory import Directory
 from bridge.core.dispatch import Dispatch
-from bridge.core.guard import PAUSED, Guard, Limits
+from bridge.core.guard import Guard, Limits
+from bridge.core.intake import Intake
 from bridge.core.lanes import Lanes
-from bridge.core.policy import verdict
 from bridge.core.ports import Adapter, State, Store, StoreUnavailableError, Unit
 from bridge.core.provisioning import Provisioning
 from bridge.model.delivery import (
@@ -28,7 +30,6 @@ from bridge.model.delivery import (
     Route,
     Taken,
     Unreadable,
-    Wire,
 )
 from bridge.model.events import (
     AnyEvent,
@@ -39,8 +40,8 @@ from bridge.model.events import (
     Protection,
     Replaced,
 )
-from bridge.model.places import Network, Ref, Room
-from bridge.model.records import Alias, Portal
+from bridge.model.places import Network, Room
+from bridge.model.records import Portal
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +77,9 @@ class Hub:
         self._lanes: Lanes[str, Item] = Lanes(
             tasks, work=self._work, refill=self._refill, order=_order, held=True
         )
+        self._crossing = Crossing(adapters, directory, dispatch, self._guard)
+        put = self._put_taken
+        self.keep = Intake(store, dispatch, self._crossing, self._is_idle, put).keep
         self._homes: dict[Room, str] = {}
         self._ahead: set[int] = set()
         self.portal = directory.portal
@@ -111,34 +115,27 @@ class Hub:
         """Count what waits in memory."""
         return self._lanes.depth()
 
-    async def keep(self, arrivals: Sequence[Arrival]) -> None:
-        """Take charge of *arrivals*; see ``Host``."""
-        taken = [Taken(self._store.number(), arrival) for arrival in arrivals]
-        commit = self._store.commit(Unit(take=taken))
-        # What is on disk is carried, in its order, whoever still waits for it here.
-        commit.add_done_callback(lambda done: self._took(taken, done))
-        await shield(commit)
-
     def tell(self, event: State) -> None:
         """Take note of how things stand; see ``Host``."""
         self._put(event.room, event)
 
-    def _took(
-        self, taken: Sequence[Taken], done: "asyncio.Future[frozenset[int]]"
-    ) -> None:
-        if done.cancelled() or done.exception() is not None:
-            return
-        for item in taken:
-            if item.seq not in done.result():
-                self._put(item.arrival.room, item)
+    def _put_taken(self, taken: Taken) -> None:
+        self._put(taken.arrival.room, taken)
 
     def _put(self, room: Room, item: Item) -> None:
+        self._lanes.put(self._lane(room), item)
+
+    def _is_idle(self, room: Room) -> bool:
+        """Tell whether nothing of what comes later would be overtaken."""
+        return self._lanes.working and not self._lanes.busy(self._lane(room))
+
+    def _lane(self, room: Room) -> str:
         # Portals come and go while a room's lane is busy: what comes meanwhile must
         # queue behind, and nobody else may read it.
         lane = self._homes.get(room)
         if lane is None or not self._lanes.busy(lane):
             lane = self._home(room)
-        self._lanes.put(lane, item)
+        return lane
 
     def _home(self, room: Room) -> str:
         if len(self._homes) >= HOMES_MAX:
@@ -220,7 +217,9 @@ class Hub:
             try:
                 event = await near.read(item, unit)
                 if isinstance(event, Message):
-                    self._refuse(event, near.receipt(event), Refusal.REJECTED, unit)
+                    self._crossing.refuse(
+                        event, near.receipt(event), Refusal.REJECTED, unit
+                    )
             except Exception:
                 logger.exception("the sender of arrival %d is not told", item.seq)
                 return _done(item)
@@ -256,34 +255,16 @@ class Hub:
 
     async def _message(self, event: Message, seq: int, unit: Unit) -> None:
         near = self._adapters[event.room.network]
-        far = self._adapters[event.room.network.other]
         receipt = near.receipt(event)
         portal = self._directory.portal(event.room)
         made = portal or await self._provisioning.open(event, unit)
         if made is None:
             return  # a room that is bridged nowhere: nobody expects an answer
         if isinstance(made, Refusal):
-            self._refuse(event, receipt, made, unit)
+            self._crossing.refuse(event, receipt, made, unit)
             return
         made = await self._guarded(event, made, unit)
-        way = self._directory.far(made, event.room)
-        route = Route(made, way, far.protection(made))
-        wires = (
-            self._guard.message(event, made)
-            or verdict(event, route)
-            or _prepared(far, event, route)
-        )
-        if isinstance(wires, Refusal):
-            self._refuse(event, receipt, wires, unit)
-            if wires is Refusal.WOULD_EXPOSE:
-                self._bury(event, route, receipt, seq, unit)
-            return
-        _name(unit, made, event, seq)
-        self._dispatch.add(unit, route.room, wires, receipt=receipt, seq=seq)
-        if self._guard.circles(event, made):
-            logger.warning("portal %d: words go in circles: paused", made.id)
-            self._dispatch.add(unit, event.room, near.notice(event.room, PAUSED))
-            self._dispatch.add(unit, route.room, far.notice(route.room, PAUSED))
+        self._crossing.message(event, made, receipt, seq, unit)
 
     async def _guarded(self, event: Message, portal: Portal, unit: Unit) -> Portal:
         """Encrypt the Matrix room of a chat in which XMPP has begun to encrypt.
@@ -311,27 +292,6 @@ class Hub:
             near = self._adapters[event.room.network]
             words = f"{why.value[0].upper()}{why.value[1:]}."
             self._dispatch.add(unit, event.room, near.notice(event.room, words))
-
-    def _refuse(self, event: Message, receipt: bytes, why: Refusal, unit: Unit) -> None:
-        logger.info("room %s: refused: %s", event.room.address, why.name)
-        self._dispatch.counters.add("refused", why.name)
-        if not self._guard.answers(event, why):
-            return
-        near = self._adapters[event.room.network]
-        self._dispatch.add(unit, event.room, near.settle(receipt, Refused(why)))
-
-    def _bury(
-        self, event: Message, route: Route, receipt: bytes, seq: int, unit: Unit
-    ) -> None:
-        """Keep what may not leave in the clear, until somebody allows it."""
-        wires = _prepared(self._adapters[route.room.network], event, route)
-        if isinstance(wires, Refusal):
-            return
-        _name(unit, route.portal, event, seq)
-        kept = Unit()
-        self._dispatch.add(kept, route.room, wires, receipt=receipt, seq=seq)
-        why = Refused(Refusal.WOULD_EXPOSE)
-        self._dispatch.letters.bury(unit, kept.parcels, why)
 
     async def _catch_up(self, missed: Sequence[Arrival]) -> None:
         """Carry what was said before we were let in, ahead of all that waits.
@@ -370,31 +330,9 @@ class Hub:
         self._dispatch.add(unit, route.room, await far.apply(event, route))
 
 
-def _prepared(far: Adapter, event: Message, route: Route) -> Sequence[Wire] | Refusal:
-    try:
-        return far.prepare(event, route)
-    except Exception:
-        # A message that breaks its writer is refused in words, like any other.
-        logger.exception("portal %d: a message cannot be written", route.portal.id)
-        return Refusal.REJECTED
-
-
 def _done(item: Item) -> Unit:
     return Unit(done=[item.seq] if isinstance(item, Taken) else [])
 
 
 def _order(item: Item) -> int:
     return item.seq if isinstance(item, Taken) else 0
-
-
-def _name(unit: Unit, portal: Portal, event: Message, seq: int) -> None:
-    """Remember the names under which *event* is known where it happened.
-
-    An event id needs no remembering: messages bear it on XMPP too.
-    """
-    if event.ref.network is Network.MATRIX:
-        return
-    names: tuple[Ref, ...] = (event.ref, *event.aliases)
-    unit.put.extend(
-        Alias(ref.network, ref.id, portal.id, seq, event.sender.id) for ref in names
-    )

@@ -105,6 +105,11 @@ class Lanes(Generic[K, T]):
         if lane is not None:
             lane.behind = True
 
+    @property
+    def working(self) -> bool:
+        """Whether lanes are worked off: not before *begin*, not after *close*."""
+        return self._begun.is_set() and not self._closed
+
     def busy(self, key: K) -> bool:
         """Tell whether *key* has work."""
         return key in self._lanes

@@ -48,6 +48,9 @@ class Unit:
     *final* are parcels of the outbox whose bytes are replaced, as they are encrypted
     now. *late* are asked for records when the unit is handed in, after *put*: so what
     several lanes share, as a ratchet, is never written older than it is by then.
+
+    What is both in *take* and in *done* was carried before it was on disk. If it is
+    known already, it was carried then, and the unit is void.
     """
 
     take: list[Taken] = field(default_factory=list)
@@ -58,6 +61,12 @@ class Unit:
     drop: list[Record] = field(default_factory=list)
     final: list[Parcel] = field(default_factory=list)
     late: list[Callable[[], Iterable[Record]]] = field(default_factory=list)
+
+    def is_void(self, known: frozenset[int]) -> bool:
+        """Tell whether nothing of this is written, as these seqs are *known*."""
+        if not known or not self.done:
+            return False
+        return any(one.seq in known and one.seq in self.done for one in self.take)
 
 
 class Store(Protocol):
@@ -78,7 +87,8 @@ class Store(Protocol):
         """Make *unit* durable.
 
         The result are the seqs of *unit.take* that are known already and were not
-        taken again. Fails with ``StoreUnavailableError`` if nothing was written.
+        taken again; see ``Unit.is_void``. Fails with ``StoreUnavailableError`` if
+        nothing was written.
         """
 
     async def load(self, kind: type[R]) -> Sequence[R]:
@@ -147,6 +157,12 @@ class Adapter(Protocol):
     @property
     def network(self) -> Network:
         """Which one."""
+
+    def glance(self, arrival: Arrival) -> Message | None:
+        """Make a message of what came, if it is plain to see; None if it must be read.
+
+        Pure: nothing is asked for and nothing is changed.
+        """
 
     async def read(self, taken: Taken, unit: Unit) -> AnyEvent | Unreadable | None:
         """Make an event of what came; None if it says nothing that can cross.

@@ -240,6 +240,10 @@ class MatrixAdapter(Adapter, MatrixRooms):
         return Network.MATRIX
 
     @override
+    def glance(self, arrival: Arrival) -> Message | None:
+        return self._inbound.glance(arrival)
+
+    @override
     async def read(self, taken: Taken, unit: Unit) -> AnyEvent | Unreadable | None:
         return await self._inbound.read(taken, unit)
 

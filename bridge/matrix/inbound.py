@@ -56,6 +56,7 @@ _SAID = frozenset(
 _TOMBSTONE = "m.room.tombstone"
 _NAME = "m.room.name"
 _STATE = frozenset(("m.room.member", _NAME, "m.room.topic", _ENCRYPTION, _TOMBSTONE))
+_SPOKEN = "m.room.message"
 _HIDDEN = "m.room.encrypted"
 
 
@@ -135,6 +136,17 @@ class Inbound:
             room = Room(Network.MATRIX, event.room_id)
             kept.append(Arrival(room, event.event_id, event.raw))
         return kept
+
+    def glance(self, arrival: Arrival) -> Message | None:
+        """Make a message of *arrival* if it is plain to see; see ``Adapter``."""
+        event = decode(arrival.raw)
+        if not isinstance(event, dict) or event["type"] != _SPOKEN:
+            return None
+        name = self._members.shown(event["room_id"], event["sender"])
+        said = message.decode(event)
+        if name is None or not isinstance(said, Text) or _asked(said) is not None:
+            return None
+        return _message(event, said, name)
 
     async def read(self, taken: Taken, unit: Unit) -> AnyEvent | Unreadable | None:
         """Make an event of *taken*; see ``Adapter``."""
@@ -232,24 +244,14 @@ class Inbound:
         if isinstance(said, Refusal):
             detail = message.kind(event) if said is Refusal.UNSUPPORTED else ""
             return self._unreadable(event, said, private=private, detail=detail)
-        notice = said.manner is Manner.NOTICE
-        words = None if notice else _command(said)
-        if private and not notice and words is None:
+        words = _asked(said)
+        if private and words is None and said.manner is not Manner.NOTICE:
             words = said.body.plain
         if words is not None:
             return await self._commanded(event, words, private=private)
         if self._portal(room) is None:
             return None  # bridged nowhere: nobody expects an answer
-        sender = event["sender"]
-        return Message(
-            ref=Ref(Network.MATRIX, event["event_id"]),
-            room=Room(Network.MATRIX, room),
-            sender=Person(Network.MATRIX, sender),
-            sent_at=sent_at(event),
-            name=await self._members.name(room, sender),
-            content=said,
-            hops=message.hops(event),
-        )
+        return _message(event, said, await self._members.name(room, event["sender"]))
 
     async def _is_private(self, room: str) -> bool:
         """Tell whether one person is alone with the bot."""
@@ -349,10 +351,24 @@ def _about(event: Mapping[str, Any]) -> str:
     return target if isinstance(target, str) else own  # no client shows an answer to it
 
 
-def _command(said: Text) -> str | None:
-    """Return what is asked of the bridge, if *said* asks anything."""
+def _message(event: Mapping[str, Any], said: Text, name: str) -> Message:
+    return Message(
+        ref=Ref(Network.MATRIX, event["event_id"]),
+        room=Room(Network.MATRIX, event["room_id"]),
+        sender=Person(Network.MATRIX, event["sender"]),
+        sent_at=sent_at(event),
+        name=name,
+        content=said,
+        hops=message.hops(event),
+    )
+
+
+def _asked(said: Text) -> str | None:
+    """Return what is asked of the bridge, if *said* asks anything; no notice does."""
     words = said.body.plain
     if not words.startswith("!") or words[: len(PREFIX)].casefold() != PREFIX:
+        return None
+    if said.manner is Manner.NOTICE:
         return None
     rest = words[len(PREFIX) :]
     return rest.strip() if not rest or rest[0].isspace() else None

@@ -109,6 +109,16 @@ class Members:
             return known
         return await self.load(room)
 
+    def shown(self, room: str, mxid: str) -> str | None:
+        """Return what *mxid* is called in *room*; None if that must be asked."""
+        roster = self._rosters.get(room)
+        if roster is None or mxid not in roster:
+            return None
+        if roster.expires_at <= time.monotonic():
+            return None
+        self._rosters.move_to_end(room)
+        return roster.shown(mxid)
+
     async def name(self, room: str, mxid: str) -> str:
         """Return what *mxid*, who is or was in *room*, is called there."""
         roster = await self.of(room)

@@ -43,6 +43,7 @@ class Commits:
         self._reserved = database.reserved
         self._doubtful: set[int] = set()
         self._on_superseded = on_superseded
+        self._hasty: set[int] = set()
         self._available = True
         self.unsure: set[int] = set()
         self.numbers = Numbers(database.reserved)
@@ -78,7 +79,7 @@ class Commits:
         try:
             group = Group(units, self._seal)
             with self._transaction(units) as cursor:
-                known = self._writes.run(cursor, group)
+                known = self._run(cursor, units, group)
         except SupersededError:
             raise
         except Exception as error:
@@ -89,6 +90,16 @@ class Commits:
             return [known] * len(units)
         return [known.intersection(taken.seq for taken in u.take) for u in units]
 
+    def _run(
+        self, cursor: Cursor, units: Sequence[Unit], group: Group
+    ) -> frozenset[int]:
+        """Write *group*, which is *units*, but for those that are void."""
+        known = self._writes.take(cursor, group)
+        if known:
+            group = Group([u for u in units if not u.is_void(known)], self._seal)
+        self._writes.run(cursor, group)
+        return known
+
     def _write_apart(self, units: Sequence[Unit]) -> Sequence[Result]:
         """Write what can be written, in the order in which it was handed in."""
         with self._transaction(units) as cursor:
@@ -97,7 +108,7 @@ class Commits:
     def _write_one(self, cursor: Cursor, unit: Unit) -> Result:
         cursor.execute("SAVEPOINT unit", ())
         try:
-            known = self._writes.run(cursor, Group([unit], self._seal))
+            known = self._run(cursor, [unit], Group([unit], self._seal))
         except Exception as error:
             if not self._faults.is_of_unit(error):
                 raise
@@ -125,16 +136,20 @@ class Commits:
         seqs = [taken.seq for unit in units for taken in unit.take]
         ids = [parcel.id for unit in units for parcel in unit.parcels]
         self._doubtful.update(seqs)
+        for unit in units:
+            if unit.take and unit.done:
+                self._hasty.update(parcel.id for parcel in unit.parcels)
         self.unsure.update(seqs, ids)
         connection.commit()
         self._doubtful.clear()
+        self._hasty.clear()
         self._reserved = reserved
 
     def _prepare(self, cursor: Cursor) -> int:
         if self._writes.epoch(cursor) != self._database.epoch:
             raise SupersededError
         if self._doubtful:
-            self._writes.forget(cursor, list(self._doubtful))
+            self._writes.forget(cursor, list(self._doubtful), list(self._hasty))
         reserved = self.numbers.to_reserve(self._reserved)
         if reserved != self._reserved:
             self._writes.reserve(cursor, reserved)

@@ -35,10 +35,10 @@ class Group:
             self._add(unit, seal)
 
     def _add(self, unit: Unit, seal: Seal) -> None:
-        for taken in unit.take:
-            self.seqs.append(taken.seq)
-            self.take += inbox.values(taken, seal)
-        self.done += unit.done
+        if unit.take:
+            self._take(unit, seal)
+        else:
+            self.done += unit.done
         for parcel in unit.parcels:
             self.send += outbox.values(parcel, seal)
         for parcel in unit.sent:
@@ -54,6 +54,15 @@ class Group:
             self._changes(type(record))[shelf.key(record)] = shelf.row(record, seal)
         if unit.drop:
             self._drop(unit.drop)
+
+    def _take(self, unit: Unit, seal: Seal) -> None:
+        """Add what is taken; of what was carried already only the name is kept."""
+        carried = frozenset(unit.done)
+        for taken in unit.take:
+            self.seqs.append(taken.seq)
+            done = taken.seq in carried
+            self.take += inbox.values(taken, None if done else seal)
+        self.done += carried.difference(self.seqs)
 
     def _drop(self, records: Sequence[Record]) -> None:
         for record in records:

@@ -64,15 +64,15 @@ class InboxWrites:
         self.forget = Bulk(
             dialect,
             1,
-            lambda rows: delete(inbox).where(is_waiting, among(inbox.c.seq, rows)),
+            lambda rows: delete(inbox).where(among(inbox.c.seq, rows)),
         )
 
 
-def values(taken: Taken, seal: Seal) -> tuple[object, ...]:
-    """Write the row of *taken*, in the order of ``NAMES``."""
+def values(taken: Taken, seal: Seal | None) -> tuple[object, ...]:
+    """Write the row of *taken*, in the order of ``NAMES``; without *seal*, as done."""
     arrival = taken.arrival
     room = arrival.room
-    raw = seal.close(LABEL, arrival.raw)
+    raw = None if seal is None else seal.close(LABEL, arrival.raw)
     return (taken.seq, room.network.value, arrival.key, room.address, raw)
 
 

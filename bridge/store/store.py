@@ -60,8 +60,9 @@ class SqlStore:
         space = Space(file and file.resolve(), floor, spare=spare_bytes)
         return cls(database, Reader(where), seal, space)
 
-    def _note(self, unit: Unit) -> None:
-        self._recent.note(unit)
+    def _note(self, unit: Unit, known: frozenset[int]) -> None:
+        if not unit.is_void(known):
+            self._recent.note(unit)
         self._commits.told(unit)
 
     async def close(self) -> None:

@@ -54,13 +54,14 @@ class Pace:
 class Writer:
     """A queue in front of *write*, which is called in the writer's thread only.
 
-    *note* is told of each unit that was written, before whoever waits for it.
+    *note* is told of each unit that was written, and of what in it was known, before
+    whoever waits for it.
     """
 
     def __init__(
         self,
         write: Callable[[Sequence[Unit]], Sequence[Result]],
-        note: Callable[[Unit], None],
+        note: Callable[[Unit, frozenset[int]], None],
     ) -> None:
         self._write = write
         self._note = note
@@ -170,7 +171,7 @@ class Writer:
     def _answer(self, group: Batch, results: Sequence[Result]) -> None:
         for (unit, answer), result in zip(group, results, strict=True):
             if not isinstance(result, Exception):
-                self._note(unit)
+                self._note(unit, result)
             if answer.done():
                 continue  # nobody waits any more
             if isinstance(result, Exception):

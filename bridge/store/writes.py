@@ -31,37 +31,40 @@ class Writes:
         self._put = {kind: _put(dialect, shelf) for kind, shelf in SHELVES.items()}
         self._drop = {kind: _drop(dialect, shelf) for kind, shelf in SHELVES.items()}
 
-    def run(self, cursor: Cursor, group: Group) -> frozenset[int]:
-        """Write *group*; return the seqs of arrivals that were known already."""
-        known = self._run_inbox(cursor, group)
+    def take(self, cursor: Cursor, group: Group) -> frozenset[int]:
+        """Take the arrivals of *group*; return the seqs of what was known already."""
+        if not group.take:
+            return frozenset()
+        taken = self._inbox.take.run(cursor, group.take)
+        if taken == len(group.seqs):
+            return frozenset()
+        present = self._inbox.present.read(cursor, group.seqs)
+        return frozenset(seq for seq in group.seqs if seq not in present)
+
+    def run(self, cursor: Cursor, group: Group) -> None:
+        """Write all the rest of *group*."""
+        if group.done:
+            self._inbox.done.run(cursor, group.done)
         self._run_outbox(cursor, group)
         for kind in group.records:
             self._run_records(cursor, group, kind)
-        return known
 
     def epoch(self, cursor: Cursor) -> object:
         """Return the epoch, which nobody can begin anew until this is committed."""
         cursor.execute(self._epoch, ())
         return cursor.fetchall()[0][0]
 
-    def forget(self, cursor: Cursor, seqs: Sequence[int]) -> None:
-        """Delete arrivals whose senders were told that they are not taken."""
+    def forget(self, cursor: Cursor, seqs: Sequence[int], ids: Sequence[int]) -> None:
+        """Delete arrivals whose senders were told that they are not taken.
+
+        *ids* are the parcels of those that were carried already.
+        """
         self._inbox.forget.run(cursor, seqs)
+        self._outbox.sent.run(cursor, ids)
 
     def reserve(self, cursor: Cursor, reserved: int) -> None:
         """Note that all numbers up to *reserved* may be in use."""
         self._reserve.run(cursor, (reserved,))
-
-    def _run_inbox(self, cursor: Cursor, group: Group) -> frozenset[int]:
-        known: frozenset[int] = frozenset()
-        if group.take:
-            taken = self._inbox.take.run(cursor, group.take)
-            if taken != len(group.seqs):
-                present = self._inbox.present.read(cursor, group.seqs)
-                known = frozenset(seq for seq in group.seqs if seq not in present)
-        if group.done:
-            self._inbox.done.run(cursor, group.done)
-        return known
 
     def _run_outbox(self, cursor: Cursor, group: Group) -> None:
         if group.send:

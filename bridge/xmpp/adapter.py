@@ -9,7 +9,6 @@ venue itself had written.
 import asyncio
 import functools
 import logging
-import secrets
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import unquote
@@ -33,7 +32,7 @@ from bridge.model.delivery import (
 )
 from bridge.model.events import AnyEvent, Invite, Message, Protection
 from bridge.model.places import Network, Person, Room
-from bridge.model.records import Cursor, Kind, Portal
+from bridge.model.records import Kind, Portal
 from bridge.xmpp import contacts
 from bridge.xmpp.chats import Chats
 from bridge.xmpp.checking import Checking, Company
@@ -58,14 +57,12 @@ from bridge.xmpp.mucs import Mucs
 from bridge.xmpp.persons import Persons
 from bridge.xmpp.poison import REJECTED, Poison
 from bridge.xmpp.venue import Venue
-from bridge.xmpp.written import NOTHING, Marks, Written
+from bridge.xmpp.written import NOTHING, Marks, Written, identity
 
 logger = logging.getLogger(__name__)
 
 DRAIN_S = 1.0
 
-_IDENTITY = "identity"
-_WRITTEN = "written"
 _IQ = "{jabber:component:accept}iq"
 _TO_PUPPET = f"/{RESOURCE}".encode()
 
@@ -131,7 +128,7 @@ class XmppAdapter:
 
     async def start(self, host: Host) -> None:
         """Build the parts, and read what an earlier run left; connects to nothing."""
-        written = Written(self._path, await self._identity())
+        written = Written(self._path, await identity(self._store))
         stream = Stream(
             domain=self._domain,
             secret=self._secret,
@@ -239,6 +236,11 @@ class XmppAdapter:
             self._mucs.received(stanza, sender, to)
         else:
             self._chats.received(stanza, sender, to)
+
+    def glance(self, arrival: Arrival) -> Message | None:
+        """Make a message of what came, if it is plain to see; see ``Adapter``."""
+        venue = self._venues.get(arrival.raw[:1])
+        return None if venue is None else venue.glance(arrival)
 
     async def read(self, taken: Taken, unit: Unit) -> AnyEvent | Unreadable | None:
         """Make an event of what came; see ``Adapter``."""
@@ -364,12 +366,11 @@ class XmppAdapter:
     def _answer(self, iq: Element, sender: Jid, to: Jid) -> None:
         """Answer a question about a puppet or the bridge itself."""
         if iq.get("type") not in ("get", "set"):
-            return
+            return None
         name = "Matrix bridge" if to.local in OWN else mxid_of(to.local)
-        if name is None:
-            self._write(nobody(iq))
-        else:
-            self._persons.asked(iq, sender, to, name)
+        if name is not None:
+            return self._persons.asked(iq, sender, to, name)
+        return self._write(nobody(iq))
 
     def _write(self, answer: Node | None) -> None:
         try:
@@ -377,11 +378,3 @@ class XmppAdapter:
                 self._stream.write(serialise(answer, self._domain))
         except StanzaError as error:
             logger.debug("an answer cannot be written: %s", error)
-
-    async def _identity(self) -> str:
-        """Name our database: parcels of another have the same numbers."""
-        known = await self._store.find(Cursor, _IDENTITY, _WRITTEN)
-        if known is None:
-            known = Cursor(_IDENTITY, _WRITTEN, secrets.token_hex(16))
-            await self._store.commit(Unit(put=[known]))
-        return known.value

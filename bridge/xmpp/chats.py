@@ -148,6 +148,9 @@ class Chats:
         else:
             self._regret(stanza, chat_address(sender.bare, to.bare))
 
+    def glance(self, _: Arrival) -> None:
+        """Nothing: what somebody writes may ask for an answer."""
+
     async def read(self, taken: Taken, unit: Unit) -> AnyEvent | Unreadable | None:
         """Make an event of what somebody wrote."""
         letter = unpack(Letter, taken.arrival.raw)

@@ -122,6 +122,11 @@ class MucSecrecy:
             return GUARDED
         return AS_THE_CHAT if muc in self._modes else AS_IT_IS
 
+    def is_plain(self, heard: Heard, stanza: Element) -> bool:
+        """Tell whether *stanza* came in the clear, which is nothing new in its room."""
+        sealed = encryption(stanza) is Encryption.OMEMO
+        return not sealed and heard.muc not in self._modes
+
     async def open(
         self, heard: Heard, stanza: Element, key: str, unit: Unit, stay: Stay | None
     ) -> Element | Refused | None:

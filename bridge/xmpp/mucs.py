@@ -9,6 +9,7 @@ from xml.etree.ElementTree import Element
 
 from bridge.core.ports import State, Unit
 from bridge.model.delivery import (
+    Arrival,
     Delivered,
     Description,
     Later,
@@ -170,11 +171,18 @@ class Mucs:
         elif kind == "error":
             stay.confirmations.bounced(stanza.get("id", ""), fault(stanza))
 
-    async def read(
-        self,
-        taken: Taken,
-        unit: Unit,
-    ) -> AnyEvent | Unreadable | None:
+    def glance(self, arrival: Arrival) -> Message | None:
+        """Make a message of what somebody said, if it is plain to see."""
+        heard = unpack(Heard, arrival.raw)
+        if heard is None:
+            return None
+        stanza = to_element(heard.stanza)
+        if not self._secrecy.is_plain(heard, stanza):
+            return None
+        read = wording.read(heard, arrival.key, stanza, Protection.TRANSPORT)
+        return read if isinstance(read, Message) else None
+
+    async def read(self, taken: Taken, unit: Unit) -> AnyEvent | Unreadable | None:
         """Make an event of what somebody said."""
         heard = unpack(Heard, taken.arrival.raw)
         if heard is None:
@@ -187,8 +195,7 @@ class Mucs:
             return None
         if isinstance(came, Refused):
             return wording.unreadable(heard, came)
-        sealed = came is not stanza
-        how = Protection.END_TO_END if sealed else Protection.TRANSPORT
+        how = Protection.TRANSPORT if came is stanza else Protection.END_TO_END
         return wording.read(heard, key, came, how)
 
     def receipt(self, event: Message) -> bytes:

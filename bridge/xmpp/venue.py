@@ -10,6 +10,7 @@ from xml.etree.ElementTree import Element
 
 from bridge.core.ports import State, Unit
 from bridge.model.delivery import (
+    Arrival,
     Later,
     Outcome,
     Parcel,
@@ -45,6 +46,9 @@ class Venue(Protocol):
 
     def down(self) -> None:
         """Take note that the stream is lost."""
+
+    def glance(self, arrival: Arrival) -> Message | None:
+        """Make a message of what came, if it is plain to see."""
 
     async def read(self, taken: Taken, unit: Unit) -> AnyEvent | Unreadable | None:
         """Make an event of what came; None if it says nothing that can cross."""

@@ -8,14 +8,20 @@ counts only on the boot, and beside the database, that it was written on.
 import hashlib
 import mmap
 import os
+import secrets
 import struct
 from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from bridge.core.ports import Store, Unit
+from bridge.model.records import Cursor
+
 SLOTS = 16_384
 """More than can be on its way at once: 64 parcels in each of 256 busy lanes."""
 
+_IDENTITY = "identity"
+_WRITTEN = "written"
 _HEADER = struct.Struct("<8s32sQ")
 _SLOT = struct.Struct("<Q")
 _RING = struct.Struct(f"<{SLOTS}Q")
@@ -121,3 +127,12 @@ def _boot_id() -> str:
         return _BOOT_ID.read_text().strip()
     except OSError:
         return ""
+
+
+async def identity(store: Store) -> str:
+    """Name our database: parcels of another have the same numbers."""
+    known = await store.find(Cursor, _IDENTITY, _WRITTEN)
+    if known is None:
+        known = Cursor(_IDENTITY, _WRITTEN, secrets.token_hex(16))
+        await store.commit(Unit(put=[known]))
+    return known.value

@@ -61,7 +61,9 @@ class Far:
         self.at: dict[str, float] = {}
 
     async def read(self, taken: Taken, unit: Unit) -> AnyEvent | None:
-        arrival = taken.arrival
+        return self.glance(taken.arrival)
+
+    def glance(self, arrival: Arrival) -> Message:
         return Message(
             ref=Ref(self.network, arrival.key),
             room=arrival.room,

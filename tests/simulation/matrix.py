@@ -37,7 +37,7 @@ from tests.simulation.homeserver import (
     SimHomeserver,
 )
 from tests.simulation.net import DownError, Net
-from tests.simulation.stanza import Stanza, read, write
+from tests.simulation.stanza import Stanza, is_plain_to_see, read, write
 
 T = TypeVar("T")
 
@@ -104,32 +104,15 @@ class SimMatrix(FakeNetwork, FakeMatrixRooms):
                 if not self._homeserver.up:
                     break
 
+    def glance(self, arrival: Arrival) -> Message | None:
+        if not is_plain_to_see(arrival.raw, self._net.plain_percent):
+            return None
+        event = _event(arrival)
+        return event if isinstance(event, Message) else None
+
     async def read(self, taken: Taken, unit: Unit) -> AnyEvent | Unreadable | None:
-        (event,) = read(taken.arrival.raw)
         await pondering(self._net)
-        room = taken.arrival.room
-        sender = Person(Network.MATRIX, event.sender)
-        ref = Ref(Network.MATRIX, event.id)
-        if event.kind == "invite":
-            person = Person(Network.XMPP, event.text)
-            return Invite(
-                ref=ref,
-                room=room,
-                sender=sender,
-                sent_at=EPOCH,
-                person=person,
-                direct=True,
-            )
-        if "unreadable" in event.text:
-            return Unreadable(Refusal.MALFORMED, _receipt(room.address, event.text))
-        return Message(
-            ref=ref,
-            room=room,
-            sender=sender,
-            sent_at=EPOCH,
-            name=event.sender,
-            content=Text(RichText(event.text)),
-        )
+        return _event(taken.arrival)
 
     def receipt(self, event: Message) -> bytes:
         return _receipt(event.room.address, event.content.body.plain)
@@ -246,6 +229,33 @@ async def pondering(net: Net) -> None:
     """Take a while, now and then, as reading does that has to ask or to decrypt."""
     if net.dice.chance(0.3):
         await asyncio.sleep(net.dice.delay(net.latency_s))
+
+
+def _event(arrival: Arrival) -> AnyEvent | Unreadable:
+    (event,) = read(arrival.raw)
+    room = arrival.room
+    sender = Person(Network.MATRIX, event.sender)
+    ref = Ref(Network.MATRIX, event.id)
+    if event.kind == "invite":
+        person = Person(Network.XMPP, event.text)
+        return Invite(
+            ref=ref,
+            room=room,
+            sender=sender,
+            sent_at=EPOCH,
+            person=person,
+            direct=True,
+        )
+    if "unreadable" in event.text:
+        return Unreadable(Refusal.MALFORMED, _receipt(room.address, event.text))
+    return Message(
+        ref=ref,
+        room=room,
+        sender=sender,
+        sent_at=EPOCH,
+        name=event.sender,
+        content=Text(RichText(event.text)),
+    )
 
 
 def _receipt(room: str, words: str) -> bytes:

@@ -10,9 +10,12 @@ import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import ModuleType
 
+from bridge.core import intake
 from bridge.core.dispatch import Dispatch
 from bridge.core.hub import Hub
+from bridge.core.intake import Intake
 from bridge.core.lanes import Lanes
 from bridge.xmpp.confirm import Confirmations
 from tests.fakes_store import FakeStore
@@ -25,7 +28,7 @@ from tests.simulation.store import SimStore
 class Mutation:
     """In *owner*'s function *name*, *old* becomes *new*."""
 
-    owner: type
+    owner: type | ModuleType
     name: str
     old: str
     new: str
@@ -54,7 +57,7 @@ PEERS = "queues in memory, and answers at once, as the peers have it"
 
 MUTATIONS: dict[str, Mutation] = {
     "the homeserver is answered before the commit": Mutation(
-        Hub, "keep", "await shield(commit)", "await sleep(0)"
+        Intake, "keep", "unfit = await _written(answers)", "unfit = await sleep(0)"
     ),
     "an answer in a room that is being made is nobody's": Mutation(
         Hub,
@@ -63,7 +66,19 @@ MUTATIONS: dict[str, Mutation] = {
         "await sleep(0)",
     ),
     "what nobody waits for any more is left on disk": Mutation(
-        Hub, "keep", "await shield(commit)", "await commit"
+        intake,
+        "_written",
+        "await asyncio.wait([answer for answer, _ in answers])",
+        "[await answer for answer, _ in answers]",
+    ),
+    "what is carried at once overtakes what waits": Mutation(
+        Intake, "_carried", "or not self._idle(room)", ""
+    ),
+    "what was carried is carried again when it comes again": Mutation(
+        FakeStore, "_commit", "if unit.is_void(known):", "if False:"
+    ),
+    "what was carried before is released again": Mutation(
+        Dispatch, "_release", "if unit.is_void(done.result()):", "if False:"
     ),
     "the same arrival is taken again": Mutation(
         FakeStore, "_take", "key not in self.disk.known", "True"
@@ -163,7 +178,7 @@ MUTATIONS: dict[str, Mutation] = {
         Lanes, "__init__", "if not held:", "if True:"
     ),
     "nobody is fenced": Mutation(
-        FakeStore, "_commit", "if self.epoch != self.disk.epoch:", "if False:"
+        FakeStore, "_fault", "if self.epoch != self.disk.epoch:", "if False:"
     ),
     "numbers begin anew at each start": Mutation(
         SimStore, "__init__", "self._last = disk.number", "self._last = 0"

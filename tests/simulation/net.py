@@ -31,6 +31,7 @@ class Net:
         self.loop = loop
         self.dice = dice
         self.latency_s = 0.005
+        self.plain_percent = 0
 
     async def ask(self, act: Callable[[], T]) -> T:
         """Have a server *act*, and wait for what it answers.

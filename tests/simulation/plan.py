@@ -46,6 +46,7 @@ class Plan:
     lanes: tuple[int, int] = (2000, 64)
     ring: bool = True
     latency_s: float = 0.005
+    plain_percent: int = 0
     said: list[tuple[float, str, str]] = field(default_factory=list)
     faults: list[tuple[float, str]] = field(default_factory=list)
 
@@ -63,7 +64,7 @@ def plan(dice: Dice) -> Plan:
         cuts=dice.pick((0.0, 0.0, 0.01)),
         page_max=dice.pick((2, 500)),
     )
-    made.lanes = dice.pick(((2000, 64), (2, 2), (8, 3)))
+    made.lanes = dice.pick(((2000, 64), (2, 2), (3, 3)))
     made.ring = dice.chance(0.5)
     made.latency_s = dice.pick((0.002, 0.005, 0.05))
     _speak(made, dice)
@@ -73,6 +74,7 @@ def plan(dice: Dice) -> Plan:
     made.faults.sort()
     _speak_meanwhile(made, dice)
     made.said.sort()
+    made.plain_percent = dice.pick((0, 0, 50, 100))
     return made
 
 

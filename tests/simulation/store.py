@@ -62,7 +62,7 @@ class SimStore(FakeStore):
         self._weather = weather
         self._process = process
         self._queue: deque[tuple[Unit, Answer]] = deque()
-        self._doubtful: list[int] = []
+        self._doubtful: list[tuple[Taken, Unit]] = []
         self._unsure: set[int] = set()
         self._busy = False
         self._answered_at = 0.0
@@ -104,7 +104,7 @@ class SimStore(FakeStore):
         self._unsure |= numbers
         results = self._apply(group)
         if doubtful:
-            self._doubtful += [one.seq for unit, _ in group for one in unit.take]
+            self._doubtful += _newly_taken(group, results)
             self._queue.extendleft(reversed(group))
             self._later(self._fail)
             return
@@ -120,11 +120,12 @@ class SimStore(FakeStore):
             self._busy = False
 
     def _apply(self, group: Sequence[tuple[Unit, Answer]]) -> list[Answer]:
-        for seq in self._doubtful if self.epoch == self.disk.epoch else ():
+        for taken, unit in self._doubtful if self.epoch == self.disk.epoch else ():
             # Their senders were told that they were not taken; see store/commits.py.
-            if (taken := self.disk.inbox.pop(seq, None)) is not None:
-                key = (taken.arrival.room.network, taken.arrival.key)
-                self.disk.known.discard(key)
+            self.disk.inbox.pop(taken.seq, None)
+            self.disk.known.discard((taken.arrival.room.network, taken.arrival.key))
+            for parcel in unit.parcels:
+                self.disk.outbox.pop(parcel.id, None)
         results: list[Answer] = []
         for unit, _ in group:
             result: Answer = self._sim.create_future()
@@ -204,3 +205,16 @@ class SimStore(FakeStore):
     def _page(self, limit: int) -> int:
         """Give lanes that read on less than they asked for: they come back."""
         return min(limit, self._weather.page_max) if limit < WAITING_MAX else limit
+
+
+def _newly_taken(
+    group: Sequence[tuple[Unit, Answer]], results: Sequence[Answer]
+) -> list[tuple[Taken, Unit]]:
+    """List what *group* took that was not known, with its unit."""
+    return [
+        (taken, unit)
+        for (unit, _), result in zip(group, results, strict=True)
+        if result.exception() is None
+        for taken in unit.take
+        if taken.seq not in result.result()
+    ]

@@ -63,6 +63,7 @@ class World:
         self.trace = trace
         net = Net(self.loop, self.dice)
         net.latency_s = self.plan.latency_s
+        net.plain_percent = self.plan.plain_percent
         self.homeserver = SimHomeserver(net, self.ledger, self.plan.moods)
         self.jabber = JabberServer(net)
         disk = Disk(number=10)

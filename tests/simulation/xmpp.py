@@ -31,7 +31,7 @@ from tests.fakes import FakeNetwork, FakeXmppRooms
 from tests.simulation.line import Line
 from tests.simulation.matrix import EPOCH, pondering
 from tests.simulation.net import Net
-from tests.simulation.stanza import Stanza, read, write
+from tests.simulation.stanza import Stanza, is_plain_to_see, read, write
 from tests.simulation.stay import MUC_DOMAIN, Stay
 
 TOGETHER_MAX = 64
@@ -85,22 +85,15 @@ class SimXmpp(FakeNetwork, FakeXmppRooms):
             key = f"{stanza.sender} {stanza.to} {stanza.id}"
             self.inbound.add(Arrival(room, key, write(stanza)))
 
+    def glance(self, arrival: Arrival) -> Message | None:
+        if not is_plain_to_see(arrival.raw, self._net.plain_percent):
+            return None
+        event = _event(arrival)
+        return event if isinstance(event, Message) else None
+
     async def read(self, taken: Taken, unit: Unit) -> AnyEvent | Unreadable | None:
-        (stanza,) = read(taken.arrival.raw)
         await pondering(self._net)
-        receipt = write(Stanza(stanza.kind, stanza.sender, stanza.to, stanza.id))
-        if "unreadable" in stanza.text:
-            return Unreadable(Refusal.MALFORMED, receipt)
-        sender = Person(Network.XMPP, stanza.sender)
-        return Message(
-            ref=Ref(Network.XMPP, f"{stanza.sender}#{stanza.id}"),
-            room=taken.arrival.room,
-            sender=sender,
-            sent_at=EPOCH,
-            name=stanza.sender,
-            content=Text(RichText(stanza.text)),
-            aliases=(Ref(Network.XMPP, receipt.decode()),),
-        )
+        return _event(taken.arrival)
 
     def receipt(self, event: Message) -> bytes:
         return event.aliases[0].id.encode()
@@ -214,3 +207,20 @@ def _chat(stanza: Stanza) -> str:
 
 def _to(stanza: Stanza, device: str, name: str) -> Stanza:
     return Stanza(stanza.kind, stanza.sender, device, stanza.id, stanza.text, name)
+
+
+def _event(arrival: Arrival) -> Message | Unreadable:
+    (stanza,) = read(arrival.raw)
+    receipt = write(Stanza(stanza.kind, stanza.sender, stanza.to, stanza.id))
+    if "unreadable" in stanza.text:
+        return Unreadable(Refusal.MALFORMED, receipt)
+    sender = Person(Network.XMPP, stanza.sender)
+    return Message(
+        ref=Ref(Network.XMPP, f"{stanza.sender}#{stanza.id}"),
+        room=arrival.room,
+        sender=sender,
+        sent_at=EPOCH,
+        name=stanza.sender,
+        content=Text(RichText(stanza.text)),
+        aliases=(Ref(Network.XMPP, receipt.decode()),),
+    )

@@ -18,7 +18,7 @@ from bridge.model.delivery import (
     Unreadable,
     Wire,
 )
-from bridge.model.events import Command, Content, Message, Protection, Rank
+from bridge.model.events import Command, Content, Message, Protection, Rank, Text
 from bridge.model.frozen import dataclass
 from bridge.model.pace import Pace
 from bridge.model.places import Network, Person, Room
@@ -99,6 +99,17 @@ class Messages:
         else:
             # Invitations through the room (§7.8.2) and requests for voice (§7.13).
             self._refuse(stanza, refusals.NO_INVITATION)
+
+    def glance(self, said: Said, arrival: Arrival) -> Spoken | None:
+        """Make a message of what was *said*, if it is plain to see."""
+        stanza = wrap("message", {"type": "groupchat", "id": said.id}, said.inside)
+        content = decode(stanza)
+        if not isinstance(content, Text) or self._secrecy.notices(said):
+            return None
+        if content.body.plain.startswith(COMMAND):
+            return None
+        event = self._event(said, arrival.raw, content, (stanza, Protection.TRANSPORT))
+        return event if isinstance(event, Spoken) else None
 
     async def read(
         self, said: Said, taken: Taken, unit: Unit

@@ -125,6 +125,16 @@ class Secrecy:
         """Tell Matrix of *stanza* if it is encrypted as nobody can read it here."""
         self._strange.met(said.room, said.nick, stanza)
 
+    def notices(self, said: Said) -> bool:
+        """Tell whether ``clear`` may have anything to note about *said*."""
+        if said.room in self._rooms.sealed:
+            return True
+        room = self._rooms.get(said.room)
+        if room is None or room.public:
+            return False
+        portal = self._portal(said.room)
+        return portal is not None and portal.encrypted
+
     def clear(self, said: Said, unit: Unit) -> None:
         """Take note of what came in the clear."""
         if said.room in self._rooms.sealed:

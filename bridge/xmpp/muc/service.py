@@ -9,6 +9,7 @@ from xml.etree.ElementTree import Element
 
 from bridge.core.ports import Host, State, Store, Unit
 from bridge.model.delivery import (
+    Arrival,
     Later,
     Outcome,
     Parcel,
@@ -35,7 +36,7 @@ from bridge.xmpp.muc.fanout import Fanout
 from bridge.xmpp.muc.join import Door
 from bridge.xmpp.muc.messages import Messages, Spoken
 from bridge.xmpp.muc.news import News
-from bridge.xmpp.muc.packing import Moved, UnknownFormatError, sheet
+from bridge.xmpp.muc.packing import Moved, Said, UnknownFormatError, sheet
 from bridge.xmpp.muc.ports import Inbound, Means, Stream
 from bridge.xmpp.muc.presence import MUC_USER
 from bridge.xmpp.muc.rooms import MEMBER, Rooms
@@ -115,11 +116,15 @@ class Hosted:
         """Name who meets in a room that we host; see ``Checking``."""
         return self._secrecy.company(address)
 
-    async def read(
-        self,
-        taken: Taken,
-        unit: Unit,
-    ) -> AnyEvent | Unreadable | None:
+    def glance(self, arrival: Arrival) -> Message | None:
+        """Make a message of what came, if it is plain to see; see ``Adapter``."""
+        try:
+            kept = packing.arrival(arrival.raw)
+        except UnknownFormatError:
+            return None
+        return self._messages.glance(kept, arrival) if isinstance(kept, Said) else None
+
+    async def read(self, taken: Taken, unit: Unit) -> AnyEvent | Unreadable | None:
         """Make an event of what came; see ``Adapter``."""
         raw = taken.arrival.raw
         try:

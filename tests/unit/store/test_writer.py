@@ -19,6 +19,9 @@ class Slow:
         self.busy = asyncio.Event()
         self._loop = asyncio.get_running_loop()
 
+    def note(self, unit: Unit, _: frozenset[int]) -> None:
+        self.noted.append(unit)
+
     def __call__(self, units: Sequence[Unit]) -> Sequence[Result]:
         self._loop.call_soon_threadsafe(self.busy.set)
         self.go.acquire()
@@ -28,7 +31,7 @@ class Slow:
 
 async def test_what_comes_during_a_commit_shares_the_next() -> None:
     slow = Slow()
-    writer = Writer(slow, slow.noted.append)
+    writer = Writer(slow, slow.note)
     first = writer.commit(Unit(done=[1]))
     await slow.busy.wait()
     others = [writer.commit(Unit(done=[n])) for n in range(2, 40)]
@@ -42,7 +45,7 @@ async def test_what_comes_during_a_commit_shares_the_next() -> None:
 
 async def test_a_group_does_not_grow_for_ever() -> None:
     slow = Slow()
-    writer = Writer(slow, slow.noted.append)
+    writer = Writer(slow, slow.note)
     answers = [writer.commit(Unit(done=[0]))]
     await slow.busy.wait()
     for turn in range(12):
@@ -59,7 +62,7 @@ async def test_a_group_does_not_grow_for_ever() -> None:
 async def test_only_what_was_written_is_noted() -> None:
     slow = Slow()
     slow.go.release(9)
-    writer = Writer(slow, slow.noted.append)
+    writer = Writer(slow, slow.note)
     good, bad = writer.commit(Unit(done=[1])), writer.commit(Unit(done=[-1]))
 
     assert await good == frozenset()
@@ -72,7 +75,7 @@ async def test_only_what_was_written_is_noted() -> None:
 async def test_who_no_longer_waits_spoils_nothing() -> None:
     slow = Slow()
     slow.go.release(9)
-    writer = Writer(slow, slow.noted.append)
+    writer = Writer(slow, slow.note)
     impatient, patient = writer.commit(Unit(done=[1])), writer.commit(Unit(done=[2]))
 
     impatient.cancel()
@@ -88,7 +91,7 @@ async def test_a_write_that_breaks_down_fails_its_group_only() -> None:
             raise RuntimeError("a fault of our own")
         return [frozenset()] * len(units)
 
-    writer = Writer(write, lambda _: None)
+    writer = Writer(write, lambda *_: None)
 
     with pytest.raises(StoreUnavailableError, match="RuntimeError"):
         await writer.commit(Unit(done=[-1]))
@@ -97,7 +100,7 @@ async def test_a_write_that_breaks_down_fails_its_group_only() -> None:
 
 
 async def test_a_closed_writer_takes_nothing_more() -> None:
-    writer = Writer(lambda units: [frozenset()] * len(units), lambda _: None)
+    writer = Writer(lambda units: [frozenset()] * len(units), lambda *_: None)
     last = writer.commit(Unit(done=[1]))
 
     await writer.close()
@@ -116,7 +119,7 @@ async def test_nothing_overtakes_what_could_not_be_written() -> None:
         written = slow(units)
         return [StoreUnavailableError("away")] if first else written
 
-    writer = Writer(write, slow.noted.append)
+    writer = Writer(write, slow.note)
     first = writer.commit(Unit(done=[1]))
     await slow.busy.wait()
     second = writer.commit(Unit(done=[2]))
@@ -133,7 +136,7 @@ async def test_nothing_overtakes_what_could_not_be_written() -> None:
 async def test_what_nobody_waits_for_goes_along_with_what_follows() -> None:
     slow = Slow()
     slow.go.release(9)
-    writer = Writer(slow, slow.noted.append)
+    writer = Writer(slow, slow.note)
 
     alone = writer.commit_along(Unit(done=[1]))
     await asyncio.sleep(0)
@@ -147,7 +150,7 @@ async def test_what_nobody_waits_for_goes_along_with_what_follows() -> None:
 async def test_what_nobody_waits_for_goes_alone_if_nothing_follows() -> None:
     slow = Slow()
     slow.go.release(9)
-    writer = Writer(slow, slow.noted.append)
+    writer = Writer(slow, slow.note)
 
     assert await writer.commit_along(Unit(done=[1])) == frozenset()
     await writer.close()
@@ -156,7 +159,7 @@ async def test_what_nobody_waits_for_goes_alone_if_nothing_follows() -> None:
 async def test_a_closing_writer_writes_what_nobody_waits_for() -> None:
     slow = Slow()
     slow.go.release(9)
-    writer = Writer(slow, slow.noted.append)
+    writer = Writer(slow, slow.note)
     alone = writer.commit_along(Unit(done=[1]))
 
     await writer.close()

@@ -34,7 +34,9 @@ def test_statements_have_a_fixed_order() -> None:
         Unit(take=[taken(1)], done=[2]),
     ]
 
-    Writes(create_engine("sqlite://").dialect).run(tape, Group(units, Seal(KEY)))
+    writes, group = Writes(create_engine("sqlite://").dialect), Group(units, Seal(KEY))
+    writes.take(tape, group)
+    writes.run(tape, group)
 
     assert tape.run == [
         "INSERT inbox",
@@ -56,15 +58,21 @@ def test_fifty_units_are_a_handful_of_statements() -> None:
 
 
 def test_arrivals_that_were_not_acknowledged_are_forgotten(tmp_path: Path) -> None:
+    """What was carried with them, too: who sent it will send it again."""
     opened = database(tmp_path)
     connection = opened.connected()
     cursor = connection.cursor()
     writes = Writes(opened.dialect)
-    writes.run(cursor, Group([Unit(take=[taken(1), taken(2)], done=[2])], Seal(KEY)))
+    unit = Unit(take=[taken(1), taken(2)], done=[2], parcels=[parcel(4), parcel(5)])
+    group = Group([unit], Seal(KEY))
+    writes.take(cursor, group)
+    writes.run(cursor, group)
 
-    writes.forget(cursor, [1, 2])
+    writes.forget(cursor, [1, 2], [4])
 
     cursor.execute("SELECT seq FROM inbox", ())
-    assert list(cursor.fetchall()) == [(2,)]  # what is done was carried: it is known
+    assert not cursor.fetchall()
+    cursor.execute("SELECT id FROM outbox", ())
+    assert list(cursor.fetchall()) == [(5,)]
     connection.rollback()
     opened.close()

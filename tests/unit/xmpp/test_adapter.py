@@ -21,7 +21,7 @@ from bridge.model.delivery import (
 )
 from bridge.model.events import Protection
 from bridge.model.places import Network, Person, PortalId, Room
-from bridge.model.records import Cursor, Kind, Portal
+from bridge.model.records import Kind, Portal
 from bridge.xmpp.adapter import XmppAdapter, wanted
 from bridge.xmpp.component import Stream
 from bridge.xmpp.inbound import Inbound
@@ -305,13 +305,6 @@ async def test_copies_to_puppets_are_not_even_read() -> None:
     assert not wanted(b"alice_hs.example@bridge.example/matrix")
     assert wanted(b"bridge@bridge.example/listener")
     assert wanted(b"#hall#hs.example@bridge.example")
-
-
-async def test_the_database_has_a_name_that_stays(world: AdapterWorld) -> None:
-    first = await world.adapter._identity()
-
-    assert await world.adapter._identity() == first
-    assert [one.value for one in await world.store.load(Cursor)].count(first) == 1
 
 
 class Closing(Line):

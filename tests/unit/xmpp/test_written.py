@@ -2,7 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from bridge.xmpp.written import SLOTS, Written
+from bridge.model.records import Cursor
+from bridge.xmpp.written import SLOTS, Written, identity
+from tests.fakes_store import FakeStore
 
 
 @pytest.fixture
@@ -117,3 +119,12 @@ def test_what_an_earlier_run_had_written_is_not_doubted(path: Path) -> None:
     ring.forget()
 
     assert ring.doubted == set()
+
+
+async def test_the_database_has_a_name_that_stays() -> None:
+    store = FakeStore()
+
+    first = await identity(store)
+
+    assert await identity(store) == first
+    assert len(await store.load(Cursor)) == 1
