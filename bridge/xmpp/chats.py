@@ -303,7 +303,7 @@ class Chats:
 
     def _see(self, stanza: Element, sender: Jid, to: Jid, *, known: bool) -> None:
         if stanza.get("type") is None and stanza.find(_JOIN) is not None:
-            self._refuse(contacts.no_room(stanza, to.domain))
+            self._write(contacts.no_room(stanza, to.domain))
             return
         for answer in contacts.answer(stanza, sender, to, self._caps, exists=known):
             self._write(answer)
@@ -312,18 +312,18 @@ class Chats:
 
     def _take(self, stanza: Element, sender: Jid, to: Jid, *, known: bool) -> None:
         if not known:
-            self._refuse(contacts.nobody(stanza))
+            self._write(contacts.nobody(stanza))
             return
         if stanza.find(_WHISPER) is not None and sender.resource:
             # It came through a MUC that we are not in: no answer would find its way.
-            self._refuse(refusals.refuse(stanza, refusals.NO_WHISPER))
+            self._write(refusals.refuse(stanza, refusals.NO_WHISPER))
             return
         at_ms = int((sent_at(stanza) or datetime.now(UTC)).timestamp() * 1000)
         try:
             letter = Letter(sender.full, to.bare, at_ms, to_node(stanza))
         except TooDeepError:
             malformed = refusals.of_refusal(Refusal.MALFORMED)
-            self._refuse(refusals.refuse(stanza, malformed))
+            self._write(refusals.refuse(stanza, malformed))
             return
         room = Room(Network.XMPP, chat_address(sender.bare, to.bare))
         key = self._key(stanza, sender.bare, to.bare)
@@ -353,12 +353,9 @@ class Chats:
         post = Post(to, sender, stanza, sure=False)
         return Wire(secrets.token_hex(12), pack(CHAT, post))
 
-    def _refuse(self, answer: Node | None) -> None:
+    def _write(self, answer: Node | None) -> None:
         if answer is not None:
-            self._write(answer)
-
-    def _write(self, answer: Node) -> None:
-        self._means.stream.write(serialise(answer, self._means.domain))
+            self._means.stream.write(serialise(answer, self._means.domain))
 
 
 def _event(
