@@ -124,8 +124,7 @@ class MucSecrecy:
 
     def is_plain(self, heard: Heard, stanza: Element) -> bool:
         """Tell whether *stanza* came in the clear, which is nothing new in its room."""
-        sealed = encryption(stanza) is Encryption.OMEMO
-        return not sealed and heard.muc not in self._modes
+        return encryption(stanza) is None and heard.muc not in self._modes
 
     async def open(
         self, heard: Heard, stanza: Element, key: str, unit: Unit, stay: Stay | None
