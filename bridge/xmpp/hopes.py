@@ -23,6 +23,9 @@ from bridge.xmpp.endtoend import EndToEnd
 logger = logging.getLogger(__name__)
 
 LOOK_S: Final = 300.0
+SOON_S: Final = 61.0
+"""After that a list that was missing a moment before the news is asked for again."""
+TRIES: Final = 2
 HOPE_S: Final = 2.0
 """What was just refused is to be on disk by then."""
 T = TypeVar("T")
@@ -47,7 +50,7 @@ class Hopes:
         self._endtoend = endtoend
         self._lacks: OrderedDict[str, Lack] = OrderedDict()
         self._tried: OrderedDict[str, frozenset[str]] = OrderedDict()
-        self._due: dict[str, None] = {}
+        self._due: dict[str, int] = {}
         self._wake = asyncio.Event()
 
     async def restore(self, store: Store) -> None:
@@ -71,7 +74,7 @@ class Hopes:
         """Look soon whether *peer*, of whom more is known now, can be sealed for."""
         for address, lack in self._lacks.items():
             if peer in lack.jids:
-                self._due[address] = None
+                self._due[address] = TRIES
                 self._wake.set()
 
     def decided(self, address: str) -> None:
@@ -79,20 +82,19 @@ class Hopes:
         lack = self._lacks.get(address)
         if lack is not None:
             self._lacks[address] = lack._replace(jids=frozenset())
-            self._due[address] = None
+            self._due[address] = 0
             self._wake.set()
 
     async def run(self) -> None:
         """Look when there is news, and now and then, for ever."""
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_S):
+                async with asyncio.timeout(SOON_S if self._due else LOOK_S):
                     await self._wake.wait()
             await asyncio.sleep(HOPE_S)
-            news = self._wake.is_set()
             self._wake.clear()
             try:
-                await self.look(everywhere=not news)
+                await self.look(everywhere=not self._due)
             except Exception:
                 # The end of the line: what waits is still on disk.
                 logger.exception("what could not be sealed is not tried again")
@@ -101,10 +103,15 @@ class Hopes:
         """Try again what can be sealed now; *everywhere*, or where there is news."""
         due, self._due = self._due, {}
         if everywhere:
-            due = {a: None for a, lack in self._lacks.items() if not lack.stays}
-        for address in due:
+            due = {a: 0 for a, lack in self._lacks.items() if not lack.stays}
+        for address, tries in due.items():
             lack = self._lacks.get(address)
-            if lack is not None and await self._has_all(lack):
+            if lack is None:
+                continue
+            if not await self._has_all(lack):
+                if tries:
+                    self._due[address] = tries - 1
+            else:
                 self._lacks.pop(address, None)
                 _put(self._tried, address, lack.jids)
                 self._host.retry(Room(Network.XMPP, address))

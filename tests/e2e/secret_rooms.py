@@ -133,13 +133,15 @@ class Company:
         person = NioPerson(self._world.synapse, localpart, self._folder / localpart)
         return await self._ends.enter_async_context(person)
 
-    async def on_xmpp(self, name: str, speaks: str = "legacy") -> RoomPerson:
-        """Return somebody of XMPP."""
+    async def on_xmpp(
+        self, name: str, speaks: str = "legacy", *, same_as: str = ""
+    ) -> RoomPerson:
+        """Return somebody of XMPP, or one more device of *same_as*."""
         server = self._world.xmpp
         if self._cast is None:
             cast = Cast(self._world.python, server, PROGRAM)
             self._cast = await self._ends.enter_async_context(cast)
-        jid = f"{name}-{secrets.token_hex(3)}@{server.host}"
+        jid = same_as or f"{name}-{secrets.token_hex(3)}@{server.host}"
         device = f"phone-{secrets.token_hex(2)}"
         person = RoomPerson(self._cast, name, jid, "secret", device, speaks)
         await self._cast.enter(person)

@@ -146,6 +146,52 @@ async def test_somebody_without_omemo_holds_up_the_room_and_all_are_told(
     await alice.hears("back again", room, world.ghost(nurse))
 
 
+async def test_what_somebody_could_not_read_is_sent_once_she_has_a_device(
+    world: World, company: Company
+) -> None:
+    alice = await company.on_matrix("alice")
+    nurse = await company.without_omemo("nurse")
+    room, hall = await gather(world, alice, nurse)
+    await nurse.hears_next(hall)
+    await alice.says(room, "for your eyes only")
+    refused = await alice.hears_next()
+
+    phone = await company.on_xmpp("nurse", same_as=nurse.jid)
+    await phone.joins(hall, "nurse")
+    await phone.seals_in(hall, "now I can read")
+
+    await alice.hears("now I can read", room, world.ghost(nurse))
+    await phone.opens_in("now I can read", "nurse", hall)
+    await phone.opens_in("for your eyes only", alice.localpart, hall)
+    assert "they have no device that uses OMEMO" in refused.words
+
+
+async def test_devices_are_shown_and_decided_on_in_a_room(
+    world: World, company: Company
+) -> None:
+    alice, juliet = await company.on_matrix("alice"), await company.on_xmpp("juliet")
+    room, hall = await gather(world, alice, juliet)
+    await alice.says(room, "hello")
+    await juliet.opens_in("hello", alice.localpart, hall)
+
+    await alice.says(room, "!xmpp omemo")
+    shown = await alice.hears_next()
+    await alice.says(room, f"!xmpp omemo trust {juliet.fingerprint}")
+    decided = await alice.hears_next()
+    await alice.says(room, "!xmpp omemo")
+    after = await alice.hears_next()
+    await juliet.says_in(hall, "!matrix devices")
+    told = ""
+    while f"relay@{world.xmpp.component}, as XMPP" not in told:
+        told = (await juliet.hears_next(hall)).text
+
+    assert juliet.fingerprint in shown.words
+    assert f"{juliet.jid} (0 of 1 verified)" in shown.words
+    assert "is verified" in decided.words
+    assert f"{juliet.jid} (1 of 1 verified)" in after.words
+    assert f"{alice.puppet(world)}, as XMPP sees it" in told
+
+
 async def test_who_shows_her_devices_to_contacts_only_is_read_by_the_relay(
     world: World, company: Company
 ) -> None:

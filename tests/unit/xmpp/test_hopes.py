@@ -75,6 +75,32 @@ async def test_without_news_it_is_looked_at_now_and_then(world: Hoping) -> None:
     assert world.tried() == [ROOM]
 
 
+async def test_news_that_come_before_the_device_are_remembered_for_a_while(
+    world: Hoping,
+) -> None:
+    """Somebody comes in, and publishes their device a moment later."""
+    world.hopes.refused(MUC, ALICE, {HATTER})
+    world.hopes.heard(HATTER)
+    await world.hopes.look(everywhere=False)
+    world.cipher.without = set()
+
+    await world.hopes.look(everywhere=False)
+
+    assert world.tried() == [ROOM]
+
+
+async def test_news_are_not_remembered_for_ever(world: Hoping) -> None:
+    world.hopes.refused(MUC, ALICE, {HATTER})
+    world.hopes.heard(HATTER)
+    for _ in range(hopes.TRIES + 1):
+        await world.hopes.look(everywhere=False)
+    world.cipher.without = set()
+
+    await world.hopes.look(everywhere=False)
+
+    assert world.tried() == []
+
+
 async def test_what_was_tried_in_vain_waits_for_news(world: Hoping) -> None:
     """Else its sender would be told the same for ever."""
     world.cipher.without = set()
