@@ -4,6 +4,7 @@ The content of an event is kept as the very bytes that will be put; the rest is
 what the way there needs.
 """
 
+import itertools
 import secrets
 
 import msgspec
@@ -60,6 +61,9 @@ Order = Says | Stands | Titles
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Order).decode
 
+_RUN = secrets.token_hex(16)
+_numbers = itertools.count()
+
 
 def wire(order: Order) -> Wire:
     """Make a wire of *order*, with a txnId of its own.
@@ -67,9 +71,9 @@ def wire(order: Order) -> Wire:
     A txnId must differ from every other of this appservice in the room, whatever
     the ghost: an XMPP id, which clients choose and reuse, must not go into it. The
     wire is on disk, with its key, before it is first sent, so what is sent again
-    after a crash bears the same txnId.
+    after a crash bears the same txnId. Nobody can guess those of a run.
     """
-    return Wire(secrets.token_hex(16), packed(order))
+    return Wire(f"{_RUN}{next(_numbers):x}", packed(order))
 
 
 def packed(order: Order) -> bytes:
