@@ -58,7 +58,8 @@ def build(content: Sequence[Node], passage: Passage) -> bytes:
         node("rpad", None, padding[: secrets.randbelow(PADDING_MAX + 1)]),
         node("time", {"stamp": now}),
         node("from", {"jid": passage.account}),
-        node("to", {"jid": passage.to}),
+        # Converse 14 looks for the attribute, and else opens nothing said in rooms.
+        node("to", {"xmlns": NAMESPACE, "jid": passage.to}),
     )
     return element_bytes(envelope)
 

@@ -31,6 +31,11 @@ def test_what_is_built_is_read() -> None:
     assert abs(datetime.now(UTC) - found.at) < timedelta(minutes=1)
 
 
+def test_whom_it_is_for_says_its_namespace_itself() -> None:
+    """Converse 14 asks for the attribute, and reads nothing said in rooms without."""
+    assert b"<to xmlns='urn:xmpp:sce:1' jid=" in sce.build((), WAY)
+
+
 def test_each_has_padding_of_its_own() -> None:
     """XEP-0384 §5.6.1: MUST contain an rpad affix element."""
     lengths = {len(sce.build((), WAY)) for _ in range(20)}
