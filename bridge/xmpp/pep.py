@@ -45,6 +45,7 @@ _ACCOUNT: Final = (
     f"{PUBSUB}#subscribe",
     "urn:xmpp:ping",
     "vcard-temp",
+    "http://jabber.org/protocol/commands",
 )
 _WATCHED: Final = (LEGACY_DEVICES, OMEMO2_DEVICES)
 _DEVICE: Final = tuple(

@@ -17,6 +17,7 @@ from xml.etree.ElementTree import Element
 from bridge.core.ports import StoreUnavailableError, Unit
 from bridge.model.places import Network, Person
 from bridge.xmpp import replies
+from bridge.xmpp.adhoc import Adhoc
 from bridge.xmpp.cards import AWAY, NICK, VCARD, Cards, nick
 from bridge.xmpp.codec.names import Jid, mxid_of, parse
 from bridge.xmpp.codec.xml import Node, node
@@ -72,6 +73,7 @@ class Persons:
         if sealing:
             self._pep.add(self.omemo)
         self.caps = self._pep.caps
+        self._adhoc = Adhoc(self.endtoend)
         self.hopes = Hopes(means.host, self.endtoend)
 
     async def start(self) -> None:
@@ -147,6 +149,7 @@ class Persons:
         answer: Node | None = None
         try:
             answer = await self._card(iq, to)
+            answer = answer or await self._adhoc.answer(iq, sender, to)
             answer = answer or await self._pep.answer(iq, sender, to, name)
         except StoreUnavailableError:
             answer = replies.error(iq, "wait", "resource-constraint")
