@@ -48,10 +48,10 @@ class Crossing:
         if event is None or event.room != room:
             return None
         route = self._route(event, portal)
-        if verdict(event, route):
+        if verdict(event, route) or self._guard.message(event, portal):
             return None
         wires = self._prepared(event, route)
-        if isinstance(wires, Refusal) or self._guard.message(event, portal):
+        if isinstance(wires, Refusal):
             return None
         unit = Unit(take=[taken], done=[taken.seq])
         receipt = self._adapters[room.network].receipt(event)

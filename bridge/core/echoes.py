@@ -19,7 +19,17 @@ _CHARS_MAX = 200
 _TELLING_CHARS = 8
 _PORTALS_MAX = 5_000
 
-_Words = tuple[float, Network, str, int]
+_Words = tuple[float, str, int]
+
+
+class _Carried:
+    """What was said in one portal a moment ago, by the network it came from."""
+
+    __slots__ = ("matrix", "xmpp")
+
+    def __init__(self) -> None:
+        self.matrix: deque[_Words] = deque(maxlen=_WORDS_MAX)
+        self.xmpp: deque[_Words] = deque(maxlen=_WORDS_MAX)
 
 
 class Echoes:
@@ -27,7 +37,7 @@ class Echoes:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._carried: OrderedDict[PortalId, deque[_Words]] = OrderedDict()
+        self._carried: OrderedDict[PortalId, _Carried] = OrderedDict()
         self._paused: dict[PortalId, float] = {}
 
     def paused(self, portal: PortalId) -> bool:
@@ -47,21 +57,33 @@ class Echoes:
         """
         now = self._clock()
         words = words[-_CHARS_MAX:].strip()
-        carried = self._carried.setdefault(portal, deque(maxlen=_WORDS_MAX))
+        carried = self._carried.get(portal)
+        if carried is None:
+            carried = self._carried[portal] = _Carried()
+            if len(self._carried) > _PORTALS_MAX:
+                self._carried.popitem(last=False)
         self._carried.move_to_end(portal)
-        if len(self._carried) > _PORTALS_MAX:
-            self._carried.popitem(last=False)
-        times = 0
-        for at, came_from, known, before in carried:
-            fresh = now - at <= ECHO_S and came_from is not network
-            if fresh and _repeats(words, known):
-                times = max(times, before + 1)
-        carried.append((now, network, words, times))
+        here, there = carried.matrix, carried.xmpp
+        if network is Network.XMPP:
+            here, there = there, here
+        times = _times(words, there, now) if there else 0
+        here.append((now, words, times))
         if times < ECHOES_MAX:
             return False
-        carried.clear()
+        del self._carried[portal]
         self._paused[portal] = now + PAUSE_S
         return True
+
+
+def _times(words: str, there: deque[_Words], now: float) -> int:
+    """Count how often *words* have come back by now, the last time from *there*."""
+    times = 0
+    for at, known, before in reversed(there):
+        if now - at > ECHO_S:
+            break
+        if _repeats(words, known):
+            times = max(times, before + 1)
+    return times
 
 
 def _repeats(words: str, known: str) -> bool:
