@@ -99,6 +99,7 @@ class Proxy:
         self.back = Way()
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._joined = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, HOST, self.port)
@@ -133,6 +134,12 @@ class Proxy:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    async def cut_and_joined_again(self) -> None:
+        """Break all connections, and wait until somebody has connected anew."""
+        self._joined.clear()
+        await self.cut()
+        await self._joined.wait()
+
     async def black_out(self, seconds: float) -> None:
         """Break all connections and refuse new ones for a while."""
         self.refusing = True
@@ -147,6 +154,7 @@ class Proxy:
         assert task is not None
         self._tasks.add(task)
         self.connections += 1
+        self._joined.set()
         try:
             if self.answer:
                 await self._reply(reader, writer)

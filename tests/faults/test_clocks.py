@@ -56,7 +56,7 @@ async def test_a_clock_that_jumps_changes_nothing(
         clock.jump(jump)
         await town.speak(LINES)
         # So that it has to look for what it may have missed.
-        await ways.component.cut()
+        await ways.component.cut_and_joined_again()
         town.stream_fell()
         await ways.homeserver.cut()
         await town.come_back()

@@ -97,10 +97,7 @@ async def stream_cut_often(ways: Ways) -> None:
     """Break the component's stream again and again while people speak (row 15)."""
     for round_ in range(OFTEN):
         await asyncio.sleep(0.2 + 0.07 * round_)
-        before = ways.component.connections
-        await ways.component.cut()
-        while ways.component.connections == before:  # noqa: ASYNC110 - the bridge is elsewhere
-            await asyncio.sleep(0.05)
+        await ways.component.cut_and_joined_again()
 
 
 async def xmpp_away(ways: Ways) -> None:
