@@ -57,7 +57,7 @@ from bridge.xmpp.mucs import Mucs
 from bridge.xmpp.persons import Persons
 from bridge.xmpp.poison import REJECTED, Poison
 from bridge.xmpp.venue import Venue
-from bridge.xmpp.written import NOTHING, Marks, Written, identity
+from bridge.xmpp.written import NOTHING, Marks, begin
 
 logger = logging.getLogger(__name__)
 
@@ -128,7 +128,7 @@ class XmppAdapter:
 
     async def start(self, host: Host) -> None:
         """Build the parts, and read what an earlier run left; connects to nothing."""
-        written = Written(self._path, await identity(self._store))
+        written = await begin(self._path, self._store)
         stream = Stream(
             domain=self._domain,
             secret=self._secret,

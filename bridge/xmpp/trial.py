@@ -16,7 +16,7 @@ from bridge.xmpp.component import (
     Stream,
 )
 from bridge.xmpp.gate import StanzaError, serialise
-from bridge.xmpp.written import Written
+from bridge.xmpp.written import Doubts, Written
 
 ALL_S = 10
 ANSWER_S = 5
@@ -142,7 +142,7 @@ class _Nothing(Written):
 
     def __init__(self) -> None:
         self.earlier = frozenset()
-        self.doubted = set()
+        self.doubted = Doubts()
 
     @override
     def mark(self, parcels: Iterable[int]) -> None:

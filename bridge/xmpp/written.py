@@ -2,7 +2,8 @@
 
 A ring of ids in a mapped file: what a killed process wrote into it survives in the
 page cache, without a single fsync. It does not survive the machine; so the ring
-counts only on the boot, and beside the database, that it was written on.
+counts only on the boot that it was written on, and if it was the last run on the
+database that wrote it. If not, all that waits from earlier runs is in doubt.
 """
 
 import hashlib
@@ -23,6 +24,7 @@ SLOTS = 16_384
 _IDENTITY = "identity"
 _WRITTEN = "written"
 _HEADER = struct.Struct("<8s32sQ")
+_OWNER = struct.Struct("<32s")
 _SLOT = struct.Struct("<Q")
 _RING = struct.Struct(f"<{SLOTS}Q")
 _PLACE = struct.Struct("<Q")
@@ -38,8 +40,9 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 class Marks:
     """The parcels that were written before.
 
-    Of those of an *earlier* run the kernel had the bytes. Those that are *doubted* were
-    written to a stream that was then lost: whether they have arrived nobody knows.
+    Of those of an *earlier* run the kernel had the bytes. Whether those have arrived
+    that are *doubted*, nobody knows: they were written to a stream that was then lost,
+    or may have been by a run that has left no ring.
     """
 
     earlier: Container[int] = ()
@@ -49,29 +52,49 @@ class Marks:
 NOTHING = Marks()
 
 
+class Doubts:
+    """Numbers: those noted, and all up to *through*."""
+
+    def __init__(self, numbers: Iterable[int] = (), through: int = 0) -> None:
+        self._numbers = frozenset(numbers)
+        self._through = through
+
+    def __contains__(self, number: object) -> bool:
+        return number in self._numbers or (
+            isinstance(number, int) and number <= self._through
+        )
+
+    def note(self, numbers: Iterable[int]) -> None:
+        """Put *numbers* in the place of those that were noted before."""
+        self._numbers = frozenset(numbers)
+
+
 class Written:
     """The parcels whose bytes have left this process.
 
-    *owner* names the database that the ids belong to. *earlier* are those which a
-    former run on the same boot had written.
+    *owner* names the run on a database that wrote the ring last. *earlier* are those
+    which it had written. If it did not write this ring, all ids up to *since* are in
+    doubt.
     """
 
-    def __init__(self, path: Path, owner: str, boot: str | None = None) -> None:
-        boot = _boot_id() if boot is None else boot
-        seal = hashlib.sha256(f"{boot}\n{owner}".encode()).digest()
+    def __init__(
+        self, path: Path, owner: str, boot: str | None = None, since: int = 0
+    ) -> None:
+        self._boot = _boot_id() if boot is None else boot
+        seal = self._seal(owner)
         self._map = _open(path)
         magic, found, place = _HEADER.unpack_from(self._map)
-        if magic == _MAGIC and found == seal and boot:
+        if magic == _MAGIC and found == seal and self._boot:
             self._place = place % SLOTS
             marks = frozenset(self._marks()) - {0}
             self.earlier = frozenset(one for one in marks if not one & _DOUBT)
-            self.doubted = {one & ~_DOUBT for one in marks} - self.earlier
+            self.doubted = Doubts({one & ~_DOUBT for one in marks} - self.earlier)
         else:
             self._map[:] = bytes(_SIZE_BYTES)
             _HEADER.pack_into(self._map, 0, _MAGIC, seal, 0)
             self._place = 0
             self.earlier = frozenset[int]()
-            self.doubted = set[int]()
+            self.doubted = Doubts(through=since)
 
     def __contains__(self, parcel: int) -> bool:
         return parcel in self.earlier
@@ -97,12 +120,18 @@ class Written:
         """
         marks = [self._doubt(mark) for mark in self._marks()]
         _RING.pack_into(self._map, _START, *marks)
-        self.doubted.clear()
-        self.doubted.update(mark & ~_DOUBT for mark in marks if mark & _DOUBT)
+        self.doubted.note(mark & ~_DOUBT for mark in marks if mark & _DOUBT)
+
+    def belong(self, owner: str) -> None:
+        """Note who writes here from now on."""
+        _OWNER.pack_into(self._map, len(_MAGIC), self._seal(owner))
 
     def close(self) -> None:
         """Let go of the file; what it says stays."""
         self._map.close()
+
+    def _seal(self, owner: str) -> bytes:
+        return hashlib.sha256(f"{self._boot}\n{owner}".encode()).digest()
 
     def _doubt(self, mark: int) -> int:
         return mark | _DOUBT if mark and mark not in self.earlier else mark
@@ -129,10 +158,15 @@ def _boot_id() -> str:
         return ""
 
 
-async def identity(store: Store) -> str:
-    """Name our database: parcels of another have the same numbers."""
-    known = await store.find(Cursor, _IDENTITY, _WRITTEN)
-    if known is None:
-        known = Cursor(_IDENTITY, _WRITTEN, secrets.token_hex(16))
-        await store.commit(Unit(put=[known]))
-    return known.value
+async def begin(path: Path, store: Store) -> Written:
+    """Read what the last run on *store* has written, and begin another.
+
+    Each run has a name of its own, in the database and in the ring: a ring that
+    another machine or a backup has left behind says nothing.
+    """
+    last = await store.find(Cursor, _IDENTITY, _WRITTEN)
+    written = Written(path, last.value if last else "", since=store.number())
+    name = secrets.token_hex(16)
+    await store.commit(Unit(put=[Cursor(_IDENTITY, _WRITTEN, name)]))
+    written.belong(name)
+    return written

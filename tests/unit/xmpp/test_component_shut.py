@@ -60,7 +60,8 @@ async def test_a_server_that_does_not_answer_is_left_all_the_same(
 
         assert not await stream.barrier()
         ring = Written(bridge.path, "db")
-        assert (set(ring.earlier), ring.doubted) == (set(), {1})
+        assert ring.earlier == set()
+        assert 1 in ring.doubted
         server.route = lambda _: True
 
 

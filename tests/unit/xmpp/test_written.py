@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from bridge.model.records import Cursor
-from bridge.xmpp.written import SLOTS, Written, identity
+from bridge.xmpp.written import SLOTS, Written, begin
 from tests.fakes_store import FakeStore
 
 
@@ -109,7 +109,8 @@ def test_what_a_lost_stream_may_have_swallowed_is_doubted_until_it_is_written_ag
 
     assert [one in doubted for one in (2, 3)] == [True, True]
     again = Written(path, "db", boot="1")
-    assert (set(again.earlier), again.doubted) == ({3}, {2})
+    assert again.earlier == {3}
+    assert [one in again.doubted for one in (2, 3)] == [True, False]
 
 
 def test_what_an_earlier_run_had_written_is_not_doubted(path: Path) -> None:
@@ -118,13 +119,47 @@ def test_what_an_earlier_run_had_written_is_not_doubted(path: Path) -> None:
 
     ring.forget()
 
-    assert ring.doubted == set()
+    assert 1 not in ring.doubted
 
 
-async def test_the_database_has_a_name_that_stays() -> None:
+@pytest.mark.parametrize(("owner", "boot"), [("db", "2"), ("other", "1"), ("db", "")])
+def test_without_a_ring_all_that_waits_is_in_doubt(
+    path: Path, owner: str, boot: str
+) -> None:
+    """The machine may have fallen, or another one has taken over."""
+    Written(path, "db", boot="1").mark([1])
+
+    ring = Written(path, owner, boot, since=7)
+    ring.forget()
+
+    assert [one in ring.doubted for one in (1, 7, 8)] == [True, True, False]
+
+
+def test_with_a_ring_it_is_not(path: Path) -> None:
+    Written(path, "db", boot="1").mark([1])
+
+    assert 1 not in Written(path, "db", boot="1", since=7).doubted
+
+
+async def test_the_ring_of_the_last_run_counts(path: Path) -> None:
     store = FakeStore()
+    (await begin(path, store)).mark([1])
 
-    first = await identity(store)
-
-    assert await identity(store) == first
+    assert (await begin(path, store)).earlier == {1}
     assert len(await store.load(Cursor)) == 1
+
+
+async def test_the_ring_of_a_run_before_the_last_does_not(
+    path: Path, tmp_path: Path
+) -> None:
+    """Row 18: meanwhile another bridge has used the database, with its own ring."""
+    store = FakeStore()
+    (await begin(path, store)).mark([1])
+    await begin(tmp_path / "elsewhere", store)
+    waiting = store.number()
+
+    ring = await begin(path, store)
+
+    assert ring.earlier == set()
+    assert waiting in ring.doubted
+    assert store.number() not in ring.doubted
