@@ -178,6 +178,9 @@ class EndToEnd(Protocol):
         May ask their server; what is known answers at once.
         """
 
+    def doubt(self, peer: str) -> None:
+        """Ask for the devices of *peer* again when they are next needed."""
+
     async def devices(self, account: str, peer: str) -> Sequence[Device]:
         """List the devices of *peer* that *account* knows; of *account* if the same."""
 

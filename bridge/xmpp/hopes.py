@@ -70,6 +70,12 @@ class Hopes:
         stays = self._tried.get(address) == lacking
         _put(self._lacks, address, Lack(account, lacking, stays))
 
+    def seen(self, peer: str) -> None:
+        """Look soon whether *peer*, who did something, can be sealed for by now."""
+        if self._endtoend and any(peer in lack.jids for lack in self._lacks.values()):
+            self._endtoend.doubt(peer)
+            self.heard(peer)
+
     def heard(self, peer: str) -> None:
         """Look soon whether *peer*, of whom more is known now, can be sealed for."""
         for address, lack in self._lacks.items():

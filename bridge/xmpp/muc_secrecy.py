@@ -146,7 +146,7 @@ class MucSecrecy:
         self._follow(stanza, way, tuple(one for one in ours if one != by))
         if isinstance(found, Plain):
             self.opened += 1
-            self.hopes.heard(heard.jid)
+            self.hopes.seen(heard.jid)
             self._heard(heard.muc, unit, sealed=True)
             return wrap("message", dict(stanza.attrib), found.content)
         if isinstance(found, Failed | NotForUs) and not _is_silent(found):

@@ -113,7 +113,7 @@ class Secrecy:
         match found:
             case Plain(content):
                 self.opened += 1
-                self.hopes.heard(peer)
+                self.hopes.seen(peer)
                 await self._heard(chat, unit, sealed=True)
                 self._look_at(found, chat)
                 attributes = dict(stanza.attrib)

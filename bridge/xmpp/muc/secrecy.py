@@ -109,7 +109,7 @@ class Secrecy:
         found = await endtoend.decrypt(stanza, way, unit, key)
         if isinstance(found, Plain):
             self.opened += 1
-            self.hopes.heard(bare)
+            self.hopes.seen(bare)
             self._heard(said.room, unit, sealed=True)
             return wrap("message", dict(stanza.attrib), found.content)
         if isinstance(found, Empty) or (isinstance(found, NotForUs) and found.empty):
@@ -156,7 +156,7 @@ class Secrecy:
         portal = self._portal(room.address)
         if self._means.endtoend is None or portal is None:
             return
-        self.hopes.heard(device.partition("/")[0])
+        self.hopes.seen(device.partition("/")[0])
         if portal.encrypted and not portal.exposed:
             look = self._look_at(room.address, device)
             self._means.tasks.create_task(look, name="look for OMEMO")

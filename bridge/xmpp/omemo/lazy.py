@@ -81,6 +81,11 @@ class LazyOmemo:
         """Tell whether *peer* can be written to; see ``EndToEnd``."""
         return await (await self._service()).capable(account, peer)
 
+    def doubt(self, peer: str) -> None:
+        """Ask for the devices of *peer* again; see ``EndToEnd``."""
+        if self._omemo is not None:
+            self._omemo.doubt(peer)
+
     async def devices(self, account: str, peer: str) -> Sequence[Device]:
         """List devices; see ``EndToEnd``."""
         if not await self._has_device(account):

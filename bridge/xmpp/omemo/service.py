@@ -99,6 +99,10 @@ class Omemo:
         known = await self._accounts.find(account)
         return await self._sealing.capable(known, account, peer)
 
+    def doubt(self, peer: str) -> None:
+        """Ask for the devices of *peer* again; see ``EndToEnd``."""
+        self._remote.doubt(peer)
+
     async def devices(self, account: str, peer: str) -> Sequence[Device]:
         """List devices; see ``EndToEnd``."""
         known = await self._accounts.find(account)

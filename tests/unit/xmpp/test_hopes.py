@@ -54,6 +54,21 @@ async def test_it_is_tried_again_once_all_have_a_device(world: Hoping) -> None:
     assert world.tried() == [ROOM]
 
 
+async def test_whoever_is_seen_may_have_a_device_by_now(world: Hoping) -> None:
+    """That they had none is known for a minute."""
+    world.hopes.seen(HATTER)
+    assert world.cipher.doubted == []
+    world.hopes.refused(MUC, ALICE, {HATTER})
+    world.cipher.without = set()
+
+    world.hopes.seen(HARE)
+    world.hopes.seen(HATTER)
+    await world.hopes.look(everywhere=False)
+
+    assert world.cipher.doubted == [HATTER]
+    assert world.tried() == [ROOM]
+
+
 async def test_news_of_others_is_no_hope(world: Hoping) -> None:
     world.hopes.refused(MUC, ALICE, {HATTER})
     world.cipher.without = set()

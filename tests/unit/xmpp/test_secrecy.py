@@ -54,6 +54,7 @@ class FakeCipher:
     opens: Opened = field(default_factory=Empty)
     seals: Sealed | Unsealable = field(default_factory=lambda: Sealed((CIPHERTEXT,)))
     content: list[Sequence[Node]] = field(default_factory=list)
+    doubted: list[str] = field(default_factory=list)
     name: str = "fake"
     namespaces: frozenset[str] = frozenset()
 
@@ -76,6 +77,9 @@ class FakeCipher:
 
     async def capable(self, account: str, peer: str) -> bool:
         return isinstance(self.seals, Sealed)
+
+    def doubt(self, peer: str) -> None:
+        self.doubted.append(peer)
 
     async def devices(self, account: str, peer: str) -> Sequence[Device]:
         raise NotImplementedError

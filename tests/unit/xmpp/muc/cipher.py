@@ -36,6 +36,7 @@ class FakeCipher:
     fails: Opened | None = None
     sealed: list[tuple[Passage, tuple[str, ...]]] = field(default_factory=list)
     opened: list[tuple[Passage, str]] = field(default_factory=list)
+    doubted: list[str] = field(default_factory=list)
     name: str = "fake"
     namespaces: frozenset[str] = frozenset((LEGACY,))
 
@@ -74,6 +75,9 @@ class FakeCipher:
 
     async def capable(self, account: str, peer: str) -> bool | None:
         return None if peer in self.hidden else peer not in self.without
+
+    def doubt(self, peer: str) -> None:
+        self.doubted.append(peer)
 
     async def devices(self, account: str, peer: str) -> Sequence[Device]:
         raise NotImplementedError

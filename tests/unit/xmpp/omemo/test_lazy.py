@@ -127,7 +127,10 @@ async def test_people_decide_on_devices(world: World) -> None:
 
 async def test_what_it_knows_of_others_follows_their_events(world: World) -> None:
     omemo = LazyOmemo(world.means())
+    omemo.doubt(ROMEO)
+    assert await omemo.capable(ALICE, ROMEO) is False
     romeo = await world.person()
+    omemo.doubt(ROMEO)
     assert await omemo.capable(ALICE, ROMEO)
     world.publish(ROMEO, LEGACY_DEVICES, "current", node("list", {"xmlns": LEGACY}))
     world.omemo = omemo  # type: ignore[assignment]
