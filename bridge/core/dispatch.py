@@ -171,9 +171,9 @@ class Dispatch:
             self._settle(unit, parcel, refused)
         self._write(unit)
 
-    def _seals(self, portal: Portal) -> bool:
-        """Tell whether what leaves for XMPP is sealed on its way out, or refused."""
-        protection = self._adapters[Network.XMPP].protection(portal)
+    def _seals(self, network: Network, portal: Portal) -> bool:
+        """Tell whether what leaves is sealed on its way out, or refused."""
+        protection = self._adapters[network].protection(portal)
         return protection is Protection.END_TO_END
 
     async def _revive(self, room: Room) -> None:

@@ -31,8 +31,8 @@ PAGE = 100
 class Letters:
     """Keeps what died, and lets it live again; *buried* counts what this run kept.
 
-    *protects* tells whether what leaves for the XMPP side of a portal is sealed on its
-    way out, or refused once more.
+    *protects* tells whether what leaves for a side of a portal is sealed on its way
+    out, or refused once more.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Letters:
         store: Store,
         directory: Directory,
         counters: Counters,
-        protects: Callable[[Portal], bool],
+        protects: Callable[[Network, Portal], bool],
     ) -> None:
         self._store = store
         self._directory = directory
@@ -97,8 +97,7 @@ class Letters:
         """Tell whether what would have been exposed may be tried again."""
         if portal is None:
             return False
-        sealed = letter.network is Network.XMPP and self._protects(portal)
-        return portal.exposed or sealed
+        return portal.exposed or self._protects(letter.network, portal)
 
 
 def now_ms() -> int:

@@ -109,6 +109,7 @@ class MatrixAdapter(Adapter, MatrixRooms):
             secrecy=self._secrecy,
             encrypts=self._encrypts,
             too_large=self._bot.too_large,
+            tell=lambda room, words: self._say(room, self._bot.notice(room, words)),
         )
         return rooms, direct
 

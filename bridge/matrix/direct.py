@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -16,6 +17,7 @@ from bridge.matrix.ghosts import Ghosts
 from bridge.matrix.guests import DeclinedError, Guests
 from bridge.matrix.patience import patiently
 from bridge.matrix.presences import Presences
+from bridge.matrix.recent import Recent
 from bridge.matrix.rooms import Rooms
 from bridge.matrix.secrecy import Secrecy, encryption_event
 from bridge.matrix.views import About, Place, Views, refusing
@@ -30,7 +32,14 @@ PATIENCE_S = 300.0
 MISSED_MAX = 200
 PAGE = 50
 TWO = 2
+TOLD_MAX = 10_000
+TOLD_EVERY_S = 3600.0
 
+MISSED = (
+    "They write encrypted from XMPP, this room is not encrypted, and the bridge may not"
+    " change that: what they wrote is kept, not shown. To see it, turn on encryption in"
+    " this room and write !xmpp dead retry all, or write !xmpp plaintext allow"
+)
 TOPIC = "A conversation with {person} on XMPP, through a bridge that can read it."
 TOPIC_SEALED = (
     "A conversation with {person} on XMPP. It is encrypted as far as the bridge, which"
@@ -54,6 +63,7 @@ class Direct:
         secrecy: Secrecy,
         encrypts: bool,
         too_large: Callable[[About | None], bool],
+        tell: Callable[[str, str], None],
     ) -> None:
         self._secrecy = secrecy
         self._encrypts = encrypts
@@ -65,6 +75,8 @@ class Direct:
         self._views = views
         self._rooms = rooms
         self._too_large = too_large
+        self._tell = tell
+        self._told: Recent[str, float] = Recent(TOLD_MAX)
 
     async def start(
         self, chat: Room, ghost: str, host: Person, guest: str, name: str
@@ -144,9 +156,19 @@ class Direct:
             )
         except (MatrixError, HomeserverDownError) as error:
             logger.info("room %s stays as it is: %s", portal.matrix, error)
+            if not portal.exposed:
+                self._complain(portal.matrix)
             return False
         await self._rooms.seal(portal.matrix, event["content"])
         return True
+
+    def _complain(self, room: str) -> None:
+        """Tell those in *room*, now and then, that they miss what is encrypted."""
+        now = time.monotonic()
+        told = self._told.get(room)
+        if told is None or now - told >= TOLD_EVERY_S:
+            self._told.put(room, now)
+            self._tell(room, MISSED)
 
     async def _call_by(self, room: str, ghost: str, host: Person, name: str) -> None:
         """Have *ghost*, who is in *room* under some name, be there under *name*."""

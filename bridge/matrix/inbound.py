@@ -12,7 +12,7 @@ from bridge.core.ports import Unit
 from bridge.matrix import reactions
 from bridge.matrix.audiences import Audiences
 from bridge.matrix.bot import Bot
-from bridge.matrix.checking import Checks
+from bridge.matrix.checking import PREFIX as VERIFICATION, Checks
 from bridge.matrix.codec import message
 from bridge.matrix.codec.envelope import RawEvent
 from bridge.matrix.codec.tolerant import decode
@@ -122,7 +122,7 @@ class Inbound:
         for event in events:
             kind = event.type
             self._audiences.seen(event)
-            if kind in _SAID:
+            if kind in _SAID or kind.startswith(VERIFICATION):
                 if event.state_key is not None:
                     continue
             elif kind not in _STATE or event.state_key is None:
@@ -158,6 +158,9 @@ class Inbound:
             return await self._secret(taken.arrival, event, unit)
         if kind in _SAID:
             return await self._said(event)
+        if kind.startswith(VERIFICATION):
+            await self._checks.answer(event)
+            return None
         return await self._stands(kind, event)
 
     async def _stands(self, kind: str, event: Mapping[str, Any]) -> AnyEvent | None:
@@ -238,6 +241,9 @@ class Inbound:
     ) -> Message | Command | Unreadable | None:
         said = message.decode(event)
         room = event["room_id"]
+        # Element verifies in the clear, in encrypted rooms as well.
+        if said is None and await self._checks.answer(event):
+            return None
         if said is None or self._reactions.takes_back(event):
             return None
         private = self._portal(room) is None and await self._is_private(room)

@@ -1,6 +1,5 @@
 """Encrypted rooms, with the code that Element is made of: no shield, no failure."""
 
-import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
@@ -114,34 +113,22 @@ async def test_a_hosted_room_of_both_kinds_of_clients(
     assert alice.failures == bob.failures == []
 
 
-@pytest.mark.skipif(
-    "BRIDGE_TEST_SHORT" in os.environ, reason="takes long; unset BRIDGE_TEST_SHORT"
-)
-async def test_what_is_said_while_the_bridge_is_down_arrives(
+async def test_the_bot_is_verified_by_a_short_code(
     world: World, company: Company, elements: Elements, word: str
 ) -> None:
-    juliet = await company.on_xmpp("juliet")
-    alice = await elements.person(f"alice-{word}")
-    hall = world.hosted(word)
+    juliet, alice = await company.on_xmpp("juliet"), await elements.person(word)
     room = await alice.asks("create", alias=word)
-    await juliet.joins(hall, "Juliet")
+    await juliet.joins(world.hosted(word), "Juliet")
     await alice.asks("sees", room=room, user=world.bot)
-    await alice.says(room, ALLOW)
-    await alice.hears_next()
-    await until_allowed(juliet, hall)
+    await juliet.says_in(world.hosted(word), "hello")
+    await alice.hears("hello", room, world.ghost(juliet))
 
-    await world.end_bridge(20)
-    for number in range(3):
-        await alice.says(room, f"word {number}")
-        await alice.asks("turn", room=room)
-    await world.start_bridge()
-    for number in range(3):
-        await juliet.hears(f"word {number}", alice.localpart, hall)
-    await world.crash("bridge")
-    await alice.says(room, "after the crash")
-    await juliet.hears("after the crash", alice.localpart, hall)
+    code = await alice.asks("verify", room=room, user=world.bot)
 
-    log = world.bridge_log()
-    assert "already exists" not in log
-    assert "word 1" not in log
-    assert alice.failures == []
+    pictures = ", ".join(f"{picture} {name}" for picture, name in code["emoji"])
+    numbers = " ".join(map(str, code["decimal"]))
+    compared = f"{alice.id} verifies {world.bot}: {pictures} ({numbers})".casefold()
+    assert compared in world.bridge_log().casefold()
+    assert f"{alice.id} has verified {world.bot}" in world.bridge_log()
+    await juliet.says_in(world.hosted(word), "still here")
+    await alice.hears("still here", room, world.ghost(juliet))

@@ -1,7 +1,7 @@
-"""Who listens between the bridge and the servers learns nothing of secret words."""
+"""Who listens between the bridge and the servers, or takes the disk, learns nothing."""
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -19,10 +19,37 @@ async def company(world: FaultyWorld, tmp_path: Path) -> AsyncIterator[Company]:
         yield Company(world, tmp_path, ends)
 
 
-async def test_no_way_carries_secret_words(
-    world: FaultyWorld, ways: Ways, company: Company
+@pytest.fixture
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the bridge has its temporary files; it is started after this."""
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    return folder
+
+
+@pytest.fixture
+def chatty(world: FaultyWorld) -> Iterator[None]:
+    """The bridge logs all that it can."""
+    config = world.gateway.config
+    before = config.read_text()
+    config.write_text(before.replace('level = "info"', 'level = "debug"'))
+    yield
+    config.write_text(before)
+
+
+def files(world: FaultyWorld, scratch: Path) -> set[Path]:
+    """Find whatever the bridge, or a server, has written or has open."""
+    opened = Path(f"/proc/{world.bridge.pid}/fd").iterdir()
+    found = {one.readlink() for one in opened if one.is_symlink()}
+    found.update(world.folder.rglob("*"), scratch.rglob("*"))
+    return {one for one in found if one.is_file()}
+
+
+async def test_neither_way_nor_disk_has_secret_words(
+    scratch: Path, chatty: None, world: FaultyWorld, ways: Ways, company: Company
 ) -> None:
-    """OMEMO on XMPP, Megolm on Matrix: every byte of all ways, both directions."""
+    """OMEMO on XMPP, Megolm on Matrix: every byte of all ways, and every file."""
     alice, juliet = await company.on_matrix("alice"), await company.on_xmpp("juliet")
     ghost, puppet = world.ghost(juliet), alice.puppet(world)
     room = await meet(world, alice, juliet)
@@ -53,3 +80,7 @@ async def test_no_way_carries_secret_words(
     assert b"a plain word" in heard[1]
     assert b"m.room.encrypted" in heard[2]
     assert b"m.room.encrypted" in heard[4]
+    written = files(world, scratch)
+    assert {f"bridge.db{more}" for more in ("", "-wal")} <= {f.name for f in written}
+    assert " DEBUG " in world.bridge_log()
+    assert [one for one in written if canary.encode() in one.read_bytes()] == []

@@ -44,8 +44,8 @@ class Verifying:
             if kind == "cancel":
                 self._known.drop(key)
             return Shown()
-        if known is None and kind not in ("request", "start"):
-            return Shown()  # of an earlier run, or over
+        if known is None and not _begins(kind, event["content"], ours.user):
+            return Shown()  # of an earlier run, or over, or between others
         begun = known or (time.monotonic(), Verification(ours, theirs, txn))
         self._known.put(key, begun)
         return self._step(key, begun[1], kind, event)
@@ -64,6 +64,13 @@ class Verifying:
             self._known.drop(key)
         framed = tuple((PREFIX + name, _frame(event, key, c)) for name, c in replies)
         return Shown(framed, one.code if shown_before is None else None, one.device)
+
+
+def _begins(kind: str, content: Json, user: str) -> bool:
+    """Tell whether *user* is asked; in a room one asks another for all to see."""
+    if "transaction_id" in content:
+        return kind in ("request", "start")
+    return kind == "request" and content.get("to") == user
 
 
 def _kind(event: Json) -> str:

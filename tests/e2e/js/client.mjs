@@ -58,7 +58,8 @@ async function read(event) {
         await event.attemptDecryption(client.getCrypto(), { isRetry: false }).catch(() => {});
     }
     if (event.isDecryptionFailure()) {
-        tell({ kind: "failure", room: event.getRoomId(), id: event.getId(), words: String(event.decryptionFailureReason) });
+        const why = String(event.decryptionFailureReason);
+        tell({ kind: "failure", room: event.getRoomId(), sender: event.getSender(), id: event.getId(), words: why });
         return;
     }
     if (event.getType() !== "m.room.message" || told.has(event.getId())) return;
@@ -71,6 +72,7 @@ async function read(event) {
     });
 }
 
+const [READY, CANCELLED] = [3, 5]; // phases of a verification
 const SEALED = [{ type: "m.room.encryption", state_key: "", content: { algorithm: "m.megolm.v1.aes-sha2" } }];
 
 async function until(there) {
@@ -104,6 +106,31 @@ const commands = {
     },
     async turn({ room }) {
         await client.getCrypto().forceDiscardSession(room);
+    },
+    // Verifies somebody in a room by a short code, which the person accepts unseen.
+    async verify({ room, user }) {
+        const crypto = client.getCrypto();
+        const request = await crypto.requestVerificationDM(user, room);
+        const turns = (there) => new Promise((done, failed) => {
+            const look = () => {
+                if (request.phase === CANCELLED) failed(new Error("cancelled"));
+                else if (there()) done();
+            };
+            request.on("change", look);
+            look();
+        });
+        await turns(() => request.phase >= READY);
+        const verifier = await request.startVerification("m.sas.v1");
+        let shown;
+        verifier.on("show_sas", async (one) => {
+            shown = one.sas;
+            await one.confirm();
+        });
+        await verifier.verify();
+        // It is signed now; the homeserver tells so when it is asked again.
+        const verified = async () => (await crypto.getUserVerificationStatus(user)).isCrossSigningVerified();
+        while (!(await verified())) await new Promise((done) => setTimeout(done, 50));
+        return shown;
     },
     async lookup({ jid }) {
         const path = `/thirdparty/user/xmpp?jid=${encodeURIComponent(jid)}`;

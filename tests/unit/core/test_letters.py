@@ -133,6 +133,22 @@ async def test_where_it_is_sealed_on_its_way_out_it_is_sent_again(
     assert await world.store.load(DeadLetter) == []
 
 
+async def test_where_the_room_is_encrypted_by_now_it_is_sent_again(
+    world: World,
+) -> None:
+    secret = replace(said(TEA_XMPP, "hush"), protection=Protection.END_TO_END)
+    await world.happens(secret)
+    unit = Unit()
+    assert await world.dispatch.retry(TEA, Refusal.WOULD_EXPOSE, unit) == 0
+
+    world.matrix.protects = Protection.END_TO_END
+    assert await world.dispatch.retry(TEA, Refusal.WOULD_EXPOSE, unit) == 1
+    await world.dispatch.commit(unit)
+    await world.settles()
+
+    assert world.matrix.said() == ["hush"]
+
+
 async def test_what_belongs_to_no_portal_any_more_stays_refused(world: World) -> None:
     made = replace(letter(1), why="WOULD_EXPOSE", portal=PortalId(99))
 

@@ -44,6 +44,7 @@ async def test_whoever_verifies_the_bot_is_answered_and_the_log_shows_what(
     device = await secret.alice.machine.device("@alice:hs")
     assert device
     asked = {"msgtype": REQUEST, "from_device": device, "methods": ["m.sas.v1"]}
+    asked["to"] = BOT
 
     ready = await said(secret, "m.room.message", asked)
     begun = start(device) | {"m.relates_to": RELATION}
@@ -65,7 +66,7 @@ async def test_whoever_verifies_the_bot_is_answered_and_the_log_shows_what(
 async def test_what_is_encrypted_is_answered_too(secret: SecretWorld) -> None:
     device = await secret.alice.machine.device("@alice:hs")
     event = await secret.alice_says(
-        "verify me", msgtype=REQUEST, from_device=device, methods=["m.sas.v1"]
+        "verify me", msgtype=REQUEST, from_device=device, methods=["m.sas.v1"], to=BOT
     )
     await secret.listens()
 
@@ -77,3 +78,24 @@ async def test_a_homeserver_that_is_away_ends_no_lane(secret: SecretWorld) -> No
     secret.matrix.server.faults.append(Fault("keys/query", 502, "bad gateway", times=9))
 
     assert await said(secret, "m.key.verification.start", start("D")) == []
+
+
+async def test_what_element_writes_in_the_clear_is_answered_too(
+    secret: SecretWorld,
+) -> None:
+    """In encrypted rooms as well (matrix-js-sdk 43, ``requestVerificationDM``)."""
+    device = await secret.alice.machine.device("@alice:hs")
+    asked = {"msgtype": REQUEST, "from_device": device, "methods": ["m.sas.v1"]}
+    asked |= {"body": "verify me", "to": BOT}
+    server = secret.matrix.server
+    request = server.add(HALL, "@alice:hs", "m.room.message", asked)
+    relation = {"rel_type": "m.reference", "event_id": request["event_id"]}
+    begun = start(str(device)) | {"m.relates_to": relation}
+    second = server.add(HALL, "@alice:hs", "m.key.verification.start", begun)
+
+    assert await secret.reads(request) is None
+    assert await secret.reads(second) is None
+
+    answers = [order(wire.data) for _, wire in secret.matrix.host.later_wires]
+    kinds = [one.type for one in answers if isinstance(one, Says)]
+    assert kinds == ["m.key.verification.ready", "m.key.verification.accept"]

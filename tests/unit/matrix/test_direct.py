@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 import pytest
 
 from bridge.matrix.direct import dm_alias
+from bridge.matrix.wires import Says, order
 from bridge.model.delivery import Refusal
 from bridge.model.events import Invite
 from bridge.model.places import Network, Person, Ref, Room
@@ -286,3 +287,20 @@ async def test_while_the_homeserver_is_away_no_room_is_said_to_be_missing(
     matrix.server.faults.append(Fault("directory", 502, "bad gateway"))
 
     assert await matrix.adapter.begun(CHAT) is None
+
+
+async def test_where_the_bridge_may_not_encrypt_both_sides_are_told(
+    matrix: MatrixWorld,
+) -> None:
+    made = await start(matrix)
+    assert isinstance(made, Portal)
+    matrix.server.powerless.add(GHOST)
+
+    for exposed in (True, False, False):
+        assert not await matrix.adapter.protect(replace(made, exposed=exposed))
+
+    ((room, one),) = matrix.host.later_wires
+    told = order(one.data)
+    assert isinstance(told, Says)
+    assert (room.address, told.room) == (made.matrix, made.matrix)
+    assert b"!xmpp dead retry all" in bytes(told.content)

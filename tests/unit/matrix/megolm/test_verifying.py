@@ -62,6 +62,7 @@ async def test_who_verifies_in_a_room_is_answered_there(
         "room_id": ROOM,
         "content": {
             "msgtype": f"{TYPE}request",
+            "to": BOT,
             "from_device": "PHONE",
             "methods": ["m.sas.v1"],
         },
@@ -95,6 +96,20 @@ async def test_what_is_malformed_is_not_answered(bot: Party, content: object) ->
     event = {"type": f"{TYPE}start", "sender": ALICE, "content": content}
 
     assert (await bot.machine.verify(BOT, event)).replies == ()
+
+
+@pytest.mark.parametrize("to", ["@bob:hs", None])
+async def test_when_others_verify_each_other_in_a_room_nobody_of_ours_answers(
+    bot: Party, to: object
+) -> None:
+    asked = {"msgtype": f"{TYPE}request", "from_device": "PHONE", "to": to}
+    asked["methods"] = ["m.sas.v1"]
+    request = told("x", **asked) | {"type": "m.room.message", "event_id": "$request"}
+    relation = {"rel_type": "m.reference", "event_id": "$request"}
+    begun = told("start", **start("PHONE"), **{"m.relates_to": relation})
+
+    assert (await bot.machine.verify(BOT, request)).replies == ()
+    assert (await bot.machine.verify(BOT, begun)).replies == ()
 
 
 async def test_what_goes_wrong_is_said_once_and_is_over(bot: Party) -> None:
