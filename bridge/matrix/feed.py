@@ -114,6 +114,13 @@ class KeyFeed:
         except (HomeserverDownError, MatrixError, StoreUnavailableError) as error:
             logger.warning("keys of %s cannot be fetched: %s", user, error)
 
+    async def expect(self, user: str, device: str) -> None:
+        """Take note that *device* of *user* has an inbox, before anything is in it."""
+        key = f"{user} {device}"
+        known = self._marks.get(key) or await self._store.find(Cursor, KIND, key)
+        if known is None:
+            await self._note(Unit(), user, device, Mark())
+
     def _complain(self, why: str) -> None:
         """Say once why no keys come: some homeservers never bring any."""
         level = logging.DEBUG if why == self._complained else logging.WARNING

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bridge.core.ports import Host, Store
+from bridge.core.ports import Host, Store, StoreUnavailableError
 from bridge.matrix.admissions import Admissions
 from bridge.matrix.audiences import Audiences
 from bridge.matrix.client import Homeserver, HomeserverDownError, MatrixError
@@ -23,6 +23,7 @@ from bridge.matrix.megolm.server import HomeserverKeys
 from bridge.matrix.opening import Opening
 from bridge.matrix.sealed import MEGOLM, Sealed
 from bridge.matrix.sealing import Sealing
+from bridge.matrix.sweeping import Sweeping
 from bridge.matrix.views import Views
 
 logger = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ class Secrecy:
         self.admissions = Admissions(self.machine, self.audiences)
         self.lates = Lates(store, agent)
         self.feed = KeyFeed(homeserver, store, self.machine, bot, self._came)
+        self._sweeping = Sweeping(store, self.feed, bot)
         self.opening = Opening(self.machine, self.feed, self.lates, agent)
         self.sealing = Sealing(
             machine=self.machine,
@@ -97,6 +99,7 @@ class Secrecy:
             tasks.create_task(self.feed.run(), name="keys")
             tasks.create_task(self.lates.run(self.feed), name="late messages")
             tasks.create_task(self.admissions.run(), name="keys for who came in")
+            tasks.create_task(self._sweeping.run(), name="inboxes of ghosts")
 
     async def welcome(self, user: str) -> None:
         """Have *user*, whom people may write to directly, set up for that.
@@ -104,8 +107,9 @@ class Secrecy:
         What is encrypted before a device is there can be read by nobody.
         """
         try:
-            await self.machine.ensure(user, Role.CONTACT)
-        except (MatrixError, HomeserverDownError) as error:
+            device = await self.machine.ensure(user, Role.CONTACT)
+            await self.feed.expect(user, device)
+        except (MatrixError, HomeserverDownError, StoreUnavailableError) as error:
             logger.warning("%s cannot be written to encrypted yet: %s", user, error)
 
     async def may_encrypt(self, guest: str) -> bool:
