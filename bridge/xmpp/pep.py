@@ -155,6 +155,10 @@ class Pep:
         asked = [one[2] for one in self._subscribers if one[:2] == (account, node)]
         self._notify(account, node, dict.fromkeys((*watching, *asked)), items)
 
+    def tell(self, account: str, node: str, peer: str, payload: Node) -> None:
+        """Tell *peer* alone that *account* now has *payload* at *node*."""
+        self._notify(account, node, (peer,), (("current", payload),))
+
     def forget(self) -> None:
         """Forget who is there, as the stream was lost."""
         self._interests.forget()

@@ -27,6 +27,7 @@ from bridge.xmpp.hopes import Hopes
 from bridge.xmpp.means import OWN, RELAY, Means
 from bridge.xmpp.omemo.lazy import LazyOmemo
 from bridge.xmpp.omemo.means import NotNowError, OmemoMeans
+from bridge.xmpp.omemo.names import LEGACY, LEGACY_DEVICES, OMEMO2, OMEMO2_DEVICES
 from bridge.xmpp.pep import EVENT, Pep
 
 logger = logging.getLogger(__name__)
@@ -37,6 +38,12 @@ KNOWN_MAX = 10_000
 ANSWER_S = 15.0
 WISH = "so that messages to you can be encrypted: show me your devices"
 SWITCHED_OFF = "OMEMO is switched off on this bridge"
+
+_NOBODY = {
+    LEGACY_DEVICES: node("list", {"xmlns": LEGACY}),
+    OMEMO2_DEVICES: node("devices", {"xmlns": OMEMO2}),
+}
+"""The lists of who has no device."""
 
 Plainly = Callable[[Element, str], Node]
 
@@ -85,7 +92,11 @@ class Persons:
         await self.omemo.recover()
 
     async def farewell(self, account: str, peer: str) -> None:
-        """Tell somebody's client, sealed, that it had better not seal any more."""
+        """Tell somebody's client that it had better not seal any more.
+
+        Who speaks OMEMO 2 is told so, sealed; who does not sees that there is nobody
+        any more to seal for.
+        """
         passage = Passage(account=account, peer=peer, to=peer)
         unit = Unit()
         made = await self.omemo.opt_out(passage, SWITCHED_OFF, unit)
@@ -94,6 +105,8 @@ class Persons:
             about = {"type": "chat", "from": account, "to": peer}
             name = secrets.token_hex(12)
             self._write(node("message", {**about, "id": name}, *made.children))
+        for name, nobody in _NOBODY.items():
+            self._pep.tell(account, name, peer, nobody)
 
     async def run(self) -> None:
         """Look after sessions, keys and what waits for them, for ever."""

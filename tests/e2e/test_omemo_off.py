@@ -10,7 +10,7 @@ import pytest
 from deploy.lab.world import World
 from tests.e2e.omemo_client import OPTS_OUT
 from tests.e2e.secret_company import Company, meet
-from tests.e2e.secret_people import OMEMO2, PUBSUB
+from tests.e2e.secret_people import LEGACY, OMEMO2, PUBSUB
 
 ON, OFF = "\nomemo = true\n", "\nomemo = false\n"
 
@@ -55,6 +55,31 @@ async def test_where_an_admin_does_without_it_that_is_said(
 
     assert answer.get("type") == "error"
     assert juliet.unopened == juliet.unsealed == []
+
+
+async def test_whose_client_knows_no_opting_out_sees_that_nobody_is_left(
+    world: World, company: Company
+) -> None:
+    alice, juliet = await company.on_matrix("alice"), await company.on_xmpp("juliet")
+    puppet = alice.puppet(world)
+    await meet(world, alice, juliet)
+
+    async with switched_off(world):
+        number = await juliet.seals(puppet, "are you there?")
+        await juliet.is_refused(number)
+        event = await juliet.until(lambda: emptied(juliet.all, puppet), "an event")
+
+    assert event.get("type") == "headline"
+
+
+def emptied(stanzas: list[Element], puppet: str) -> Element | None:
+    """Find the word that a puppet has no device any more."""
+    lists = f"{{{PUBSUB}#event}}event/*[@node='{LEGACY}.devicelist']"
+    for stanza in stanzas:
+        found = stanza.find(lists) if stanza.get("from") == puppet else None
+        if found is not None and found.find(f".//{{{LEGACY}}}device") is None:
+            return stanza
+    return None
 
 
 async def test_who_opts_out_gets_nothing_encrypted_any_more(

@@ -215,10 +215,17 @@ async def test_where_omemo_is_off_nobody_has_a_device(bare: PersonsWorld) -> Non
     assert bare.persons.endtoend is None
 
 
-async def test_who_cannot_read_a_farewell_gets_none(bare: PersonsWorld) -> None:
+async def test_who_cannot_read_a_farewell_sees_that_nobody_is_left_to_seal_for(
+    bare: PersonsWorld,
+) -> None:
     await bare.persons.farewell(ALICE, "juliet@capulet.lit")
 
-    assert bare.server.written == []
+    events = [one.find(".//{*}items") for one in bare.server.written]
+    assert [one.get("to") for one in bare.server.written] == ["juliet@capulet.lit"] * 2
+    found = {one.get("node"): one for one in events if one is not None}
+    assert set(found) == {f"{AXOLOTL}.devicelist", "urn:xmpp:omemo:2:devices"}
+    assert all(one.find(".//{*}device") is None for one in found.values())
+    assert found[f"{AXOLOTL}.devicelist"].find(f".//{{{AXOLOTL}}}list") is not None
 
 
 async def test_a_farewell_is_sealed(
@@ -234,7 +241,7 @@ async def test_a_farewell_is_sealed(
     monkeypatch.setattr(bare.persons.omemo, "opt_out", opt_out)
     await bare.persons.farewell(ALICE, "juliet@capulet.lit")
 
-    (written,) = bare.server.written
+    (written, *_) = bare.server.written
     assert written.find("{urn:xmpp:omemo:2}encrypted") is not None
     assert written.get("to") == "juliet@capulet.lit"
     assert said == [persons.SWITCHED_OFF]
