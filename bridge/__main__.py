@@ -120,6 +120,8 @@ def _run(parsed: argparse.Namespace) -> int:
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, _leave)
 
+    # slixmpp would load it, if it is there, to colour what nobody prints: 2 MB.
+    sys.modules.setdefault("pygments", None)  # type: ignore[arg-type]
     from bridge.run import run  # noqa: PLC0415 - `init` needs no library
 
     config = load(parsed.config)
