@@ -29,6 +29,7 @@ from bridge.matrix.views import Views
 logger = logging.getLogger(__name__)
 
 GROUP = 4
+SHOWN_MAX = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +132,23 @@ class Secrecy:
 
     async def devices(self, room: str) -> str:
         """Tell how the devices of ours that matter in *room* are checked."""
-        users = dict.fromkeys((self._bot, self._agent(room)))
+        there = await self._ours_in(room)
+        users = dict.fromkeys((self._bot, self._agent(room), *there))
         prints = [await self.machine.fingerprint(user) for user in users]
-        shown = "\n".join(_shown(one) for one in prints if one is not None)
-        return shown or "The bridge has no device for encryption yet."
+        shown = [_shown(one) for one in prints if one is not None]
+        if len(shown) > SHOWN_MAX:
+            shown[SHOWN_MAX:] = [f"and {len(shown) - SHOWN_MAX} more."]
+        return "\n".join(shown) or "The bridge has no device for encryption yet."
+
+    async def _ours_in(self, room: str) -> Sequence[str]:
+        """List who of ours may speak in *room*, if it is encrypted."""
+        if room not in self._sealed:
+            return ()
+        try:
+            audience = await self.audiences.of(room)
+        except (MatrixError, HomeserverDownError):
+            return ()  # then those that matter most have to do
+        return sorted(filter(self._ours, audience.members))
 
     def _came(self, news: News) -> None:
         self.lates.came(news)

@@ -4,6 +4,7 @@ import pytest
 
 from bridge.core.ports import Recovering
 from bridge.matrix.codec.names import ghost_mxid
+from bridge.matrix.megolm.ports import Role
 from bridge.model.delivery import Delivered
 from bridge.model.events import Message, Protection
 from bridge.model.places import Network, Room
@@ -149,3 +150,24 @@ async def new_identity() -> object:
     stranger = await Party(server).start()
     await stranger.joins(ALICE)
     return server.identities[ALICE]
+
+
+async def test_the_devices_of_those_who_speak_in_a_room_are_shown_but_not_too_many(
+    secret: SecretWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = secret.room()
+    secret.matrix.link()
+    await secret.matrix.adapter._sealed.add(room)
+    ghosts = [f"@_xmpp_{name}=40capulet.lit:hs" for name in ("juliet", "nurse")]
+    for ghost in ghosts:
+        secret.matrix.server.users.add(ghost)
+        secret.matrix.joins(room, ghost)
+        await secret.secrecy.machine.ensure(ghost, Role.OCCUPANT)
+
+    shown = await secret.matrix.adapter.devices(room)
+    monkeypatch.setattr("bridge.matrix.secrecy.SHOWN_MAX", 1)
+    fewer = await secret.matrix.adapter.devices(room)
+
+    assert all(f"{ghost}, device XMPP" in shown for ghost in ghosts)
+    assert "more" not in shown
+    assert fewer.endswith("more.")
