@@ -126,6 +126,8 @@ class Seat:
 
     async def take(self) -> None:
         """Enter the room, reading what was said meanwhile."""
+        if self._sessions:  # what came before belongs to the time before
+            self._sessions[-1].extend(self.person.all_heard(self.room))
         entered = await self.person.joins(self.room, self._nick, history=self.history)
         self._sessions.append(entered.history)
         self._lived.append(len(entered.history))

@@ -61,11 +61,13 @@ class Figures:
         double = sum(len(one.double) for one in self.accounts)
         spare = sum(len(one.double) for one in self.accounts if one.spare)
         inverted = sum(len(one.wrong) for one in self.accounts)
+        marked = sum(one.marked for one in self.accounts)
         faults = ", ".join(f"{n} {name}" for name, n in self.faults.most_common())
         return (
             f"{sum(one.said for one in crossed)} messages crossed,"
             f" {self.faults['bridge killed']} crashes of the bridge:"
             f" lost {lost}, doubled {double} ({spare} where one a crash is allowed),"
+            f" again as history {marked},"
             f" out of order {inverted}, worst delay {self.worst_s:.1f} s"
             f"\nfaults: {faults}"
         )

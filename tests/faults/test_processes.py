@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from bridge.ends import SUPERSEDED
 from tests.e2e.conftest import Company
 from tests.faults.proxy import Proxy
 from tests.faults.town import Town, open_town
@@ -15,6 +16,7 @@ Fault = Callable[[FaultyWorld, Ways, Town], Awaitable[None]]
 
 WARM = 6
 ROUNDS = 2
+TAKEN_OVER_S = 20
 
 
 async def bridge_killed(world: FaultyWorld, _: Ways, town: Town) -> None:
@@ -66,6 +68,24 @@ async def bridge_frozen(world: FaultyWorld, _: Ways, town: Town) -> None:
     await town.speak(20)
     await asyncio.sleep(8)
     world.bridge.send(signal.SIGCONT)
+
+
+async def bridge_succeeded(world: FaultyWorld, ways: Ways, town: Town) -> None:
+    """Have another bridge take over while the first is frozen; wake that (row 18)."""
+    assert isinstance(ways.database, Proxy)
+    first = world.bridge
+    await town.speak(10)
+    first.send(signal.SIGSTOP)
+    town.bridge_fell()
+    await town.on_matrix(10)
+    for way in (ways.component, ways.database):
+        await way.cut()  # as servers do that hear nothing for long
+    ways.appservice.target = await world.start_another()
+    await ways.appservice.cut()
+    await town.come_back()
+    first.send(signal.SIGCONT)
+    await town.speak(10)
+    assert await asyncio.to_thread(first.wait, TAKEN_OVER_S) == SUPERSEDED
 
 
 async def bridge_away(world: FaultyWorld, _: Ways, town: Town) -> None:
@@ -135,12 +155,15 @@ FAULTS: list[Fault] = [
     killed_before_it_knows,
     killed_before_the_echo,
     bridge_frozen,
+    bridge_succeeded,
     bridge_away,
     homeserver_moves,
     synapse_killed,
     xmpp_killed,
     xmpp_restarted,
 ]
+
+ONLY: dict[Fault, str] = {bridge_succeeded: "postgresql"}
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -6,6 +6,7 @@ Synapse  - appservice ->  bridge
 """
 
 import asyncio
+import shutil
 import sqlite3
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -18,7 +19,7 @@ from typing_extensions import override
 
 from deploy.lab.children import Child
 from deploy.lab.gateway import Gateway
-from deploy.lab.ports import HOST, Ports
+from deploy.lab.ports import HOST, Ports, free_port
 from deploy.lab.world import World, place_for
 from tests import postgres
 from tests.faults.disks import small_disk
@@ -136,6 +137,21 @@ class FaultyWorld(World):
     def wrong_clock(self, environment: Mapping[str, str]) -> None:
         """Start the bridge so that its clock is wrong, from the next time on."""
         self._faulty.environment = environment
+
+    async def start_another(self) -> int:
+        """Start a bridge as on another machine; return the port that it listens on."""
+        first, port = self.gateway.config, free_port()
+        folder = first.parent.with_name("another")
+        left = shutil.ignore_patterns("written.ring")
+        shutil.copytree(first.parent, folder, ignore=left, dirs_exist_ok=True)
+        self.gateway.config = folder / first.name
+        text = first.read_text().replace(f":{self._listen}", f":{port}")
+        self.gateway.config.write_text(text)
+        try:
+            await self.start_bridge()
+        finally:
+            self.gateway.config = first
+        return port
 
     async def kill(self, name: str) -> None:
         """Kill a server with SIGKILL."""
