@@ -60,7 +60,7 @@ class Audiences:
         self._bot = bot
         self.pause_s = LOOK_AROUND_S
         self.on_join: Callable[[str], None] = lambda _: None
-        self._came: Recent[tuple[str, str], float] = Recent(ROOMS_MAX)
+        self._came: Recent[str, dict[str, float]] = Recent(ROOMS_MAX)
         self._known: Recent[str, Audience] = Recent(ROOMS_MAX)
         self._changes: Recent[str, int] = Recent(ROOMS_MAX)
 
@@ -91,12 +91,10 @@ class Audiences:
 
         That is who is invited, while nobody else is there, and who has just come in.
         """
-        joined = {user for user in audience.joined if not self._ours(user)}
-        if not joined:
+        if all(map(self._ours, audience.joined)):
             return {user for user in audience.invited if not self._ours(user)}
-        now, long_ago = time.monotonic(), -float("inf")
-        came = ((user, self._came.get((room, user))) for user in joined)
-        return {u for u, at in came if now - (at or long_ago) < self.pause_s}
+        now, came = time.monotonic(), self._came.get(room, {})
+        return {user for user, at in came.items() if now - at < self.pause_s}
 
     def seen(self, event: RawEvent) -> None:
         """Take note of an event that changes who may read."""
@@ -124,9 +122,16 @@ class Audiences:
             return
         self.forget(event.room_id)
         if membership == "join" and not self._ours(member):
-            self._came.put((event.room_id, member), time.monotonic())
+            self._note(event.room_id, member)
         if not self._ours(member) and event.room_id in self._sealed:
             self.on_join(event.room_id)
+
+    def _note(self, room: str, member: str) -> None:
+        """Remember that *member* has just come in, and who else has."""
+        now = time.monotonic()
+        came = (self._came.get(room) or {}) | {member: now}
+        fresh = {user: at for user, at in came.items() if now - at < self.pause_s}
+        self._came.put(room, fresh)
 
     async def _load(self, room: str) -> Audience:
         changes, agent = self._changes.get(room), self._agent(room)
