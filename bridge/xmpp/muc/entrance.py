@@ -39,10 +39,14 @@ class Entrance:
         """Tell whether somebody waits before the room."""
         return address in self._lines
 
+    def keeps(self, address: str, device: Jid) -> bool:
+        """Tell whether *device* itself waits there, and with it all it sends."""
+        return any(came[1] == device for came in self._lines.get(address, ()))
+
     def wait(self, came: Came) -> None:
         """Keep what came until the room is ready."""
         line = self._lines[came[2].bare]
-        if len(line) >= LINE_MAX:
+        if len(line) > LINE_MAX:  # the first is the one who opens it
             self._means.write(refusals.refuse(came[0], refusals.TOO_BUSY))
         else:
             line.append(came)
@@ -61,7 +65,7 @@ class Entrance:
             self._means.write(refusals.refuse(stanza, refusals.TOO_BUSY))
         else:
             came = stanza, sender, to
-            self._lines[to.bare] = deque()
+            self._lines[to.bare] = deque([came])
             self._means.tasks.create_task(self._open(came), name="open a hosted room")
 
     async def _open(self, came: Came) -> None:
@@ -81,7 +85,7 @@ class Entrance:
             self._means.write(refusals.refuse(stanza, refusals.of_refusal(found)))
         elif found.address != to.bare:
             self._means.write(refusals.moved(stanza, found.address))
-        else:
-            line.appendleft(came)
+        if isinstance(found, Refusal) or found.address != to.bare:
+            line.popleft()
         for waiting in line:
             self._again(*waiting)

@@ -195,7 +195,7 @@ class Hosted:
         _, name = split(stanza.tag)
         room = self._rooms.get(to.bare)
         inside = room is not None and sender.full in room.devices
-        if name == "iq":
+        if name == "iq" and not self._entrance.keeps(to.bare, sender):
             self._questions.iq(room, stanza, sender, to)
         elif stanza.get("type") == "error":
             if room is not None:

@@ -43,6 +43,26 @@ async def test_a_room_that_does_not_open_says_why(
     assert why.value in "".join(refused.itertext())
 
 
+async def test_who_asks_while_the_room_opens_is_answered_once_they_are_in(
+    world: MucWorld,
+) -> None:
+    """Profanity asks right behind its presence for whom to encrypt (RFC 6120 §10.1)."""
+    ask = "<query xmlns='http://jabber.org/protocol/disco#items'/>"
+    world.host.gate.clear()
+    world.comes(knock(ROMEO, "romeo"))
+    world.comes(f"<iq type='get' id='1' from='{ROMEO}' to='{TEA}'>{ask}</iq>")
+    world.comes(f"<iq type='get' id='2' from='{JULIET}' to='{TEA}'>{ask}</iq>")
+    await settled()
+    early = world.written()
+
+    world.host.gate.set()
+    await settled()
+
+    assert ROMEO not in {stanza.get("to") for stanza in early}
+    kinds = [s.tag.rpartition("}")[2] for s in world.written(ROMEO)]
+    assert kinds.index("iq") > kinds.index("presence")
+
+
 async def test_those_who_come_while_a_room_opens_keep_their_order(
     world: MucWorld,
 ) -> None:
