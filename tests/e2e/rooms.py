@@ -1,5 +1,8 @@
 """Rooms in which people of both networks meet."""
 
+from contextlib import suppress
+
+from deploy.lab.heard import NotHeardError
 from deploy.lab.matrix_people import MatrixPerson
 from deploy.lab.stanzas import condition, ping
 from deploy.lab.world import World
@@ -15,9 +18,16 @@ AWAY = {
 
 
 async def reachable(person: XmppPerson, puppet: str) -> None:
-    """Wait until the bridge is back on the XMPP server: every question is answered."""
-    while condition(await person.asks(puppet, ping())) in AWAY:
-        pass
+    """Wait until the bridge is back on the XMPP server: every question is answered.
+
+    One that was handed to a stream which nobody reads any more is not.
+    """
+    for within_s in (5.0, 5.0, 20.0):
+        with suppress(NotHeardError):
+            while condition(await person.asks(puppet, ping(), "get", within_s)) in AWAY:
+                pass
+            return
+    raise NotHeardError(f"{puppet} does not answer")
 
 
 async def until_allowed(person: XmppPerson, room: str) -> None:

@@ -149,7 +149,9 @@ class Soak:
 
     async def _cut_stream(self) -> None:
         self.town.stream_fell()
-        await self._cut("stream cut", self.ways.component)
+        self.faults["stream cut"] += 1
+        # What people send over a stream that was just cut is lost with it.
+        await self.ways.component.cut_and_joined_again()
         await self._return()
 
     async def _hold(self, name: str, way: Proxy) -> None:
