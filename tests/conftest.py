@@ -38,6 +38,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="where --all-faults writes what each fault has cost",
     )
     parser.addoption(
+        "--all-clients",
+        action="store_true",
+        help="what tests/e2e does with other clients in full, and not only its basics",
+    )
+    parser.addoption(
         "--soak-minutes",
         type=float,
         default=1.0,

@@ -29,19 +29,11 @@ def unpacked() -> Path:
         return ROOT
     say("Unpacking newer XMPP servers (once) …")
     shutil.rmtree(PLACE, ignore_errors=True)
-    (PLACE / "lists" / "partial").mkdir(parents=True)
-    (PLACE / "cache" / "archives" / "partial").mkdir(parents=True)
-    (PLACE / "sources.list").write_text(sources)
     release = f"{_release()}-backports"
-    _apt(["update", "-q"])
-    words = ["install", "-q", "-y", "--download-only", "--no-install-recommends"]
-    _apt([*words, "-t", release, *PACKAGES])
-    archives = sorted((PLACE / "cache" / "archives").glob("*.deb"))
+    archives = fetch(PLACE, ROOT, sources, PACKAGES, ["-t", release])
     for name in PACKAGES:
-        if not any(archive.name.startswith(f"{name}_") for archive in archives):
+        if not any(archive.startswith(f"{name}_") for archive in archives):
             raise LabError(f"{release} has no newer {name} than this machine")
-    for archive in archives:
-        _run(["dpkg-deb", "--extract", str(archive), str(ROOT)])
     stamp.write_text(sources)
     return ROOT
 
@@ -49,6 +41,36 @@ def unpacked() -> Path:
 def are_unpacked() -> bool:
     """Tell whether nothing has to be downloaded any more."""
     return (PLACE / "unpacked.stamp").exists()
+
+
+def fetch(
+    place: Path,
+    root: Path,
+    sources: str,
+    packages: Sequence[str],
+    settings: Sequence[str],
+) -> list[str]:
+    """Unpack *packages*, and what they need, in *root*; return their archives' names.
+
+    apt keeps what it downloads in *place*.
+    """
+    (place / "lists" / "partial").mkdir(parents=True)
+    (place / "cache" / "archives" / "partial").mkdir(parents=True)
+    (place / "sources.list").write_text(sources)
+    _apt(place, ["update", "-q"])
+    words = ["install", "-q", "-y", "--download-only", "--no-install-recommends"]
+    _apt(place, [*words, *settings, *packages])
+    archives = sorted((place / "cache" / "archives").glob("*.deb"))
+    for archive in archives:
+        _run(["dpkg-deb", "--extract", str(archive), str(root)])
+    return [archive.name for archive in archives]
+
+
+def sources_of(release: str) -> str:
+    """Write down where this machine would have the packages of another *release*."""
+    lines = _sources().splitlines()
+    uri = lines[-1].split(" ")[2]
+    return f"deb [signed-by={KEYRING}] {uri} {release} main\n"
 
 
 def _release() -> str:
@@ -82,12 +104,12 @@ def _sources() -> str:
     )
 
 
-def _apt(words: Sequence[str]) -> None:
+def _apt(place: Path, words: Sequence[str]) -> None:
     own = {
-        "Dir::Etc::SourceList": PLACE / "sources.list",
+        "Dir::Etc::SourceList": place / "sources.list",
         "Dir::Etc::SourceParts": os.devnull,
-        "Dir::State::Lists": PLACE / "lists",
-        "Dir::Cache": PLACE / "cache",
+        "Dir::State::Lists": place / "lists",
+        "Dir::Cache": place / "cache",
         "Debug::NoLocking": 1,
         # As root apt downloads as somebody who may not enter a private folder.
         "APT::Sandbox::User": "root" if os.geteuid() == 0 else "",
@@ -103,4 +125,4 @@ def _run(command: Sequence[str]) -> None:
             command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, check=False
         )
     if done.returncode:
-        raise LabError(f"Newer XMPP servers cannot be had:\n{tail(LOG)}\n", log=LOG)
+        raise LabError(f"Newer packages cannot be had:\n{tail(LOG)}\n", log=LOG)

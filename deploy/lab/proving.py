@@ -5,7 +5,7 @@ import signal
 import subprocess
 from contextlib import suppress
 
-from deploy.lab import backports, debian, node, venvs
+from deploy.lab import backports, debian, next_release, node, venvs
 from deploy.lab.words import LabError, say
 
 PACKAGES = {
@@ -30,6 +30,8 @@ def prove(arguments: list[str]) -> int:
         node.ensure()
         with suppress(LabError):  # the tests that need them say why they are left out
             backports.unpacked()
+        with suppress(LabError):
+            next_release.profanity()
         done = subprocess.run(
             [str(venvs.ROOT / "tests" / "check"), *arguments],
             env={**os.environ, REQUIRED: "required"},

@@ -5,6 +5,7 @@ import contextlib
 import os
 import secrets
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,17 +17,21 @@ LOOK_S = 0.1
 
 
 class Profanity:
-    """One terminal with the client in it; its files are in *folder*."""
+    """One terminal with the client in it; its files are in *folder*.
 
-    def __init__(self, folder: Path) -> None:
+    *command* starts it, in the version that it is to have.
+    """
+
+    def __init__(self, folder: Path, command: Sequence[str]) -> None:
         self._folder = folder
+        self._command = command
         self._socket = f"profanity-{secrets.token_hex(4)}"
 
     async def __aenter__(self) -> Self:
-        self._folder.mkdir(parents=True)
+        self._folder.mkdir(parents=True, exist_ok=True)
         folders = ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")
         words = [f"{name}={self._folder}" for name in folders]
-        command = ["env", *words, "LANG=C.UTF-8", "profanity"]
+        command = ["env", *words, "LANG=C.UTF-8", *self._command]
         size = ("-x", "220", "-y", "60")
         await self._tmux("-f", "/dev/null", "new-session", "-d", *size, *command)
         await self.sees("Profanity")
@@ -52,10 +57,21 @@ class Profanity:
         await self.types(password)
         await self.sees("logged in successfully")
 
-    async def has_keys(self) -> None:
-        """Wait until it has the keys of whom the chat is with, and trusts them."""
+    async def restarts(self) -> None:
+        """End the client, and start it anew with all that it remembers."""
+        await self._tmux("kill-server")
+        await self.__aenter__()
+
+    async def seals(self, of: str = "") -> None:
+        """Seal this window; wait for the keys of whom it is with, or of *of*.
+
+        0.15 asks for them only when this is done again, once it knows the devices.
+        """
         for _ in range(int(PATIENCE_S)):
-            await self.types("/omemo fingerprint")
+            await self.types("/omemo end")
+            await self.types("/omemo start")
+            await self.sees("[OMEMO]")
+            await self.types(f"/omemo fingerprint {of}".strip())
             with contextlib.suppress(NotHeardError):
                 await self.sees("(trusted)", within_s=1)
                 return
