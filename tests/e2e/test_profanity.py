@@ -140,8 +140,7 @@ async def test_a_private_room_sealed(scene: Scene) -> None:
     On Prosody 0.12 Profanity lists no device at first (it waits for an error with the
     code 404): whoever is to write to it has to have read from it before.
 
-    0.15 forgets to ask for keys when it comes in (see ``Profanity.seals``): there one
-    has to leave and come in once more.
+    0.15 reads there, but does not ask for the keys of whom it does not see.
     """
     relay = f"relay@{scene.world.xmpp.component}"
     room = await scene.alice.gathers(scene.ghost)
