@@ -58,9 +58,9 @@ def plan(dice: Dice) -> Plan:
     made.weather = Weather(
         commit_s=dice.pick((0.0005, 0.003, 0.05)),
         answer_s=dice.pick((0.001, 0.02)),
-        fails=dice.pick((0.0, 0.02, 0.3)),
+        fails=dice.pick((0.0, 0.02, 0.5)),
         doubts=dice.pick((0.0, 0.0, 0.2)),
-        falls=dice.pick((0.0, 0.0, 0.05)),
+        falls=dice.pick((0.0, 0.05, 0.2)),
         cuts=dice.pick((0.0, 0.0, 0.01)),
         page_max=dice.pick((2, 500)),
     )
