@@ -31,14 +31,14 @@ AT_WORK_MAX = 2048
 class Lane(Generic[T]):
     """The queue of one conversation."""
 
-    __slots__ = ("behind", "fetched", "last", "queue", "skipped")
+    __slots__ = ("behind", "fetched", "last", "meanwhile", "queue")
 
     def __init__(self) -> None:
         self.queue: deque[T] = deque()
         self.last = 0
         self.behind = False
-        self.skipped = 0
         self.fetched: frozenset[int] = frozenset()
+        self.meanwhile: list[T] | None = None  # None but while it reads on
 
 
 class Lanes(Generic[K, T]):
@@ -93,7 +93,8 @@ class Lanes(Generic[K, T]):
             return  # it was read from disk before we were told of it
         elif number > lane.last and self._leaves(lane):
             lane.behind = True
-            lane.skipped += 1
+            if lane.meanwhile is not None:
+                lane.meanwhile.append(item)
         else:
             lane.queue.append(item)
             self._depth += 1
@@ -174,7 +175,7 @@ class Lanes(Generic[K, T]):
     async def _fetch(self, key: K, lane: Lane[T]) -> bool:
         """Read on from disk; tell whether there is anything to do."""
         while lane.behind and not lane.queue:
-            skipped = lane.skipped
+            meanwhile = lane.meanwhile = []
             try:
                 items = await self._refill(key, lane.last, self._share())
             except Exception:
@@ -182,11 +183,19 @@ class Lanes(Generic[K, T]):
                 await asyncio.sleep(1)
                 continue
             if items:
-                lane.queue.extend(items)
-                self._depth += len(items)
-                lane.last = self._order(items[-1])
-                lane.fetched = frozenset(map(self._order, items))
-            elif skipped == lane.skipped:
+                self._read_on(lane, items, meanwhile)
+            elif not meanwhile:
                 # Nothing was committed while we looked: memory is up to date again.
                 lane.behind = False
+        lane.meanwhile = None
         return bool(lane.queue)
+
+    def _read_on(self, lane: Lane[T], items: Sequence[T], meanwhile: list[T]) -> None:
+        order = self._order
+        lane.last = order(items[-1])
+        lane.fetched = frozenset(map(order, items))
+        # What was committed out of its turn, while we read, is behind us on disk.
+        late = (item for item in meanwhile if order(item) <= lane.last)
+        items = [*items, *(one for one in late if order(one) not in lane.fetched)]
+        lane.queue.extend(items)
+        self._depth += len(items)

@@ -172,7 +172,7 @@ MUTATIONS: dict[str, Mutation] = {
         Lanes, "put", "lane.behind = True", "pass"
     ),
     "what came while a lane read on stays on disk": Mutation(
-        Lanes, "_fetch", "elif skipped == lane.skipped:", "else:"
+        Lanes, "_fetch", "elif not meanwhile:", "else:"
     ),
     "the new is carried before the old": Mutation(
         Lanes, "__init__", "if not held:", "if True:"

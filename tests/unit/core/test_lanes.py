@@ -244,6 +244,35 @@ async def test_what_comes_out_of_turn_has_nothing_read_twice(
     assert disk.done == [7, 3, 8]
 
 
+async def test_what_is_committed_out_of_turn_while_a_lane_reads_on_is_not_left_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A commit that failed is tried again when later numbers are on disk already."""
+    monkeypatch.setattr(lanes_module, "DEPTH_MAX", 1)
+    done: list[int] = []
+    pages = [[4], []]
+
+    async with asyncio.TaskGroup() as tasks:
+
+        async def work(_: str, items: Sequence[int]) -> int:
+            done.extend(items)
+            return len(items)
+
+        async def refill(key: str, after: int, limit: int) -> Sequence[int]:
+            page = pages.pop(0)
+            if page:
+                lanes.put(key, 3)  # it was not there yet when the page was read
+                lanes.put(key, 4)
+            return page
+
+        lanes = Lanes(tasks, work=work, refill=refill, order=lambda item: item)
+        lanes.put("room", 1)
+        lanes.put("room", 2)
+        lanes.wake("room")
+
+    assert sorted(done) == [1, 3, 4]
+
+
 async def test_what_was_read_before_its_commit_was_told_is_done_once() -> None:
     disk = Disk(3, 5)
 
