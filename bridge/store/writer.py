@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 GROUP_MAX = 500
 
-PACE_S = 0.003
+PACE_S = 0.002
 """How far apart commits are, on average, when there is always something to commit."""
 BURST = 4.0
 """How many may follow each other at once after a rest: what a message or two need."""
