@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Write DIR/config.toml, DIR/registration.yaml and DIR/seal.key,"
         " and say what to add to the two servers. What is not given is asked for.",
     )
-    init.add_argument("dir", metavar="DIR", type=Path)
+    init.add_argument("dir", metavar="DIR", type=Path, help="made if need be")
     for question in QUESTIONS:
         init.add_argument(f"--{question.option}", help=question.words)
     init.add_argument("--force", action="store_true", help="overwrite what is there")

@@ -163,6 +163,8 @@ class Question:
     default: Callable[[dict[str, str]], str]
     read: Callable[[str], object] = str
     optional: bool = False
+    makes_one: bool = False
+    """An empty answer has one made; whoever is asked is not shown it."""
 
     def check(self, value: str) -> None:
         """Raise ``ConfigError``, with the option's name, if *value* is no answer."""
@@ -200,10 +202,11 @@ QUESTIONS = (
         "component-secret",
         "Secret of the component (empty: make one)",
         lambda _: secrets.token_urlsafe(32),
+        makes_one=True,
     ),
     Question(
         "listen",
-        "host:port to listen on",
+        "host:port that the bridge listens on",
         lambda _: "127.0.0.1:9000",
         address,
         optional=True,
@@ -217,7 +220,7 @@ QUESTIONS = (
     ),
     Question(
         "database",
-        "Database",
+        "sqlite:///FILE (beside the configuration) or postgresql://USER@HOST/NAME",
         lambda _: "sqlite:///bridge.db",
         database,
         optional=True,
@@ -236,7 +239,9 @@ def answers(given: dict[str, str | None], ask: Callable[[str], str] | None) -> A
         if value is None and ask is not None:
             known[question.option] = _asked(question, known, ask)
             continue
-        if value is None and question.optional:
+        if (value is None and question.optional) or (
+            value == "" and question.makes_one
+        ):
             value = question.default(known)
         question.check(value or "")
         known[question.option] = value or ""
@@ -255,7 +260,7 @@ def answers(given: dict[str, str | None], ask: Callable[[str], str] | None) -> A
 def _asked(question: Question, known: dict[str, str], ask: Callable[[str], str]) -> str:
     """Ask until the answer makes sense."""
     default = question.default(known)
-    hint = "" if question.option == "component-secret" or not default else default
+    hint = "" if question.makes_one else default
     words = question.words
     while True:
         value = ask(f"{words} [{hint}]: " if hint else f"{words}: ").strip() or default
@@ -311,8 +316,15 @@ def write(directory: Path, said: Answers, *, force: bool) -> str:
 
 
 def read_secret(value: str | None) -> str | None:
-    """Return a secret given as an option; ``-`` reads standard input."""
-    return sys.stdin.readline().rstrip("\r\n") if value == "-" else value
+    """Return a secret given as an option; ``-`` reads standard input.
+
+    Raises ``ConfigError`` if nothing is there: what should have come went amiss.
+    """
+    if value != "-":
+        return value
+    if line := sys.stdin.readline().rstrip("\r\n"):
+        return line
+    raise ConfigError("--component-secret: nothing came on standard input")
 
 
 def _config(said: Answers, tokens: dict[str, str]) -> str:

@@ -6,6 +6,7 @@ Two ways to fail, and no others: ``MatrixError``, the homeserver understood and 
 no; ``HomeserverDownError``, nobody knows what happened, so the same again later.
 """
 
+import os
 import ssl
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
@@ -242,4 +243,10 @@ def _seconds(given: object, per_second: int = 1) -> float:
 
 
 def _words(error: Exception) -> str:
+    if isinstance(error, aiohttp.ClientConnectorError):
+        # Its own words name the address in three ways, and TLS where there is none.
+        if isinstance(error, aiohttp.ClientSSLError):
+            return str(error.os_error)
+        number = error.os_error.errno or 0
+        return os.strerror(number) if number > 0 else str(error.strerror)
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -1,3 +1,4 @@
+import io
 import os
 import re
 import tomllib
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bridge.config import Config, ConfigError, load
-from bridge.setup import CONFIG, answers, write
+from bridge.setup import CONFIG, QUESTIONS, answers, read_secret, write
 
 GIVEN: dict[str, str | None] = {
     "server-name": "hs.example",
@@ -110,6 +111,26 @@ def test_nothing_is_overwritten_unless_asked_for(tmp_path: Path) -> None:
 def test_what_is_missing_is_named_when_nobody_can_be_asked(option: str) -> None:
     with pytest.raises(ConfigError, match=f"--{option}: missing"):
         answers(GIVEN | {option: None}, None)
+
+
+def test_an_empty_secret_is_replaced_by_a_good_one_as_promised() -> None:
+    said = answers(GIVEN | {"component-secret": ""}, None)
+
+    assert len(said.component_secret) > 32
+
+
+def test_a_secret_that_never_came_is_not_replaced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+
+    with pytest.raises(ConfigError, match="--component-secret: nothing came"):
+        read_secret("-")
+
+
+def test_every_question_says_what_would_be_an_answer() -> None:
+    for question in QUESTIONS:
+        assert len(question.words) > len(question.option) + 10
 
 
 def test_what_is_missing_is_asked_for_with_a_default() -> None:

@@ -144,7 +144,7 @@ async def test_silence_ends(fake: FakeHomeserver, homeserver: Homeserver) -> Non
 async def test_a_homeserver_that_is_not_there_is_down() -> None:
     homeserver = Homeserver("http://127.0.0.1:1", AS_TOKEN, "hs")
 
-    with pytest.raises(HomeserverDownError):
+    with pytest.raises(HomeserverDownError, match=r"^Connection refused$"):
         await homeserver.request("GET", WHOAMI)
     with pytest.raises(HomeserverDownError):
         await homeserver.send(WHOAMI, b"")
