@@ -38,6 +38,10 @@ PAUSE_S_MAX = 30.0
 RETRY_S = 1.0
 TRIES_MAX = 3
 PARTS_PAGE = 100
+LOADED_AGAIN_S = 30.0
+TO_RESTART = "its code is not the one that was started: restart the bridge"
+"""What was not loaded before the code was replaced is another, or nowhere."""
+OURSELVES = "a part of the bridge"
 
 Key = tuple[Network, str]
 
@@ -298,6 +302,9 @@ class Dispatch:
         except StoreUnavailableError:
             logger.warning("lane %s: the store cannot be read, will be retried", key[1])
             return [Later()]
+        except ImportError:
+            logger.exception("parcel %d waits: %s", parcels[0].id, TO_RESTART)
+            return [Later(LOADED_AGAIN_S, OURSELVES)]
         except Exception:
             logger.exception("parcel %d cannot be sent", parcels[0].id)
             self._faults[key] = faults + 1

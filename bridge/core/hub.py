@@ -17,7 +17,7 @@ from dataclasses import replace
 from bridge.core.commands import Commands
 from bridge.core.crossing import Crossing
 from bridge.core.directory import Directory
-from bridge.core.dispatch import Dispatch
+from bridge.core.dispatch import LOADED_AGAIN_S, TO_RESTART, Dispatch
 from bridge.core.guard import Guard, Limits
 from bridge.core.intake import Intake
 from bridge.core.lanes import Lanes
@@ -202,6 +202,10 @@ class Hub:
             except StoreUnavailableError:
                 logger.warning("arrival %d: the store is away", _order(item))
                 await sleep(1)
+                continue
+            except ImportError:
+                logger.exception("arrival %d waits: %s", _order(item), TO_RESTART)
+                await sleep(LOADED_AGAIN_S)
                 continue
             except Exception:
                 # The end of the line for one arrival: its conversation goes on.

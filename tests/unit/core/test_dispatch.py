@@ -3,7 +3,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from bridge.core import dispatch
+from bridge.core import dispatch, outages
 from bridge.core.dispatch import Dispatch
 from bridge.core.lanes import BATCH_MAX
 from bridge.core.ports import Adapter, StoreUnavailableError, Unit
@@ -185,6 +185,21 @@ async def test_a_sender_that_cannot_read_the_disk_is_asked_again(
     await world.happens(said(TEA_XMPP, "hello"))
 
     assert world.matrix.said() == ["hello"]
+
+
+async def test_what_waits_for_code_that_was_replaced_is_never_refused(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A library that is loaded late is another one after an upgrade."""
+    monkeypatch.setattr(dispatch, "LOADED_AGAIN_S", 0.0)
+    monkeypatch.setattr(outages, "PAUSE_S_MIN", 0.001)
+    monkeypatch.setattr(outages, "FAR_PAUSE_S_MAX", 0.001)
+    world.matrix.failures = [ImportError("no such name")] * (dispatch.TRIES_MAX + 2)
+    await world.happens(said(TEA_XMPP, "hello"))
+
+    assert world.matrix.said() == ["hello"]
+    assert world.xmpp.said() == []
+    assert "restart the bridge" in caplog.text
 
 
 async def test_a_sender_that_says_nothing_is_asked_again(

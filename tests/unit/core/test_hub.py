@@ -84,6 +84,25 @@ async def test_an_arrival_that_breaks_its_reader_stops_nobody(world: World) -> N
     assert world.xmpp.said() == ["hello"]
 
 
+async def test_what_needs_code_that_was_replaced_waits_for_a_restart(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def restarted(_: float) -> None:
+        monkeypatch.setattr(world.matrix, "read", read)
+
+    async def stale(*_: object) -> None:
+        raise ImportError
+
+    read = world.matrix.read
+    monkeypatch.setattr(hub, "sleep", restarted)
+    monkeypatch.setattr(world.matrix, "read", stale)
+
+    await world.happens(said(TEA_MATRIX, "hello"))
+
+    assert world.xmpp.said() == ["hello"]
+    assert "restart the bridge" in caplog.text
+
+
 async def test_a_message_that_cannot_be_written_is_refused_in_words(
     world: World,
 ) -> None:
