@@ -3,7 +3,7 @@
 listed, less what has no bundle, at most 50 -> the account's devices of a peer
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import xeddsa
@@ -72,6 +72,16 @@ def is_unlisted(account: Account, peer: str, device: int) -> bool:
     return account.shelf.get(_unlisted(peer, device)) is not None
 
 
+def unlisted(account: Account, peer: str) -> Sequence[tuple[str, int]]:
+    """List the devices of *peer* that are in use though on no list, by namespace."""
+    return [
+        (namespace, device)
+        for namespace in NAMESPACES
+        for device in _active(account, namespace, peer)
+        if is_unlisted(account, peer, device)
+    ]
+
+
 def identity_place(peer: str, device: int) -> str:
     """Name where python-omemo keeps the key of a device."""
     return f"/devices/{peer}/{device}/identity_key"
@@ -83,6 +93,10 @@ def _listed(account: Account, remote: Remote, peer: str) -> dict[str, DeviceList
     for namespace in NAMESPACES:
         listed = remote.listed(account.jid, namespace, peer)
         if listed is None or listed.state not in (State.KNOWN, State.MISSING):
+            if remote.unlisted(account.jid, namespace, peer):
+                active = _active(account, namespace, peer)
+                met = _met(account, remote, namespace, peer)
+                found[namespace] = dict.fromkeys((*active, *met))
             continue
         found[namespace] = {
             device: label
@@ -95,10 +109,18 @@ def _listed(account: Account, remote: Remote, peer: str) -> dict[str, DeviceList
             and not _prefers_legacy(account, remote, (namespace, peer, device))
         }
         if not found[namespace]:
-            unlisted = _active(account, namespace, peer)
-            kept = [one for one in unlisted if is_unlisted(account, peer, one)]
-            found[namespace] = dict.fromkeys(kept)
+            kept = [d for n, d in unlisted(account, peer) if n == namespace]
+            met = _met(account, remote, namespace, peer)
+            found[namespace] = dict.fromkeys((*kept, *met))
     return _capped(found, {device for _, device in sessions})
+
+
+def _met(account: Account, remote: Remote, namespace: str, peer: str) -> Sequence[int]:
+    """List devices that other accounts of ours have met, and note them as such."""
+    met = remote.unlisted(account.jid, namespace, peer)
+    for device in met:
+        account.shelf.put(_unlisted(peer, device), value=True)
+    return met
 
 
 def _prefers_legacy(account: Account, remote: Remote, place: Wanted) -> bool:

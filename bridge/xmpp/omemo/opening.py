@@ -137,6 +137,8 @@ class Opening:
         opened, device, _ = await account.device.decrypt(message)
         # As long as nobody decided, by who was verified before.
         trust.decide_first(account.shelf, passage.peer, device.identity_key)
+        if lists.is_unlisted(account, peer, sealed.device):
+            self._remote.met(sealed.namespace, peer, sealed.device)
         if opened is None:
             return Empty()
         return self._read(account, (sealed, stanza, device), opened, passage)

@@ -2,7 +2,8 @@
 
 Rules: nobody waits longer than 15 s; who asks for what is being asked for shares the
 answer; what is known to be missing is not asked for again within the hour, unless
-the list changes. A list that some account of ours can read serves all of them.
+the list changes. A list that some account of ours can read serves all of them, and
+so does a device on no list that one of them has heard from.
 """
 
 import asyncio
@@ -10,7 +11,14 @@ import contextlib
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Sequence,
+)
 from enum import Enum
 from typing import Final, Generic, NamedTuple, TypeVar
 from xml.etree.ElementTree import Element
@@ -23,6 +31,7 @@ from bridge.xmpp.omemo import wire
 from bridge.xmpp.omemo.device import Wanted
 from bridge.xmpp.omemo.names import (
     CURRENT,
+    DEVICES_MAX,
     DEVICES_NODES,
     NAMESPACES,
     bundle_item,
@@ -35,6 +44,7 @@ ANSWER_S: Final = 15.0
 LIST_KEPT_S: Final = 6 * 3600.0
 UNWATCHED_KEPT_S: Final = 900.0
 MISSING_KEPT_S: Final = 3600.0
+MET_KEPT_S: Final = 30 * 86_400.0
 BUNDLE_KEPT_S: Final = 600.0
 TROUBLE_KEPT_S: Final = 60.0
 KNOWN_MAX: Final = 5000
@@ -104,11 +114,12 @@ class Remote:
     def __init__(
         self, ask: Ask, unreadable: Callable[[str, str], None], relay: str = ""
     ) -> None:
-        self._relay = relay
+        self.relay = relay
         self._ask = ask
         self._unreadable = unreadable
         self.watch: Callable[[str, str, str], None] = lambda *_: None
         self._lists: _Kept[tuple[str, str], DeviceList] = _Kept()
+        self._met: _Kept[tuple[str, str], tuple[int, ...]] = _Kept()
         self._refused: _Kept[tuple[str, str, str], State] = _Kept()
         self._bundles: _Kept[Wanted, Bundle] = _Kept()
         self._missing: _Kept[tuple[str, Wanted], State] = _Kept()
@@ -122,6 +133,26 @@ class Remote:
             return Listed(State.KNOWN if devices else State.MISSING, devices)
         state = self._refused.get((account, namespace, peer))
         return None if state is None else Listed(state, {})
+
+    def met(self, namespace: str, peer: str, device: int) -> None:
+        """Take note of a device that has written to one of ours, and is on no list."""
+        known = self._met.get((namespace, peer)) or ()
+        if device not in known:
+            newest = (*known, device)[-DEVICES_MAX:]
+            self._met.put((namespace, peer), newest, MET_KEPT_S)
+
+    def unlisted(self, account: str, namespace: str, peer: str) -> Sequence[int]:
+        """List the devices that ours have met and *account* may write to.
+
+        There are none if *peer* lists any: then only those count.
+        """
+        if self._lists.get((namespace, peer)):
+            return ()
+        return [
+            device
+            for device in self._met.get((namespace, peer)) or ()
+            if self.lack(account, (namespace, peer, device)) is None
+        ]
 
     def bundle(self, account: str, wanted: Wanted) -> Bundle | None:
         """Return a bundle; see ``Bundles``."""
@@ -168,7 +199,7 @@ class Remote:
     def admitted(self, account: str, peer: str) -> None:
         """Ask again for what *account* was refused: *peer* now has it for a contact."""
         helped = {account}
-        if account == self._relay:
+        if account == self.relay:
             helped.update(key[0] for key in (*self._refused, *self._missing))
             helped.discard("")
         refused = [key for key in self._refused if key[0] in helped]
@@ -257,8 +288,8 @@ class Remote:
     ) -> tuple[Element | State | None, str]:
         """Ask for the last item of a node, or for the one of that id; by whom, too."""
         found = await self._item_as(account, peer, name, item_id)
-        if found is State.UNREADABLE and self._relay not in ("", account):
-            return await self._item_as(self._relay, peer, name, item_id), self._relay
+        if found is State.UNREADABLE and self.relay not in ("", account):
+            return await self._item_as(self.relay, peer, name, item_id), self.relay
         return found, account
 
     async def _item_as(

@@ -6,7 +6,7 @@ Each device gets OMEMO 2 if it can have it, else the legacy version, in one mess
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -103,7 +103,7 @@ class Sealing:
         plain = {OMEMO2: inside, LEGACY: (words or "").encode()}
         letter = _Letter(content, words, plain, frozenset(recipients))
         with account.held():
-            await self._remote.learn(account.jid, letter.recipients)
+            await self._learn(account.jid, letter.recipients)
             await self._meeting.meet(account, letter.recipients, letter.order, unit)
             return await self._seal(account, letter, unit)
 
@@ -113,12 +113,31 @@ class Sealing:
         """Tell whether *peer* has a device; see ``EndToEnd``."""
         if account is not None and account.sessions(peer):
             return True
-        await self._remote.learn(jid, (peer,))
+        await self._learn(jid, (peer,))
+        if any(self._remote.unlisted(jid, one, peer) for one in NAMESPACES):
+            return True
         known = [self._remote.listed(jid, one, peer) for one in NAMESPACES]
         states = {State.TROUBLE if one is None else one.state for one in known}
         if State.KNOWN in states:
             return True
         return False if states == {State.MISSING} else None
+
+    async def _learn(self, jid: str, peers: Collection[str]) -> None:
+        """Have at hand what is listed, and for who lists nothing what the relay met.
+
+        It is the one whom people in rooms write to.
+        """
+        await self._remote.learn(jid, peers)
+        for peer in peers:
+            if self._remote.relay in ("", jid) or self._knows(jid, peer):
+                continue
+            relay = await self._accounts.find(self._remote.relay)
+            for namespace, device in lists.unlisted(relay, peer) if relay else ():
+                self._remote.met(namespace, peer, device)
+
+    def _knows(self, jid: str, peer: str) -> bool:
+        known = (self._remote.listed(jid, one, peer) for one in NAMESPACES)
+        return any(listed is not None and listed.devices for listed in known)
 
     async def _seal(
         self, account: Account, letter: _Letter, unit: Unit

@@ -1,11 +1,13 @@
+import pytest
+
 from bridge.core.ports import Unit
 from bridge.xmpp.codec.xml import Node, node
-from bridge.xmpp.endtoend import Sealed
+from bridge.xmpp.endtoend import Sealed, Unsealable
 from bridge.xmpp.omemo import lists
 from bridge.xmpp.omemo.account import Account
 from bridge.xmpp.omemo.names import LEGACY, LEGACY_DEVICES, OMEMO2, OMEMO2_DEVICES
 from bridge.xmpp.omemo.shelf import session_row
-from tests.unit.xmpp.omemo.world import ALICE, ROMEO, World
+from tests.unit.xmpp.omemo.world import ALICE, BOB, ROMEO, World
 
 
 async def alice(world: World) -> Account:
@@ -115,3 +117,59 @@ async def test_who_writes_the_old_version_is_answered_in_it(world: World) -> Non
 
 def encrypted(sealed: Sealed) -> list[Node]:
     return [child for child in sealed.children if child.name == "encrypted"]
+
+
+@pytest.mark.parametrize("state", ["item-not-found", "forbidden"])
+async def test_a_device_on_no_list_that_one_of_ours_has_met_serves_all(
+    world: World, state: str
+) -> None:
+    """Profanity lists none on Prosody 0.12, and publishes its keys all the same."""
+    romeo = await world.person()
+    world.pep.trouble[ROMEO, LEGACY_DEVICES] = state
+    assert isinstance(await world.try_to_send("too early", BOB), Unsealable)
+    assert not await world.omemo.capable(BOB, ROMEO)
+    await world.words(await romeo.seal(ALICE, "hello"))
+
+    assert await world.omemo.capable(BOB, ROMEO)
+    sealed = await world.send("now it can", BOB)
+
+    assert await romeo.open(BOB, sealed.children) == "now it can"
+    world.restart()
+    again = await world.send("and after a restart", BOB)
+    assert await romeo.open(BOB, again.children) == "and after a restart"
+
+
+async def test_whom_the_relay_has_met_is_known_after_a_restart(world: World) -> None:
+    romeo = await world.person()
+    del world.pep.items[ROMEO, LEGACY_DEVICES]
+    await world.words(await romeo.seal(ALICE, "hello, all of you"))
+    world.relay = ALICE
+    world.restart()
+
+    assert await world.omemo.capable(BOB, ROMEO)
+    sealed = await world.send("hello", BOB)
+
+    assert await romeo.open(BOB, sealed.children) == "hello"
+
+
+async def test_who_lists_devices_is_written_to_on_no_other(world: World) -> None:
+    romeo = await world.person()
+    listed = world.pep.items.pop((ROMEO, LEGACY_DEVICES))
+    await world.words(await romeo.seal(ALICE, "hello"))
+    listed["current"][0].set("id", str(romeo.id + 1))
+    world.pep.items[ROMEO, LEGACY_DEVICES] = listed
+    world.tell_of(ROMEO, LEGACY_DEVICES)
+
+    assert isinstance(await world.try_to_send("hello", BOB), Unsealable)
+
+
+async def test_a_device_on_no_list_whose_keys_cannot_be_had_is_no_device(
+    world: World,
+) -> None:
+    romeo = await world.person()
+    del world.pep.items[ROMEO, LEGACY_DEVICES]
+    await world.words(await romeo.seal(ALICE, "hello"))
+    world.pep.trouble[ROMEO, f"{LEGACY}.bundles:{romeo.id}"] = "forbidden"
+
+    assert isinstance(await world.try_to_send("hello", BOB), Unsealable)
+    assert not await world.omemo.capable(BOB, ROMEO)

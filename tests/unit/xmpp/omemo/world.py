@@ -57,6 +57,7 @@ class World:
         self.begged: list[tuple[str, str]] = []
         self.existing = {ALICE, BOB}
         self.count = 0
+        self.relay = ""
         self.omemo = self._service()
 
     def _service(self) -> Omemo:
@@ -76,6 +77,7 @@ class World:
             exists=exists,
             published=published,
             unreadable=lambda account, peer: self.begged.append((account, peer)),
+            relay=self.relay,
         )
 
     def _write(self, stanza: Node) -> bool:
