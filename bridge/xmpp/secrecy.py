@@ -98,6 +98,7 @@ class Secrecy:
                 await self._part(letter.to, peer, unit)
             return Bare(stanza, sealed=False)
         if encryption(stanza) is None:
+            self.hopes.seen(peer)
             await self._heard(chat, unit, sealed=False)
             return Bare(stanza, sealed=False)
         return await self._opened(letter, stanza, key, unit)

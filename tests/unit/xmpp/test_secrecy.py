@@ -296,6 +296,20 @@ async def test_what_could_not_be_sealed_is_tried_again_once_they_seal(
     assert world.around.host.retried == [Room(Network.XMPP, CHAT_OF_TWO)]
 
 
+async def test_whoever_writes_in_the_clear_may_list_a_device_by_now(
+    world: SecrecyWorld,
+) -> None:
+    world.cipher.seals = Unsealable("they have no device that uses OMEMO")
+    await world.writes(GUARDED)
+    world.cipher.seals = Sealed((CIPHERTEXT,))
+
+    await world.hears("<body>hello</body>")
+    await world.secrecy.hopes.look(everywhere=False)
+
+    assert world.cipher.doubted == [JULIET]
+    assert world.around.host.retried == [Room(Network.XMPP, CHAT_OF_TWO)]
+
+
 async def test_of_a_device_that_waits_for_trust_it_is_told_once(
     world: SecrecyWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
