@@ -10,6 +10,7 @@ from bridge.core.ports import StoreUnavailableError
 from bridge.store import driver
 from bridge.store.engine import file_of, make_private, writer_engine
 from bridge.store.errors import AlreadyRunningError, SupersededError
+from bridge.store.headroom import lengthen
 from bridge.store.lock import FileLock, try_lock
 from bridge.store.migrations import migrate
 from bridge.store.schema import instance, meta
@@ -53,6 +54,11 @@ class Database:
         except Exception:
             self.close()
             raise
+
+    def make_headroom(self) -> None:
+        """Spare commits what would make the first ones slow; see ``headroom``."""
+        if self._path is not None:
+            lengthen(self.connected(), self._path)
 
     def close(self) -> None:
         """Let go of the database."""

@@ -13,6 +13,11 @@ from bridge.store.errors import StoreError
 LOCK_TIMEOUT_MS = 1000
 """How long a commit waits for a lock of somebody else's before it counts as failed."""
 
+CACHE_KB = 16384
+PAGE_BYTES = 4096
+LOG_PAGES = 4000
+"""So long gets the log, about, before it is worked into the database."""
+
 # WAL with FULL: a commit that has returned survives a power failure.
 _PRAGMAS = (
     "journal_mode = WAL",
@@ -20,8 +25,8 @@ _PRAGMAS = (
     f"busy_timeout = {LOCK_TIMEOUT_MS}",
     "foreign_keys = ON",
     "temp_store = MEMORY",
-    "cache_size = -16384",
-    "wal_autocheckpoint = 4000",
+    f"cache_size = {-CACHE_KB}",
+    f"wal_autocheckpoint = {LOG_PAGES}",
     "journal_size_limit = 67108864",
 )
 # A server that is gone without a word is noticed within half a minute or so.

@@ -65,6 +65,10 @@ class SqlStore:
             self._recent.note(unit)
         self._commits.told(unit)
 
+    async def make_headroom(self) -> None:
+        """Get ready for many commits, before the first."""
+        await asyncio.to_thread(self._database.make_headroom)
+
     async def close(self) -> None:
         """Commit what was handed in, and let go of the database."""
         await self._writer.close()
