@@ -7,7 +7,7 @@ before the portal is on disk: that a chat is being opened is written down before
 from bridge.core.ports import Store, Unit
 from bridge.model.events import Message, Protection
 from bridge.model.frozen import dataclass
-from bridge.model.places import Network, Person, Room
+from bridge.model.places import Network, Person, PortalId, Room
 from bridge.model.records import Cursor
 
 KIND = "opening"
@@ -15,8 +15,13 @@ KIND = "opening"
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """Who began *chat*, called *name*, and how guarded their words came."""
+    """Who began *chat*, called *name*, and how guarded their words came.
 
+    *number* is that of the portal to be, so that a run that comes after this one sends
+    in one lane what both carried.
+    """
+
+    number: PortalId
     chat: Room
     host: Person
     name: str
@@ -30,12 +35,18 @@ class Openings:
         self._store = store
         self._open: dict[Room, Opening] | None = None
 
-    async def begin(self, event: Message) -> None:
-        """Write down that *event* opens its chat."""
-        opening = Opening(event.room, event.sender, event.name, event.protection)
+    async def begin(self, event: Message) -> Opening:
+        """Write down that *event* opens its chat, unless that is known."""
         known = await self._load()
-        await self._store.commit(Unit(put=[_record(opening)]))
-        known[event.room] = opening
+        opening = known.get(event.room)
+        if opening is None:
+            number = PortalId(self._store.number())
+            opening = Opening(
+                number, event.room, event.sender, event.name, event.protection
+            )
+            await self._store.commit(Unit(put=[_record(opening)]))
+            known[event.room] = opening
+        return opening
 
     async def all(self) -> tuple[Opening, ...]:
         """List what is being opened."""
@@ -56,13 +67,15 @@ class Openings:
 
 
 def _record(opening: Opening) -> Cursor:
-    said = "\n".join((str(int(opening.protection)), opening.host.id, opening.name))
+    host, guarded = opening.host.id, int(opening.protection)
+    said = f"{opening.number}\n{guarded}\n{host}\n{opening.name}"
     return Cursor(KIND, opening.chat.address, said)
 
 
 def _read(record: Cursor) -> Opening:
-    protection, host, name = record.value.split("\n", 2)
+    number, protection, host, name = record.value.split("\n", 3)
     return Opening(
+        PortalId(int(number)),
         Room(Network.XMPP, record.key),
         Person(Network.XMPP, host),
         name,

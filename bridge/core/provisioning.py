@@ -66,8 +66,7 @@ class Provisioning:
         async with self._alone(event.room):
             if portal := self._directory.portal(event.room):
                 return portal  # they have just started it from the other side
-            await self._openings.begin(event)
-            opening = Opening(event.room, event.sender, event.name, event.protection)
+            opening = await self._openings.begin(event)
             return await self._start(opening, guest, unit)
 
     async def resume(self, room: Room) -> None:
@@ -110,7 +109,7 @@ class Provisioning:
             return made
         # Who writes encrypted has not agreed to answers in the clear.
         exposed = made.exposed and not opening.protection
-        return self._enter(replace(made, exposed=exposed), unit)
+        return self._enter(replace(made, id=opening.number, exposed=exposed), unit)
 
     async def protect(self, portal: Portal) -> bool:
         """Encrypt the room of a direct chat, if it is ours; tell whether it is."""
@@ -288,7 +287,8 @@ class Provisioning:
 
     def _enter(self, made: Portal, unit: Unit) -> Portal:
         known = self._directory.portal(Room(Network.MATRIX, made.matrix))
-        number = PortalId(self._store.number()) if known is None else known.id
+        number = made.id or PortalId(self._store.number())
+        number = number if known is None else known.id
         exposed = made.exposed or self._exposes if known is None else known.exposed
         portal = replace(made, id=number, exposed=exposed)
         self._directory.put(portal, unit)

@@ -24,7 +24,8 @@ from tests.simulation.net import Net
 from tests.simulation.plan import Plan, plan
 from tests.simulation.xmpp import HOSTED, OCCUPANTS
 
-REST_S = 15.0
+REST_S = 25.0
+"""Longer than from one audit to the next."""
 QUIET_S_MAX = 900.0
 
 TEA = "tea@muc"

@@ -17,11 +17,22 @@ FIRST = replace(
 
 async def test_a_later_run_knows_what_was_being_opened() -> None:
     store = FakeStore()
-    await Openings(store).begin(FIRST)
+    begun = await Openings(store).begin(FIRST)
 
     (known,) = await Openings(store).all()
 
-    assert known == Opening(CHAT, FIRST.sender, FIRST.name, Protection.END_TO_END)
+    number, guarded = known.number, Protection.END_TO_END
+    assert known == Opening(number, CHAT, FIRST.sender, FIRST.name, guarded)
+    assert known == begun
+
+
+async def test_a_chat_that_is_opened_again_keeps_its_number() -> None:
+    store = FakeStore()
+    begun = await Openings(store).begin(FIRST)
+
+    again = await Openings(store).begin(replace(FIRST, name="Juliet"))
+
+    assert again.number == begun.number
 
 
 async def test_what_is_open_is_forgotten() -> None:
