@@ -74,13 +74,18 @@ class Barrier:
     """Tells when the server has routed all that was written before.
 
     *send* writes a ping to ourselves with the id that it is given; it comes back
-    after all else was routed. *stalled* is called if it does not. Pings that follow
+    after all else was routed: then *routed* is called. *stalled* is called if it does
+    not come back. Pings that follow
     each other without a rest are spaced out, so that many callers share one.
     """
 
     def __init__(
-        self, send: Callable[[str], None], stalled: Callable[[], None]
+        self,
+        send: Callable[[str], None],
+        stalled: Callable[[], None],
+        routed: Callable[[], None] = lambda: None,
     ) -> None:
+        self._routed = routed
         self._send = send
         self._stalled = stalled
         self._prefix = secrets.token_hex(4)
@@ -105,6 +110,7 @@ class Barrier:
         if not name.startswith(self._prefix):
             return False
         if name == self._name() and self._flying:
+            self._routed()
             self._land(passed=True)
             if self._waiting:
                 self._fly_soon()

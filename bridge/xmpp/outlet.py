@@ -25,6 +25,7 @@ class Outlet:
         self._waiting: list[bytes] = []
         self._ids: list[int] = []
         self._sent_bytes = 0
+        self.count = written.count
         self._unmarked: deque[tuple[int, list[int]]] = deque()
         self._recent: deque[tuple[float, list[int]]] = deque()
         self._watch: asyncio.Handle | None = None
@@ -37,6 +38,7 @@ class Outlet:
             self._loop.call_soon(self.flush)
         self._waiting.append(stanzas)
         self._ids.extend(ids)
+        self.count += len(ids)
 
     def flush(self) -> None:
         """Write what is waiting at once."""

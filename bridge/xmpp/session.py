@@ -92,7 +92,8 @@ class Session:
         ended: Callable[["Session"], None],
     ) -> None:
         self.questions = Questions()
-        self.barrier = Barrier(self._ping, self.abort)
+        self.barrier = Barrier(self._sound, self.abort, self._routed)
+        self._written_before = 0
         self.refusal: ComponentRefusedError | None = None
         self.condition = ""
         self.leaving = False
@@ -273,6 +274,13 @@ class Session:
                 self._probed.set_result(None)
         else:
             self.barrier.came(name)
+
+    def _sound(self, name: str) -> None:
+        self._written_before = self.outlet.count
+        self._ping(name)
+
+    def _routed(self) -> None:
+        self._written.arrived(self._written_before)
 
     def _ping(self, name: str) -> None:
         attributes = {"from": self._domain, "to": self._domain, "id": name}

@@ -96,6 +96,9 @@ class Written:
             self.earlier = frozenset[int]()
             self.doubted = Doubts(through=since)
 
+        self.count = 0
+        self._arrived = 0
+
     def __contains__(self, parcel: int) -> bool:
         return parcel in self.earlier
 
@@ -108,17 +111,25 @@ class Written:
         """Note that the kernel has taken the bytes of *parcels*."""
         place = self._place
         for parcel in parcels:
+            self.count += 1
             _SLOT.pack_into(self._map, _START + place * _SLOT.size, parcel)
             place = (place + 1) % SLOTS
         self._place = place
         _PLACE.pack_into(self._map, _PLACE_OFFSET, place)
 
-    def forget(self) -> None:
-        """Doubt what this run has marked: the server may have fallen with it.
+    def arrived(self, count: int) -> None:
+        """Note that the first *count* that this run has marked were routed for sure."""
+        self._arrived = max(self._arrived, count)
 
-        Whether it was sent on nobody knows, and what may be lost is sent again.
+    def forget(self) -> None:
+        """Doubt what this run has marked and is not known to have arrived.
+
+        The server may have fallen with it: what may be lost is sent again.
         """
-        marks = [self._doubt(mark) for mark in self._marks()]
+        marks = list(self._marks())
+        for back in range(min(self.count - self._arrived, SLOTS)):
+            place = (self._place - 1 - back) % SLOTS
+            marks[place] = self._doubt(marks[place])
         _RING.pack_into(self._map, _START, *marks)
         self.doubted.note(mark & ~_DOUBT for mark in marks if mark & _DOUBT)
 

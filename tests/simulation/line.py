@@ -34,6 +34,7 @@ class Line:
         self._net = net
         self._process = process
         self._ring = set() if ring is None else ring
+        self._routed: frozenset[int] = frozenset()
         self._take = received
         self._link: Link | None = None
         self._asked: dict[str, asyncio.Future[Stanza | None]] = {}
@@ -81,7 +82,11 @@ class Line:
 
     async def barrier(self) -> bool:
         """Wait until the server has taken all that was written."""
-        return await self.ask(Stanza("ping", "bot@b", "server")) is not None
+        before = frozenset(self._ring)
+        passed = await self.ask(Stanza("ping", "bot@b", "server")) is not None
+        if passed:
+            self._routed |= before
+        return passed
 
     async def ask(self, query: Stanza) -> Stanza | None:
         """Ask, and return the answer; None if the stream is lost meanwhile."""
@@ -117,7 +122,7 @@ class Line:
         self._link = None
         self._buffer.clear()
         # See Written.forget: whether it was read nobody knows.
-        self._ring.intersection_update(self.earlier)
+        self._ring.intersection_update(self.earlier | self._routed)
         for answer in self._asked.values():
             if not answer.done():
                 answer.set_result(None)

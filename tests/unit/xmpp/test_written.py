@@ -113,6 +113,20 @@ def test_what_a_lost_stream_may_have_swallowed_is_doubted_until_it_is_written_ag
     assert [one in again.doubted for one in (2, 3)] == [True, False]
 
 
+def test_what_was_routed_before_the_stream_was_lost_is_not_doubted(path: Path) -> None:
+    """Else all would come twice that is not on disk as sent when the bridge falls."""
+    ring = Written(path, "db", boot="1")
+    ring.mark([2, 3])
+    routed = ring.count
+    ring.mark([4])
+
+    ring.arrived(routed)
+    ring.forget()
+
+    again = Written(path, "db", boot="1")
+    assert (set(again.earlier), again.doubted.__contains__(4)) == ({2, 3}, True)
+
+
 def test_what_an_earlier_run_had_written_is_not_doubted(path: Path) -> None:
     Written(path, "db", boot="1").mark([1])
     ring = Written(path, "db", boot="1")
