@@ -238,8 +238,14 @@ class World:
             self._later(5.0, lambda: setattr(self.plan.weather, "away", False))
 
     def _cut(self) -> None:
-        if self.jabber.link is not None:
-            self.jabber.link.sever()
+        """Break the stream; what a dead process left to the kernel gets through.
+
+        That both go in the same tenth of a second is not survived: the kernel had the
+        bytes, and nobody is left to learn that they did not arrive.
+        """
+        link = self.jabber.link
+        if link is not None and link.process.alive:
+            link.sever()
 
     def _freeze(self, bridge: Bridge) -> None:
         """Stop a process; its stream is lost, and a successor starts meanwhile."""
