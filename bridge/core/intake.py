@@ -14,7 +14,7 @@ from bridge.core.crossing import Crossing
 from bridge.core.dispatch import Dispatch
 from bridge.core.ports import Store, StoreUnavailableError, Unit
 from bridge.model.delivery import Arrival, Taken
-from bridge.model.places import Room
+from bridge.model.places import Network, Room
 
 logger = logging.getLogger(__name__)
 
@@ -45,14 +45,19 @@ class Intake:
         self._idle = idle
         self._put = put
         self._coming: Counter[Room] = Counter()
+        self._turns = {network: asyncio.Lock() for network in Network}
 
     async def keep(self, arrivals: Sequence[Arrival]) -> None:
         """Take charge of *arrivals*; see ``Host``."""
+        if not arrivals:
+            return
         answers: list[tuple[Answer, Taken | None]] = []
-        for first in range(0, len(arrivals), TURN_MAX):
-            if first:
-                await sleep(0)
-            answers += self._hand_in(arrivals[first : first + TURN_MAX])
+        # What is read again, page by page, must not be overtaken by what is pushed.
+        async with self._turns[arrivals[0].room.network]:
+            for first in range(0, len(arrivals), TURN_MAX):
+                if first:
+                    await sleep(0)
+                answers += self._hand_in(arrivals[first : first + TURN_MAX])
         unfit = await _written(answers)
         if unfit:
             # Its lane tells the sender of what can never be written down.

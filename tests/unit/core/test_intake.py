@@ -92,6 +92,19 @@ async def test_one_batch_keeps_its_order_whatever_is_plain(clear: World) -> None
     assert clear.matrix.said() == [str(number) for number in range(200)]
 
 
+async def test_nothing_comes_between_what_is_kept_together(clear: World) -> None:
+    """What is read again, many pages of it, against what is pushed meanwhile."""
+    words = [said(TEA_MATRIX, str(number), number=number) for number in range(131)]
+    *older, newer = arrivals(clear, *words)
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(clear.hub.keep(older))
+        tasks.create_task(clear.hub.keep([newer]))
+    await clear.settles()
+
+    assert clear.xmpp.said() == [str(number) for number in range(131)]
+
+
 async def test_nothing_is_kept_while_nothing_can_be_written(clear: World) -> None:
     """Row 20: the sender is not told that it was taken, and sends it again."""
     clear.store.broken = True
