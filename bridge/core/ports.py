@@ -177,7 +177,8 @@ class Adapter(Protocol):
     def prepare(self, event: Message, route: Route) -> Sequence[Wire] | Refusal:
         """Write *event*, which happened on the other network, for this one.
 
-        Pure: nothing is sent and nothing is changed.
+        Nothing is sent. It may be asked for the same again, as what it wrote may never
+        have been kept, and has to write as much again.
         """
 
     async def apply(self, event: State, route: Route) -> Sequence[Wire]:

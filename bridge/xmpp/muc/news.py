@@ -65,6 +65,9 @@ class News:
                 seat = room.people.get(event.sender.id)
                 if seat is None:
                     seat = room.seat(event.sender, event.name, Rank.MEMBER)
+                    seat.debut = event.ref.id
+                if seat.debut == event.ref.id:
+                    # Perhaps once more, if what was written then could not be kept.
                     wires.extend(self._seen(room, seat, event.ref.id))
                 nick, occupant = seat.nick, seat.id
             wires.extend(self._said(event, address, (nick, occupant)))

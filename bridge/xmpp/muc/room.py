@@ -26,7 +26,8 @@ class Seat:
     """An occupant: who goes by *nick*, and is truly called *name*.
 
     *devices* are the full JIDs of an XMPP user; somebody of Matrix has none.
-    *shown* is the presence as others see it, once it has been written.
+    *shown* is the presence as others see it, once it has been written. *debut* names
+    what somebody said who was not here before: with it others see them come.
     """
 
     person: Person
@@ -37,6 +38,7 @@ class Seat:
     status: tuple[Node, ...] = ()
     devices: tuple[str, ...] = ()
     shown: Addressed | None = None
+    debut: str = ""
 
 
 class HostedRoom:

@@ -44,6 +44,12 @@ def went(person: Person, by: Person | None = None, *, banned: bool = False) -> L
     )
 
 
+async def carol_says(world: MucWorld, words: str, number: int) -> None:
+    wires = world.hosted.prepare(message(CAROL, words, "Carol", number), world.route())
+    assert not isinstance(wires, Refusal)
+    await world.sends(wires)
+
+
 async def test_a_message_from_matrix_reaches_all_devices(world: MucWorld) -> None:
     """XEP-0045 §7.4, XEP-0359 §3.2, XEP-0421 §3."""
     await world.joins(ROMEO, "romeo")
@@ -69,7 +75,7 @@ async def test_whoever_speaks_is_seen_first(world: MucWorld) -> None:
     world.written()
 
     await world.says(CAROL, "hi", "Carol \U0001f98a")
-    await world.says(CAROL, "again", "Carol")
+    await carol_says(world, "again", 2)
 
     seen = world.written()
     assert [(name(s), nick(s)) for s in seen] == [
@@ -77,6 +83,20 @@ async def test_whoever_speaks_is_seen_first(world: MucWorld) -> None:
         ("message", "Carol"),
         ("message", "Carol"),
     ]
+
+
+async def test_who_was_not_shown_is_shown_with_what_they_say_again(
+    world: MucWorld,
+) -> None:
+    """Nothing could be written down, so the homeserver pushes it once more."""
+    await world.joins(ROMEO, "romeo")
+    world.written()
+    world.hosted.prepare(message(CAROL, "hi", "Carol"), world.route())
+
+    await world.says(CAROL, "hi", "Carol")
+    await carol_says(world, "again", 2)
+
+    assert [name(s) for s in world.written()] == ["presence", "message", "message"]
 
 
 async def test_what_nobody_hears_is_history_all_the_same(world: MucWorld) -> None:
