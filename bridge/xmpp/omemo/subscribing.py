@@ -60,6 +60,9 @@ class Subscribing:
         if len(self._since) > SUBSCRIBED_MAX:
             self._since.popitem(last=False)
         self._due[listing] = account
+        if len(self._due) > SUBSCRIBED_MAX:
+            late, _ = self._due.popitem(last=False)
+            self._refused(*late)
         self._wake.set()
 
     async def run(self) -> None:

@@ -1,7 +1,9 @@
 import asyncio
+from xml.etree.ElementTree import Element
 
 import pytest
 
+from bridge.xmpp.codec.xml import Node
 from bridge.xmpp.omemo import remote as lists, subscribing
 from bridge.xmpp.omemo.names import LEGACY, LEGACY_DEVICES, OMEMO2_DEVICES
 from bridge.xmpp.omemo.service import Omemo
@@ -90,6 +92,27 @@ async def test_the_oldest_are_forgotten_in_time(
         await made.beat()
 
     assert [peer for _, peer, _ in world.pep.subscribed] == [ROMEO, JULIET, ROMEO]
+
+
+async def test_of_too_many_at_once_the_oldest_are_read_again_soon(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever has many addresses and a server that is mute fills no memory."""
+    monkeypatch.setattr(subscribing, "SUBSCRIBED_MAX", 2)
+    asked: list[str] = []
+    unwatched: list[str] = []
+
+    async def tell(peer: str, _: str, payload: Node) -> Element:
+        asked.append(peer)
+        return Element(payload.name)
+
+    made = subscribing.Subscribing(tell, lambda _, peer: unwatched.append(peer))
+    for number in range(4):
+        made.want(ALICE, LEGACY, f"{number}@flood.example")
+    await made.beat()
+
+    assert unwatched == ["0@flood.example", "1@flood.example"]
+    assert asked == ["2@flood.example", "3@flood.example"]
 
 
 async def test_it_goes_on_by_itself(world: World) -> None:
