@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+from http import HTTPStatus
 
 from bridge.core.ports import StoreUnavailableError
 from bridge.matrix.audiences import Audiences
@@ -14,6 +15,9 @@ logger = logging.getLogger(__name__)
 RETRY_S = 30.0
 MARGIN_S = 0.2
 """So that who has just come in has surely had the time: clocks are not that exact."""
+
+_OUT = (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND)
+"""Nobody of ours is in the room any more: until we are, there is nothing to try."""
 
 
 class Admissions:
@@ -62,4 +66,8 @@ class Admissions:
             await self._machine.admit(await self._audiences.of(room))
         except (HomeserverDownError, MatrixError, StoreUnavailableError) as error:
             logger.warning("room %s: keys wait for who came in: %s", room, error)
-            self.soon(room, RETRY_S)
+            if not (isinstance(error, MatrixError) and error.status in _OUT):
+                self.soon(room, RETRY_S)
+        except Exception:
+            # The end of the line for one room: the others get their keys.
+            logger.exception("room %s: who came in lacks keys", room)

@@ -1,9 +1,11 @@
 import asyncio
+import io
 from collections.abc import AsyncIterator
 
 import pytest
 
 from bridge.matrix.admissions import Admissions
+from bridge.matrix.megolm.ports import SealedRoom
 from bridge.matrix.wires import Says, content, wire
 from tests.homeserver import Fault
 from tests.unit.matrix.secret import SecretWorld, secret_world
@@ -82,3 +84,34 @@ async def test_what_an_earlier_run_promised_is_kept(
     await admitted(secret.secrecy.admissions)
 
     assert [c["body"] for c in await secret.alice_reads()] == ["hello"]
+
+
+async def test_a_room_that_we_are_no_longer_in_is_not_asked_about_for_ever(
+    secret: SecretWorld,
+) -> None:
+    await hello(secret)
+    secret.secrecy.audiences.forget(HALL)
+    out = {"errcode": "M_FORBIDDEN", "error": "you are not in the room"}
+    secret.matrix.server.faults.append(Fault("/members", 403, out))
+    admissions = secret.secrecy.admissions
+    admissions._due.clear()
+
+    await admissions._admit(HALL)
+
+    assert admissions._due == {}
+    assert list(secret.secrecy.machine.promised) == [HALL]  # should we come back
+
+
+async def test_what_breaks_over_one_room_stops_no_keys_of_others(
+    secret: SecretWorld, monkeypatch: pytest.MonkeyPatch, log: io.StringIO
+) -> None:
+    async def broken(_: SealedRoom) -> None:
+        raise ValueError("nobody had thought of that")
+
+    await hello(secret)
+    admissions = secret.secrecy.admissions
+    monkeypatch.setattr(admissions._machine, "admit", broken)
+
+    await admissions._admit(HALL)
+
+    assert f"room {HALL}: who came in lacks keys" in log.getvalue()
