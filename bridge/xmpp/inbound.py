@@ -130,10 +130,7 @@ class Inbound:
         finally:
             for clock in clocks:
                 clock.cancel()
-        if self._shut:
-            self._shut = False
-            logger.info("writing works again: XMPP is opened")
-            self._valve.reopen()
+            self._reopen()
 
     async def _is_kept(self, arrivals: list[Arrival]) -> bool:
         try:
@@ -146,6 +143,13 @@ class Inbound:
         logger.error("nothing can be written: XMPP is closed until it can")
         self._shut = True
         self._valve.shut()
+
+    def _reopen(self) -> None:
+        """Open XMPP, if it was closed: whoever refuses something for good can write."""
+        if self._shut:
+            self._shut = False
+            logger.info("writing works again: XMPP is opened")
+            self._valve.reopen()
 
     def _hold(self) -> None:
         if not self._paused:

@@ -155,6 +155,22 @@ async def test_xmpp_is_closed_if_the_database_says_nothing_for_long(
     assert tap.turns == ["pause", "shut", "reopen", "resume"]
 
 
+async def test_xmpp_is_opened_again_though_what_came_can_never_be_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While it is closed nothing else comes that could open it."""
+    monkeypatch.setattr("bridge.xmpp.inbound.PATIENCE_S", 0)
+    monkeypatch.setattr("bridge.xmpp.inbound.RETRY_S", 0)
+    core, tap = Core(failures=3), Tap()
+    inbound = Inbound(core, tap)
+    inbound.add(arrival("bad"))
+
+    await run(inbound)
+
+    assert core.kept == []
+    assert tap.turns == ["pause", "shut", "reopen", "resume"]
+
+
 async def test_a_short_trouble_only_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bridge.xmpp.inbound.RETRY_S", 0)
     core, tap = Core(failures=1), Tap()
