@@ -48,8 +48,8 @@ class Aside:
             raise StoreUnavailableError(reason(error)) from error
         if found != HEAD:
             raise StoreError(
-                f"the database has schema {found}, not {HEAD}: run the bridge of this"
-                " version first"
+                f"the database has schema {found}, this version knows {HEAD}: use the"
+                " version that runs the bridge, or run it in this one first"
             )
         return self
 

@@ -1,3 +1,4 @@
+import asyncio
 import logging
 import signal
 from collections.abc import Iterator
@@ -8,7 +9,8 @@ import pytest
 from bridge.app import App
 from bridge.config import Config, parse
 from bridge.core.ports import StoreUnavailableError
-from bridge.run import run
+from bridge.ends import StartError
+from bridge.run import Tasks, run
 from tests.component_server import DOMAIN, SECRET
 from tests.site import KEY
 
@@ -69,3 +71,30 @@ def test_a_database_that_fails_is_one_line(
 
     error = capsys.readouterr().err
     assert error == "xmpp-matrix-bridge: the database cannot be used: disk full\n"
+
+
+async def test_what_begins_while_all_ends_adds_no_fault_to_the_reason() -> None:
+    begun, done = asyncio.Event(), []
+
+    async def work() -> None:
+        done.append("work")
+
+    async def part(tasks: asyncio.TaskGroup) -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:  # as a part does that has not heard yet that all end
+            await tasks.create_task(work())
+
+    async def all_of_it() -> None:
+        async with Tasks() as tasks:
+            parts = {tasks.create_task(part(tasks))}
+            await begun.wait()
+            assert parts
+            raise StartError(5, "refused")
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await all_of_it()
+
+    assert [str(error) for error in caught.value.exceptions] == ["refused"]
+    assert done == []

@@ -43,7 +43,7 @@ def test_it_makes_no_database(tmp_path: Path) -> None:
 
     (tmp_path / "empty.db").touch()
     with (
-        pytest.raises(StoreError, match="schema None"),
+        pytest.raises(StoreError, match="use the version that runs the bridge"),
         Aside(f"sqlite:///{tmp_path}/empty.db", KEY),
     ):
         raise AssertionError
