@@ -51,6 +51,8 @@ _SIGNS: Final = {
     "{urn:xmpp:styling:0}unstyled": _PLAIN,
     "{eu.siacs.conversations.axolotl}encrypted": _OMEMO,
     "{urn:xmpp:omemo:2}encrypted": _OMEMO,
+    "{urn:xmpp:omemo:1}encrypted": _ENCRYPTED,
+    "{urn:xmpp:omemo:0}encrypted": _ENCRYPTED,
     "{urn:xmpp:openpgp:0}openpgp": _ENCRYPTED,
     "{jabber:x:encrypted}x": _ENCRYPTED,
     "{urn:xmpp:eme:0}encryption": _ENCRYPTED,

@@ -129,6 +129,8 @@ def test_an_error_says_nothing() -> None:
         "{urn:xmpp:openpgp:0}openpgp",
         "{jabber:x:encrypted}x",
         "{urn:xmpp:eme:0}encryption",
+        "{urn:xmpp:omemo:0}encrypted",
+        "{urn:xmpp:omemo:1}encrypted",
     ],
 )
 def test_what_is_encrypted_is_refused(tag: str) -> None:
