@@ -36,16 +36,20 @@ class Openings:
         self._open: dict[Room, Opening] | None = None
 
     async def begin(self, event: Message) -> Opening:
-        """Write down that *event* opens its chat, unless that is known."""
-        known = await self._load()
-        opening = known.get(event.room)
-        if opening is None:
-            number = PortalId(self._store.number())
-            opening = Opening(
-                number, event.room, event.sender, event.name, event.protection
-            )
+        """Write down that *event* opens its chat, unless that is known.
+
+        Whoever writes encrypted, now or when it was tried before, is known to.
+        """
+        openings = await self._load()
+        known = openings.get(event.room)
+        number = PortalId(self._store.number()) if known is None else known.number
+        guarded = event.protection
+        if known is not None:
+            guarded = max(guarded, known.protection)
+        opening = Opening(number, event.room, event.sender, event.name, guarded)
+        if opening != known:
             await self._store.commit(Unit(put=[_record(opening)]))
-            known[event.room] = opening
+            openings[event.room] = opening
         return opening
 
     async def all(self) -> tuple[Opening, ...]:

@@ -35,6 +35,26 @@ async def test_a_chat_that_is_opened_again_keeps_its_number() -> None:
     assert again.number == begun.number
 
 
+async def test_who_writes_encrypted_next_is_known() -> None:
+    """The first try may have failed, whose words were in the clear."""
+    store = FakeStore()
+    await Openings(store).begin(replace(FIRST, protection=Protection.TRANSPORT))
+
+    again = await Openings(store).begin(FIRST)
+
+    assert again.protection is Protection.END_TO_END
+    assert await Openings(store).all() == (again,)
+
+
+async def test_who_once_wrote_encrypted_has_not_agreed_to_anything_less() -> None:
+    store = FakeStore()
+    begun = await Openings(store).begin(FIRST)
+
+    again = await Openings(store).begin(replace(FIRST, protection=Protection.TRANSPORT))
+
+    assert again == begun
+
+
 async def test_what_is_open_is_forgotten() -> None:
     store = FakeStore()
     openings = Openings(store)
