@@ -12,6 +12,7 @@ from bridge.xmpp.codec.xml import Node, node
 from bridge.xmpp.muc import refusals
 from bridge.xmpp.muc.archive import FEATURES, Archive
 from bridge.xmpp.muc.history import HISTORY_MAX, MUC
+from bridge.xmpp.muc.occupants import DONE, PING, VCARD, Occupants
 from bridge.xmpp.muc.paging import MAM
 from bridge.xmpp.muc.ports import Means
 from bridge.xmpp.muc.refusals import Fault
@@ -22,8 +23,6 @@ from bridge.xmpp.muc.stencil import OCCUPANT_ID, STANZA_IDS
 
 logger = logging.getLogger(__name__)
 
-PING = "urn:xmpp:ping"
-VCARD = "vcard-temp"
 ADMIN = "http://jabber.org/protocol/muc#admin"
 OWNER = "http://jabber.org/protocol/muc#owner"
 REGISTER = "jabber:iq:register"
@@ -59,6 +58,7 @@ class Questions:
         self._rooms = rooms
         self._asking: dict[str, list[tuple[Element, Jid]]] = {}
         kept = Archive(means, rooms, self._reply)
+        self._occupants = Occupants(means, self._reply)
         self._answers: dict[tuple[str, str, str], Answer] = {
             ("get", PING, "ping"): _pinged,
             ("get", replies.DISCO_INFO, "query"): self._described,
@@ -85,7 +85,7 @@ class Questions:
         if len(stanza) != 1:
             self._reply(stanza, Fault("modify", "bad-request", ""))
         elif to.resource:
-            self._reply(stanza, _to_occupant(room, stanza, sender, to))
+            self._reply(stanza, self._occupants.asked(room, stanza, sender, to))
         else:
             answer = self._answers.get((kind, *split(stanza[0].tag)))
             found = (
@@ -185,12 +185,8 @@ class Questions:
         if isinstance(found, Fault):
             answer = replies.error(stanza, *found)
         else:
-            answer = replies.result(stanza, None if found is _DONE else found)
+            answer = replies.result(stanza, None if found is DONE else found)
         self._means.write(answer)
-
-
-_DONE = node("done")
-"""Stands for an answer with nothing in it."""
 
 
 def describe(about: Description, occupants: int = 0) -> Node:
@@ -234,24 +230,9 @@ def _value(text: str) -> Node:
 
 
 def _pinged(*_: object) -> Node:
-    return _DONE
+    return DONE
 
 
 def _listed(*_: object) -> Node:
     """List nobody: that is the room's own choice (XEP-0045 §6.5)."""
     return replies.items()
-
-
-def _to_occupant(
-    room: HostedRoom | None, stanza: Element, sender: Jid, to: Jid
-) -> Node | Fault:
-    """Answer for an occupant; a ping of oneself tells if one is still in (XEP-0410)."""
-    seat = None if room is None else room.devices.get(sender.full)
-    if room is None or seat is None:
-        return refusals.NOT_IN_ROOM
-    space, _ = split(stanza[0].tag)
-    if space == PING and to.resource == seat.nick:
-        return _DONE
-    if room.holder(to.resource) is None or space == VCARD:
-        return refusals.NOT_FOUND
-    return refusals.UNKNOWN

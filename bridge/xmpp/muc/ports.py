@@ -5,6 +5,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
+from xml.etree.ElementTree import Element
 
 from bridge.core.ports import Host, Store
 from bridge.model.delivery import Arrival
@@ -28,6 +29,11 @@ class Stream(Protocol):
 
         Return False if the stream is not open; then nothing was written.
         """
+
+    async def iq(
+        self, kind: str, to: str, sender: str, payload: Node, timeout_s: float
+    ) -> Element:
+        """Ask *to*, as *sender*, and return the result; see ``bridge.xmpp.means``."""
 
     async def barrier(self) -> bool:
         """Wait until the server has taken all that was written; False if it is lost."""

@@ -28,6 +28,7 @@ from bridge.model.places import Network, Person, PortalId, Ref, Room
 from bridge.model.records import DeadLetter, Kind, Portal, Record, Secret
 from bridge.model.text import RichText
 from bridge.xmpp.codec.names import parse
+from bridge.xmpp.codec.xml import Node
 from bridge.xmpp.endtoend import EndToEnd
 from bridge.xmpp.muc.service import Hosted
 from bridge.xmpp.muc.stanza import STREAM
@@ -58,12 +59,24 @@ class FakeStream:
     ids: list[int] = field(default_factory=list)
     passes: bool = True
     barriers: int = 0
+    asked: list[tuple[str, str, Node]] = field(default_factory=list)
+    answers: dict[str, Element | Exception] = field(default_factory=dict)
 
     def write(self, data: bytes, ids: Sequence[int] = ()) -> bool:
         if self.connected:
             self.data.append(data)
             self.ids.extend(ids)
         return self.connected
+
+    async def iq(
+        self, kind: str, to: str, sender: str, payload: Node, timeout_s: float
+    ) -> Element:
+        assert kind == "get"
+        self.asked.append((to, sender, payload))
+        answer = self.answers[to]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     async def barrier(self) -> bool:
         self.barriers += 1
