@@ -299,7 +299,10 @@ class FakeHomeserver:
         room = self.rooms.get(request.match_info["room"], HeldRoom())
         key = request.match_info["type"], request.match_info["key"]
         event = room.state.get(key)
-        return _error(404, "M_NOT_FOUND") if event is None else _ok(event["content"])
+        if event is None:
+            return _error(404, "M_NOT_FOUND")
+        whole = request.query.get("format") == "event"
+        return _ok(event if whole else event["content"])
 
     async def _members(self, request: web.Request) -> web.Response:
         room = self.rooms.get(request.match_info["room"], HeldRoom())

@@ -157,7 +157,13 @@ class Rooms:
             for mxid in roster
         )
         return Description(
-            about.name, about.topic, members, about.public, about.encrypted
+            about.name,
+            about.topic,
+            members,
+            about.public,
+            about.encrypted,
+            about.topic_by,
+            about.topic_at_ms,
         )
 
     async def _found(self, muc: str, about: Description) -> Portal | Refusal:

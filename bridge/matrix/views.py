@@ -23,6 +23,7 @@ _NOBODY = (HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND)
 _V12_OPAQUE_LENGTH = 43
 TEXT_MAX = 2000
 VIA_MAX = 5
+_YEAR_9999_MS = 253_370_764_800_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """The outside of a room; *size* is 0 if nobody says how many are in it."""
+    """The outside of a room; *size* is 0 if nobody says how many are in it.
+
+    *topic_by* set the topic, at *topic_at_ms*, as is seen from inside.
+    """
 
     name: str = ""
     alias: str = ""
@@ -44,6 +48,8 @@ class About:
     public: bool = False
     encrypted: bool = False
     size: int = 0
+    topic_by: str = ""
+    topic_at_ms: int = 0
 
 
 async def refusing(ask: Awaitable[T]) -> T | Refusal:
@@ -115,17 +121,35 @@ class Views:
 
     async def inside(self, room: str, user: str) -> About:
         """Look at a room that *user* is in."""
-        kinds = ("name", "canonical_alias", "topic", "join_rules", "encryption")
-        name, alias, topic, rules, encryption = await asyncio.gather(
-            *(self.content(room, f"m.room.{kind}", user) for kind in kinds)
+        kinds = ("name", "canonical_alias", "join_rules", "encryption")
+        topic, name, alias, rules, encryption = await asyncio.gather(
+            self.event(room, "m.room.topic", user),
+            *(self.content(room, f"m.room.{kind}", user) for kind in kinds),
         )
         return About(
             name=_text(name, "name"),
             alias=_text(alias, "alias"),
-            topic=_text(topic, "topic"),
+            topic=_text(_inner(topic, "content"), "topic"),
             public=rules.get("join_rule") == _PUBLIC,
             encrypted=bool(encryption),
+            topic_by=_text(topic, "sender"),
+            topic_at_ms=_moment(topic),
         )
+
+    async def event(self, room: str, kind: str, user: str) -> Mapping[str, Any]:
+        """Read a state event; empty if there is none.
+
+        A homeserver that knows no ``format`` tells its content alone.
+        """
+        path = join("rooms", room, "state", kind, "")
+        query = {"format": "event"}
+        try:
+            seen = await self._homeserver.request("GET", path, user=user, query=query)
+        except MatrixError as error:
+            if error.errcode != "M_NOT_FOUND":
+                raise
+            return {}
+        return seen if "content" in seen else {"content": seen}
 
     async def content(
         self, room: str, kind: str, user: str, key: str = ""
@@ -217,6 +241,12 @@ def _inner(known: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
         value = known.get(key)
         known = value if isinstance(value, dict) else {}
     return known
+
+
+def _moment(event: Mapping[str, Any]) -> int:
+    """Tell when an event was sent; 0 if that is no time that a calendar has."""
+    at_ms = event.get("origin_server_ts")
+    return at_ms if isinstance(at_ms, int) and 0 < at_ms < _YEAR_9999_MS else 0
 
 
 def _text(known: Mapping[str, Any], key: str) -> str:

@@ -89,13 +89,18 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What a room looks like to somebody who comes in."""
+    """What a room looks like to somebody who comes in.
+
+    *topic_by* set the topic, at *topic_at_ms*; empty and 0 if nobody can tell.
+    """
 
     name: str = ""
     topic: str = ""
     members: tuple[Member, ...] = ()
     public: bool = True
     encrypted: bool = False
+    topic_by: str = ""
+    topic_at_ms: int = 0
 
 
 class Refusal(enum.Enum):

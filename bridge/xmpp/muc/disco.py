@@ -117,7 +117,7 @@ class Questions:
 
     def _of_room(self, room: HostedRoom, sender: Jid) -> Node:
         if self._inside(room, sender):
-            about = Description(room.name, room.topic, (), room.public)
+            about = Description(room.name, room.topic.words, (), room.public)
             return describe(about, len(room.seats))
         return describe(Description(public=False))
 

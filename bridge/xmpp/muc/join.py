@@ -14,7 +14,7 @@ from bridge.xmpp.codec.nicks import safe_nick
 from bridge.xmpp.codec.xml import Node, node
 from bridge.xmpp.gate import Addressed, addressed
 from bridge.xmpp.muc import refusals
-from bridge.xmpp.muc.history import MUC, Wish
+from bridge.xmpp.muc.history import DELAY, MUC, Wish, stamp
 from bridge.xmpp.muc.packing import Moved, pack
 from bridge.xmpp.muc.ports import Means
 from bridge.xmpp.muc.presence import (
@@ -257,7 +257,7 @@ class Door:
         return addressed(available(room.card(seat), codes), self._means.domain)
 
     def _subject(self, room: HostedRoom) -> Addressed:
-        return addressed(subject(room.address, room.topic), self._means.domain)
+        return addressed(subject(room, late=True), self._means.domain)
 
     def _show_seat(self, room: HostedRoom, seat: Seat) -> None:
         self._show(available(room.card(seat)), list(room.devices), seat)
@@ -303,10 +303,19 @@ def about_self(presence: Node) -> Node:
     return presence._replace(children=children)
 
 
-def subject(sender: str, topic: str) -> Node:
-    """Write the topic, even an empty one: it ends every join (§7.2.15)."""
-    inside = node("subject", None, *((topic,) if topic else ()))
-    return node("message", {"type": "groupchat", "from": sender}, inside)
+def subject(room: HostedRoom, *, late: bool = False) -> Node:
+    """Write the topic, even an empty one: it ends every join (§7.2.15).
+
+    It is of who set it, if they are still there. If *late*, it says when that was.
+    """
+    topic, address = room.topic, room.address
+    seat = room.people.get(topic.by)
+    sender = address if seat is None else f"{address}/{seat.nick}"
+    parts = [node("subject", None, *((topic.words,) if topic.words else ()))]
+    if late and topic.at_ms:
+        since = {"xmlns": DELAY, "from": address, "stamp": stamp(topic.at_ms)}
+        parts.append(node("delay", since))
+    return node("message", {"type": "groupchat", "from": sender}, *parts)
 
 
 def now_ms() -> int:

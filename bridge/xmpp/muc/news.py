@@ -34,7 +34,7 @@ from bridge.xmpp.muc.presence import (
     belongs,
     unavailable,
 )
-from bridge.xmpp.muc.room import HostedRoom, Seat
+from bridge.xmpp.muc.room import HostedRoom, Seat, Topic
 from bridge.xmpp.muc.rooms import OUTCAST, Rooms
 from bridge.xmpp.packing import AS_IT_IS, AS_THE_CHAT, GUARDED
 
@@ -202,10 +202,8 @@ class News:
         return self._subject(event, room)
 
     def _subject(self, event: Subject, room: HostedRoom) -> Sequence[Wire]:
-        room.topic = event.topic
-        seat = room.people.get(event.sender.id)
-        sender = room.address if seat is None else f"{room.address}/{seat.nick}"
-        return self._wire(room, subject(sender, event.topic), event.ref.id)
+        room.topic = Topic(event.topic, event.sender.id, _ms(event.sent_at))
+        return self._wire(room, subject(room), event.ref.id)
 
     def _retitled(self, event: Retitled, room: HostedRoom) -> Sequence[Wire]:
         """Say that the room is another than before: clients ask then (§10.2.1)."""

@@ -41,6 +41,15 @@ class Seat:
     debut: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """What a room is about; *by* set it, at *at_ms*, if anybody can tell."""
+
+    words: str = ""
+    by: str = ""
+    at_ms: int = 0
+
+
 class HostedRoom:
     """A Matrix room as a MUC.
 
@@ -56,7 +65,7 @@ class HostedRoom:
         self.address = portal.xmpp
         self.portal = portal
         self.name = portal.name
-        self.topic = portal.topic
+        self.topic = Topic(portal.topic)
         self.open = True
         self.public = not portal.encrypted
         self.loaded = False
@@ -73,7 +82,7 @@ class HostedRoom:
     def describe(self, about: Description) -> None:
         """Take note of what the room is called and who may come in."""
         self.name = about.name
-        self.topic = about.topic
+        self.topic = Topic(about.topic, about.topic_by, about.topic_at_ms)
         self.open = about.public
         self._present(public=is_public(about) and not self.portal.encrypted)
 

@@ -106,7 +106,29 @@ async def test_a_room_is_seen_from_inside(matrix: MatrixWorld) -> None:
 
     seen = await matrix.adapter._views.inside(HALL, BOT)
 
-    assert seen == About("The Hall", "#hall:hs", encrypted=True)
+    topic = matrix.server.rooms[HALL].events[-4]
+    assert seen == About(
+        "The Hall",
+        "#hall:hs",
+        encrypted=True,
+        topic_by=BOT,
+        topic_at_ms=topic["origin_server_ts"],
+    )
+
+
+@pytest.mark.parametrize("at_ms", [None, "now", -1, 10**18])
+async def test_a_topic_of_no_time_is_a_topic(
+    matrix: MatrixWorld, at_ms: object
+) -> None:
+    matrix.room()
+    topic = matrix.server.add(
+        HALL, ALICE, "m.room.topic", {"topic": "Tea"}, state_key=""
+    )
+    topic["origin_server_ts"] = at_ms
+
+    seen = await matrix.adapter._views.inside(HALL, BOT)
+
+    assert (seen.topic, seen.topic_by, seen.topic_at_ms) == ("Tea", ALICE, 0)
 
 
 async def test_what_cannot_be_seen_is_an_error(matrix: MatrixWorld) -> None:

@@ -1,7 +1,12 @@
+from dataclasses import replace
+
+import pytest
+
 from bridge.model.events import Join, Leave, Rename
 from bridge.model.records import Occupant
 from tests.unit.xmpp.muc.vault import Vault
 from tests.unit.xmpp.muc.world import (
+    ALICE,
     JULIET,
     ROMEO,
     TEA,
@@ -272,3 +277,19 @@ async def test_who_leaves_a_private_room_stays_a_member(vault: Vault) -> None:
         "unavailable",
         "member",
     )
+
+
+@pytest.mark.parametrize(("by", "nick_of"), [(ALICE.id, "Alice"), ("@gone:hs", "")])
+async def test_a_topic_is_of_who_set_it_and_when(
+    world: MucWorld, by: str, nick_of: str
+) -> None:
+    """XEP-0045 §7.2.15; Gajim says "Changed by Unknown", now, of anything else."""
+    about = world.host.rooms[TEA]
+    world.host.rooms[TEA] = replace(about, topic_by=by, topic_at_ms=1_777_636_800_000)
+
+    await world.joins(ROMEO, "romeo")
+
+    last = world.written(ROMEO)[-1]
+    assert (nick(last), last.get("from", "").partition("/")[0]) == (nick_of, TEA)
+    (since,) = last.iterfind("{urn:xmpp:delay}delay")
+    assert since.attrib == {"from": TEA, "stamp": "2026-05-01T12:00:00.000Z"}

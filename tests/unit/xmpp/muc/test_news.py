@@ -215,8 +215,12 @@ async def test_a_topic_is_shown(world: MucWorld) -> None:
     shown, *_, last = world.written()
     subject = "{jabber:component:accept}subject"
     assert (shown.get("to"), nick(shown)) == (ROMEO, "Alice")
-    assert (last.get("to"), nick(last)) == (JULIET, "")
+    assert (last.get("to"), nick(last)) == (JULIET, "Alice")
     assert shown.findtext(subject) == last.findtext(subject) == "coffee"
+    delay = "{urn:xmpp:delay}delay"
+    (since,) = last.iterfind(delay)
+    assert shown.find(delay) is None
+    assert since.get("stamp") == "2026-05-01T00:00:00.000Z"
 
 
 async def test_a_room_with_another_name_is_shown_as_changed(world: MucWorld) -> None:
