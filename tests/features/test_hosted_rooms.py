@@ -22,12 +22,12 @@ from tests.conftest import said
 from tests.core import join_core
 from tests.fakes import FakeMatrixRooms, FakeNetwork, FakeXmppRooms
 from tests.fakes_store import FakeStore
+from tests.unit.xmpp.muc.streams import FakeStream
 from tests.unit.xmpp.muc.world import (
     DOMAIN,
     JULIET,
     ROMEO,
     TEA,
-    FakeStream,
     X,
     codes,
     condition,

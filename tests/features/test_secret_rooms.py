@@ -28,12 +28,12 @@ from tests.features.test_hosted_rooms import (
     join,
 )
 from tests.unit.xmpp.muc.cipher import FALLBACK, FakeCipher, revealed, secret
+from tests.unit.xmpp.muc.streams import FakeStream
 from tests.unit.xmpp.muc.world import (
     DOMAIN,
     JULIET,
     ROMEO,
     TEA,
-    FakeStream,
     condition,
     name,
     words,

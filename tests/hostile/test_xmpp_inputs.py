@@ -94,6 +94,7 @@ async def test_e27_what_nobody_serves_is_refused_once(stage: Stage) -> None:
                 "bad-request",
                 "feature-not-implemented",
                 "not-allowed",
+                "item-not-found",  # a command that is none of ours
             )
     await stage.goes_on()
 

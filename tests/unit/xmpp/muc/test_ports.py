@@ -2,6 +2,7 @@ import asyncio
 
 from bridge.xmpp.codec.xml import node
 from bridge.xmpp.muc.ports import Means
+from tests.unit.xmpp.muc.streams import FakeStream
 from tests.unit.xmpp.muc.world import (
     DOMAIN,
     ROMEO,
@@ -9,7 +10,6 @@ from tests.unit.xmpp.muc.world import (
     FakeHost,
     FakeInbound,
     FakeStore,
-    FakeStream,
 )
 
 

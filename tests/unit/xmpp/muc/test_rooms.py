@@ -71,7 +71,7 @@ async def test_words_before_the_members_are_known_are_heard(world: MucWorld) -> 
         first = [(name(s), nick(s)) for s in again.written()]
         await again.hosted.up()
         await settled()
-        await again.says(ALICE, "late")
+        await again.says(ALICE, "late", number=2)
 
     assert first == [("presence", "Alice"), ("message", "Alice")]
     assert [name(s) for s in again.written()] == ["message"]

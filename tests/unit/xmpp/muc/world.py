@@ -28,11 +28,11 @@ from bridge.model.places import Network, Person, PortalId, Ref, Room
 from bridge.model.records import DeadLetter, Kind, Portal, Record, Secret
 from bridge.model.text import RichText
 from bridge.xmpp.codec.names import parse
-from bridge.xmpp.codec.xml import Node
 from bridge.xmpp.endtoend import EndToEnd
 from bridge.xmpp.muc.service import Hosted
 from bridge.xmpp.muc.stanza import STREAM
 from bridge.xmpp.reader import Reader
+from tests.unit.xmpp.muc.streams import FakeStream
 
 R = TypeVar("R", bound=Record)
 
@@ -48,42 +48,6 @@ ALICE, BOB = (
     Person(Network.MATRIX, "@bob:hs.example"),
 )
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
-
-
-@dataclass
-class FakeStream:
-    """Keeps what is written."""
-
-    connected: bool = True
-    data: list[bytes] = field(default_factory=list)
-    ids: list[int] = field(default_factory=list)
-    passes: bool = True
-    barriers: int = 0
-    asked: list[tuple[str, str, Node]] = field(default_factory=list)
-    answers: dict[str, Element | Exception] = field(default_factory=dict)
-
-    def write(self, data: bytes, ids: Sequence[int] = ()) -> bool:
-        if self.connected:
-            self.data.append(data)
-            self.ids.extend(ids)
-        return self.connected
-
-    async def iq(
-        self, kind: str, to: str, sender: str, payload: Node, timeout_s: float
-    ) -> Element:
-        assert kind == "get"
-        self.asked.append((to, sender, payload))
-        answer = self.answers[to]
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    async def barrier(self) -> bool:
-        self.barriers += 1
-        return self.passes and self.connected
-
-    async def drained(self) -> None:
-        await asyncio.sleep(0)
 
 
 @dataclass
@@ -295,9 +259,12 @@ class MucWorld:
                 wires = self.hosted.settle(self.hosted.receipt(event), there)
                 await self.sends(wires, room)
 
-    async def says(self, person: Person, words: str, name: str = "Alice") -> None:
+    async def says(
+        self, person: Person, words: str, name: str = "Alice", number: int = 1
+    ) -> None:
         """Let somebody of Matrix say something in the room."""
-        wires = self.hosted.prepare(message(person, words, name), self.route())
+        said = message(person, words, name, number)
+        wires = self.hosted.prepare(said, self.route())
         assert not isinstance(wires, Refusal)
         await self.sends(wires)
 
