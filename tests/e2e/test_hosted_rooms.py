@@ -131,6 +131,26 @@ async def test_the_room_says_what_it_is(
     assert wanted <= features
 
 
+async def test_what_the_clients_of_occupants_can_do(
+    world: World, company: Company, word: str
+) -> None:
+    """XEP-0045 §6.6: Romeo's client answers for itself."""
+    _, _, juliet, jid = await both(world, company, word)
+    romeo = await company.on_xmpp("romeo")
+    await romeo.joins(jid, "Romeo")
+    query = Element("query", {"xmlns": DISCO_INFO})
+
+    hers = await juliet.asks(f"{jid}/Alice", query)
+    his = await juliet.asks(f"{jid}/Romeo", query)
+
+    names = [
+        [one.get("name") for one in answer.iter(tag("identity", DISCO_INFO))]
+        for answer in (hers, his)
+    ]
+    assert names == [["Matrix bridge"], [None]]
+    assert his.get("from") == f"{jid}/Romeo"
+
+
 async def test_the_service_says_what_it_is(world: World, company: Company) -> None:
     juliet = await company.on_xmpp("juliet")
 
@@ -230,6 +250,12 @@ async def test_the_topic_is_the_subject(
     await juliet.until(
         lambda: juliet.subjects.get(jid) == "Mantua" or None, "the subject"
     )
+    romeo = await company.on_xmpp("romeo")
+    await romeo.joins(jid, "Romeo")
+
+    (told,) = [s for s in romeo.all if s.find(tag("subject")) is not None]
+    assert told.get("from") == f"{jid}/Alice"
+    assert told.find(tag("delay", "urn:xmpp:delay")) is not None
 
 
 async def test_a_private_message_is_not_lost_silently(
