@@ -13,6 +13,7 @@ tell now never is.
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Final, Protocol
 from xml.etree.ElementTree import Element
 
@@ -20,6 +21,7 @@ from bridge.xmpp import replies
 from bridge.xmpp.codec.names import Jid, parse
 from bridge.xmpp.codec.xml import Node, node
 from bridge.xmpp.interests import Interests
+from bridge.xmpp.omemo.means import NotNowError
 from bridge.xmpp.omemo.names import LEGACY_DEVICES, OMEMO2_DEVICES
 from bridge.xmpp.replies import DISCO_INFO, DISCO_ITEMS
 
@@ -143,10 +145,12 @@ class Pep:
         if not wanted:
             return
         for source in self._sources:
-            for name in await source.nodes(to.bare):
-                if name in wanted:
-                    items = await source.items(to.bare, name, sender.bare)
-                    self._notify(to.bare, name, (sender.full,), items)
+            # What is not known now keeps nobody from hearing of devices.
+            with suppress(NotNowError):
+                for name in await source.nodes(to.bare):
+                    if name in wanted:
+                        items = await source.items(to.bare, name, sender.bare)
+                        self._notify(to.bare, name, (sender.full,), items)
 
     async def changed(self, account: str, node: str) -> None:
         """Tell everybody who wants to know what *account* now has at *node*."""

@@ -7,6 +7,7 @@ from bridge.xmpp.codec.caps import verification
 from bridge.xmpp.codec.names import Jid, parse
 from bridge.xmpp.codec.xml import Node, node
 from bridge.xmpp.muc.stanza import STREAM, to_element
+from bridge.xmpp.omemo.means import NotNowError
 from bridge.xmpp.omemo.names import LEGACY_DEVICES, OMEMO2_DEVICES
 from bridge.xmpp.pep import EVENT, PUBSUB, Pep
 from bridge.xmpp.replies import DISCO_INFO, DISCO_ITEMS, Identity, info
@@ -278,6 +279,26 @@ async def test_whoever_comes_and_wants_to_know_gets_the_last_item(
     (event,) = world.written
     assert event.attributes["to"] == ROMEO
     assert path(event, "event", "items", "item")[0].attributes["id"] == "2"
+
+
+class Away(Tunes):
+    """A source that nobody can ask now, as the homeserver is away."""
+
+    async def items(
+        self, account: str, node: str, asker: str
+    ) -> Sequence[tuple[str, Node]] | None:
+        raise NotNowError("remote-server-timeout")
+
+
+async def test_what_cannot_be_told_now_keeps_nobody_from_the_rest() -> None:
+    world = World()
+    world.pep = Pep("bridge.example", world._write, world._ask)
+    world.pep.add(Away())
+    world.pep.add(world.tunes)
+
+    await world.pep.presence(presence(world), jid(ROMEO), jid(ALICE))
+
+    assert len(world.written) == 1
 
 
 async def test_whoever_is_there_is_told_of_changes_once(world: World) -> None:
