@@ -161,7 +161,8 @@ class Adapter(Protocol):
     def glance(self, arrival: Arrival) -> Message | None:
         """Make a message of what came, if it is plain to see; None if it must be read.
 
-        Pure: nothing is asked for and nothing is changed.
+        Pure: nothing is asked for and nothing is changed. Of a room that is bridged it
+        is the very message that *read* would make.
         """
 
     async def read(self, taken: Taken, unit: Unit) -> AnyEvent | Unreadable | None:

@@ -51,6 +51,22 @@ async def test_a_name_two_people_share_tells_who(matrix: MatrixWorld) -> None:
     assert event.name == "Alice (@alice:hs)"
 
 
+async def test_only_words_for_the_other_side_are_plain_at_a_glance(
+    matrix: MatrixWorld,
+) -> None:
+    matrix.room(HALL, ALICE)
+    matrix.link()
+    said = [matrix.server.say(HALL, ALICE, words) for words in ("hi", "!xmpp help")]
+    arrivals = matrix.adapter.arrivals([opened(event) for event in said])
+    assert [matrix.adapter.glance(one) for one in arrivals] == [None, None]
+
+    read = [await matrix.reads(event) for event in said]
+
+    glanced = [matrix.adapter.glance(one) for one in arrivals]
+    assert glanced == [read[0], None]
+    assert isinstance(read[1], Command)
+
+
 async def test_the_future_is_now(matrix: MatrixWorld) -> None:
     """facts E.73. Row 24."""
     matrix.room(HALL, ALICE)

@@ -4,7 +4,7 @@ import itertools
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from aiohttp import web
@@ -233,7 +233,13 @@ class MatrixWorld:
         arrivals = self.adapter.arrivals([opened(event)])
         if not arrivals:
             return None
-        return await self.adapter.read(Taken(next(self._numbers), arrivals[0]), Unit())
+        read = await self.adapter.read(Taken(next(self._numbers), arrivals[0]), Unit())
+        glanced = self.adapter.glance(arrivals[0])
+        if glanced is not None and arrivals[0].room.address in self.host.portals:
+            # What is carried at a glance is what is read, but for what "now" is.
+            assert isinstance(read, Message)
+            assert replace(glanced, sent_at=read.sent_at) == read
+        return read
 
     async def sends(self, *wires: Wire) -> list[Outcome | Later]:
         """Send each of *wires*, once."""

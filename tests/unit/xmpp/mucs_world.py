@@ -42,8 +42,15 @@ class MucsWorld(World):
     async def events(self) -> list[AnyEvent]:
         """Read everything that has arrived."""
         taken = [Taken(n, a) for n, a in enumerate(self.intake.arrivals.values(), 1)]
-        read = [await self.mucs.read(one, Unit()) for one in taken]
+        read = [await self.read(one, Unit()) for one in taken]
         return [one for one in read if one and not isinstance(one, Unreadable)]
+
+    async def read(self, taken: Taken, unit: Unit) -> AnyEvent | Unreadable | None:
+        """Read *taken*, at a glance, too: then nothing else is to be noted of it."""
+        glanced = self.mucs.glance(taken.arrival)
+        read = await self.mucs.read(taken, unit)
+        assert glanced is None or (glanced, unit) == (read, Unit())
+        return read
 
     async def bodies(self) -> list[str]:
         """Read what people have said."""

@@ -53,7 +53,7 @@ class Party:
         read: list[AnyEvent | Unreadable | None] = []
         for number, arrival in enumerate(arrivals.values(), 1):
             unit = Unit()
-            read.append(await self.around.mucs.read(Taken(number, arrival), unit))
+            read.append(await self.around.read(Taken(number, arrival), unit))
             await self.around.store.commit(unit)
         return read
 

@@ -251,7 +251,9 @@ class MucWorld:
         for arrival in arrivals:
             number = self.store.number()
             unit = Unit()
+            glanced = self.hosted.glance(arrival)
             event = await self.hosted.read(Taken(number, arrival), unit)
+            assert glanced is None or (glanced, unit) == (event, Unit())
             await self.store.commit(unit)
             self.events.append(event)
             if isinstance(event, Message):
