@@ -161,8 +161,7 @@ class Adapter(Protocol):
     def glance(self, arrival: Arrival) -> Message | None:
         """Make a message of what came, if it is plain to see; None if it must be read.
 
-        Pure: nothing is asked for and nothing is changed. Of a room that is bridged it
-        is the very message that *read* would make.
+        Pure: nothing is asked for, nothing changed. *read* makes the same of it.
         """
 
     async def read(self, taken: Taken, unit: Unit) -> AnyEvent | Unreadable | None:
