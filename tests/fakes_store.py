@@ -70,6 +70,7 @@ class FakeStore:
     async def waiting(
         self, rooms: Sequence[Room], after: int, limit: int
     ) -> Sequence[Taken]:
+        self._see_that_it_is_ours()
         inbox = self.disk.inbox
         seqs = (
             s for s in sorted(inbox) if s > after and inbox[s].arrival.room in rooms
@@ -82,6 +83,7 @@ class FakeStore:
     async def pending(
         self, network: Network, lane: str, after: int, limit: int
     ) -> Sequence[Parcel]:
+        self._see_that_it_is_ours()
         found = _of_lane(self.disk.outbox, network, lane)
         return [parcel for parcel in found if parcel.id > after][:limit]
 
@@ -131,6 +133,10 @@ class FakeStore:
             self.disk.records[_key(record)] = record
         for record in unit.drop:
             self.disk.records.pop(_key(record), None)
+
+    def _see_that_it_is_ours(self) -> None:
+        if self.epoch != self.disk.epoch:
+            raise StoreUnavailableError("another bridge has started")
 
     def _fault(self, unit: Unit) -> Exception | None:
         """Say why *unit* cannot be written."""

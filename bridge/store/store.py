@@ -1,9 +1,11 @@
 """Remembers everything in one database; see the port ``Store``."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar, cast
+
+from sqlalchemy import Connection
 
 from bridge.core.ports import NEWEST, StoreUnavailableError, Unit
 from bridge.model.delivery import Parcel, Taken
@@ -13,6 +15,7 @@ from bridge.store import inbox, letters, outbox
 from bridge.store.commits import Commits
 from bridge.store.database import Database, epoch
 from bridge.store.engine import file_of, parse
+from bridge.store.errors import SupersededError
 from bridge.store.fence import Fence
 from bridge.store.reader import Reader
 from bridge.store.recent import Recent
@@ -22,6 +25,7 @@ from bridge.store.space import Floor, Space, spare_bytes
 from bridge.store.writer import Answer, Writer
 
 R = TypeVar("R", bound=Record)
+T = TypeVar("T")
 
 FLOOR = Floor()
 
@@ -121,7 +125,7 @@ class SqlStore:
         self, rooms: Sequence[Room], after: int, limit: int
     ) -> Sequence[Taken]:
         """Read arrivals of *rooms* that are not done, in order of seq."""
-        found = await self._reader.read(
+        found = await self._read_ours(
             lambda c: inbox.waiting(c, self._seal, rooms, after, limit)
         )
         return [taken for taken in found if taken.seq not in self._unsure]
@@ -134,7 +138,7 @@ class SqlStore:
         self, network: Network, lane: str, after: int, limit: int
     ) -> Sequence[Parcel]:
         """Read the parcels of a lane that are not sent, in order of id."""
-        found = await self._reader.read(
+        found = await self._read_ours(
             lambda c: outbox.pending(c, self._seal, (network, lane), after, limit)
         )
         return [parcel for parcel in found if parcel.id not in self._unsure]
@@ -163,6 +167,17 @@ class SqlStore:
         return await self._reader.read(
             lambda c: letters.page(c, self._seal, lane, after, limit)
         )
+
+    async def _read_ours(self, query: Callable[[Connection], T]) -> T:
+        """Read what is to be done, unless another bridge does it by now."""
+
+        def read(connection: Connection) -> T:
+            if epoch(connection) != self._database.epoch:
+                self._fence.fall()
+                raise StoreUnavailableError(str(SupersededError()))
+            return query(connection)
+
+        return await self._reader.read(read)
 
     async def counts(self) -> dict[str, int]:
         """Count what waits on either way."""
