@@ -143,7 +143,16 @@ class _Nothing(Written):
     def __init__(self) -> None:
         self.earlier = frozenset()
         self.doubted = Doubts()
+        self.count = 0
 
     @override
     def mark(self, parcels: Iterable[int]) -> None:
         """Note nothing."""
+
+    @override
+    def arrived(self, count: int) -> None:
+        """Note nothing."""
+
+    @override
+    def forget(self) -> None:
+        """Doubt nothing."""
