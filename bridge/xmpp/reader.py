@@ -4,6 +4,7 @@ A stanza that is too large or too deep is thrown away, but never the stream: els
 anybody who can write to us could close it for everybody.
 """
 
+import re
 from collections.abc import Iterator
 from typing import cast
 from xml.etree.ElementTree import Element, ParseError, XMLPullParser
@@ -15,6 +16,9 @@ DEPTH_HELD_MAX = 200_000
 """More than fits into 512 KiB, which servers let through; every level costs memory."""
 
 _PIECE_BYTES = 64 * 1024
+_TAG_BYTES_MAX = 8 * 1024
+_CLOSED = re.compile(rb"<[^'\">]*+(?:(?:'[^']*+'|\"[^\"]*+\")[^'\">]*+)*+>")
+_ODDITIES = ((b"<!--", b"-->"), (b"<?", b"?>"))
 _PROLOG_BYTES_MAX = 4096
 _STREAM_DEPTH = 1
 _STANZA_DEPTH = 2
@@ -37,6 +41,7 @@ class Reader:
         self.refused: list[Element] = []
         self._parser: XMLPullParser[Element] = XMLPullParser(("start", "end"))
         self._prolog = b""
+        self._cut = b""
         self._stanza: Element | None = None
         self._size = 0
         self._too_large = False
@@ -72,6 +77,7 @@ class Reader:
 
     def _parse(self, piece: bytes, found: list[Element]) -> None:
         before = len(found)
+        piece = self._whole(piece)
         self._parser.feed(piece)
         depth = self.depth
         events = cast("Iterator[tuple[str, Element]]", self._parser.read_events())
@@ -88,6 +94,19 @@ class Reader:
                     self._forget(element, depth)
         self.depth = depth
         self._weigh(len(piece), fresh=len(found) > before)
+
+    def _whole(self, piece: bytes) -> bytes:
+        """Keep back a tag that *piece* ends within, until the rest of it comes.
+
+        Since CVE-2023-52425 expat, also that of Debian 12, looks at such a tag again
+        only when twice as much is there: the end of a stanza may wait for the next.
+        """
+        if self._cut:
+            piece, self._cut = self._cut + piece, b""
+        start = _cut_at(piece)
+        if len(piece) - start <= _TAG_BYTES_MAX:
+            piece, self._cut = piece[:start], piece[start:]
+        return piece
 
     def _begin(self, element: Element, depth: int) -> None:
         if depth == _STREAM_DEPTH:
@@ -127,3 +146,14 @@ class Reader:
             self._too_large = True
         if self._size > HELD_BYTES_MAX or self.depth > DEPTH_HELD_MAX:
             raise BadStreamError("a stanza has no end")
+
+
+def _cut_at(piece: bytes) -> int:
+    """Find where the tag or the like begins that *piece* ends within; else its end."""
+    for opening, closing in _ODDITIES:
+        if opening in piece:
+            start = piece.rfind(opening)
+            if piece.find(closing, start + len(opening)) < 0:
+                return start
+    start = piece.rfind(b"<")
+    return len(piece) if start < 0 or _CLOSED.match(piece, start) else start

@@ -93,3 +93,29 @@ def test_a_stanza_without_end_ends_the_stream(reader: Reader) -> None:
 def test_the_end_of_the_stream_is_seen(reader: Reader) -> None:
     assert reader.feed(b"<message/></stream>")[0].tag.endswith("message")
     assert reader.depth == 0
+
+
+@pytest.mark.parametrize("size", range(1, 60))
+def test_a_stanza_is_there_with_its_last_byte_however_it_was_cut(size: int) -> None:
+    """CVE-2023-52425: expat puts off what it has seen in part."""
+    stanza = (
+        b"<message from='juliet@capulet.lit/balcony' to='a@b'><body>hi</body></message>"
+    )
+    reader = Reader()
+    reader.feed(HEADER)
+    for _ in range(3):
+        pieces = [stanza[at : at + size] for at in range(0, len(stanza), size)]
+
+        found = [one for piece in pieces for one in reader.feed(piece)]
+
+        assert [one.findtext("{*}body") for one in found] == ["hi"]
+
+
+def test_a_tag_that_a_large_chunk_is_cut_in_is_there_at_once() -> None:
+    stanza = b"<message from='juliet@capulet.lit/balcony' to='a@b' id='1'/>"
+    for pad in range(len(stanza)):
+        reader = Reader()
+        reader.feed(HEADER)
+        blanks = b" " * (64 * 1024 - pad)
+
+        assert len(reader.feed(blanks + stanza)) == 1
