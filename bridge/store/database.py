@@ -1,6 +1,7 @@
 """Opens the database for this bridge alone, and keeps the connection that writes."""
 
 import logging
+import time
 from typing import cast
 
 from sqlalchemy import URL, Connection, insert, select, update
@@ -17,6 +18,9 @@ from bridge.store.schema import instance, meta
 from bridge.store.seal import Seal
 
 logger = logging.getLogger(__name__)
+
+FREE_S = 1.0
+"""How long PostgreSQL may take to notice that the run before has ended."""
 
 _SEAL = "seal"
 _LABEL = b"meta.value"
@@ -121,7 +125,7 @@ class Database:
     def _take_lock(self, connection: Connection) -> None:
         again = self.epoch > 0
         with connection.begin():
-            locked = try_lock(connection)
+            locked = try_lock(connection) or (not again and _comes_free(connection))
             epoch = connection.scalar(select(instance.c.epoch)) if again else 0
         if epoch != self.epoch:
             raise SupersededError
@@ -134,6 +138,16 @@ class Database:
                 "another bridge is using this database: stop it, or give this one a"
                 " database of its own"
             )
+
+
+def _comes_free(connection: Connection) -> bool:
+    """Wait a moment for the lock: a run that has just ended may not be noticed yet."""
+    deadline = time.monotonic() + FREE_S
+    while time.monotonic() < deadline:
+        time.sleep(FREE_S / 20)
+        if try_lock(connection):
+            return True
+    return False
 
 
 def _raw(connection: Connection) -> driver.Connection:

@@ -35,6 +35,7 @@ from bridge.store.errors import (
     SchemaTooNewError,
     SealError,
 )
+from bridge.store.lock import try_lock
 from bridge.store.migrations import HEAD, migrate, revision, upgrade
 from bridge.store.outbox import KEPT_MAX, PRUNE_EVERY
 from bridge.store.records import SHELVES
@@ -161,6 +162,17 @@ async def test_a_refused_store_leaves_the_database_free(url: str) -> None:
         await SqlStore.open(url, bytes(32))
 
     await made(url)
+
+
+async def test_a_run_whose_end_is_noticed_late_is_no_second_instance(
+    postgresql_url: str,
+) -> None:
+    await made(postgresql_url)
+    with admin_of(postgresql_url).connect() as earlier:
+        assert try_lock(earlier)
+        asyncio.get_running_loop().call_later(0.1, earlier.invalidate)
+
+        await made(postgresql_url)
 
 
 async def test_a_second_instance_is_refused(url: str) -> None:
