@@ -121,7 +121,7 @@ async def test_a_chat_and_a_room_in_the_clear(
     await bob.says(room, "hello yourself")
     await scene.client.sees(": hello yourself")
     await scene.client.types(f"/join {scene.world.hosted(word)}")
-    await scene.client.sees("Room subject: Of this and that")
+    await scene.client.sees("Of this and that")
     await bob.sees_member(hall, ghost)
     await scene.client.types("a fine hall")
     await bob.hears("a fine hall", ghost, hall)
