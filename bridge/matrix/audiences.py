@@ -19,7 +19,7 @@ from bridge.matrix.sealed import MEGOLM, Sealed
 from bridge.matrix.views import Views
 
 ROOMS_MAX = 2_000
-LOOK_AROUND_S = 4.0
+LOOK_AROUND_S = 2.0
 """How long clients have to look up whom they see for the first time.
 
 Strict ones never show what they read too early, and others a red shield for a moment.
