@@ -4,6 +4,7 @@ Asked once per room, then kept up to date by its member events; asked again when
 somebody may have come in.
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -19,10 +20,18 @@ from bridge.matrix.sealed import MEGOLM, Sealed
 from bridge.matrix.views import Views
 
 ROOMS_MAX = 2_000
-LOOK_AROUND_S = 2.0
+LOOK_AROUND_S = 5.0
 """How long clients have to look up whom they see for the first time.
 
 Strict ones never show what they read too early, and others a red shield for a moment.
+On a busy machine two seconds are not enough: the join has to come down, the device to
+be asked for and answered, and a server of theirs may have to ask ours.
+"""
+SETTLE_S = 1.0
+"""How long somebody who accepts invitations at once has for that.
+
+Synapse makes a fork of what is said just then; its next sync answer tells the client of
+them, before what was said, that they are but invited, which undoes the join.
 """
 MEMBER, VISIBILITY = "m.room.member", "m.room.history_visibility"
 
@@ -59,8 +68,10 @@ class Audiences:
         self._ours = ours
         self._bot = bot
         self.pause_s = LOOK_AROUND_S
+        self.settle_s = SETTLE_S
         self.on_join: Callable[[str], None] = lambda _: None
         self._came: Recent[str, dict[str, float]] = Recent(ROOMS_MAX)
+        self._called: dict[tuple[str, str], asyncio.Event] = {}
         self._known: Recent[str, Audience] = Recent(ROOMS_MAX)
         self._changes: Recent[str, int] = Recent(ROOMS_MAX)
 
@@ -103,6 +114,19 @@ class Audiences:
         elif event.type == MEMBER and event.state_key is not None:
             self._member(event)
 
+    async def enters(self, room: str, user: str) -> bool:
+        """Give *user*, invited into *room*, a moment; tell whether they came in."""
+        if user in (self._came.get(room) or {}):
+            return True
+        came = self._called.setdefault((room, user), asyncio.Event())
+        try:
+            async with asyncio.timeout(self.settle_s):
+                return await came.wait()
+        except TimeoutError:
+            return False
+        finally:
+            self._called.pop((room, user), None)
+
     def forget(self, room: str) -> None:
         """Ask anew when *room* is next spoken in."""
         self._known.drop(room)
@@ -132,6 +156,8 @@ class Audiences:
         came = (self._came.get(room) or {}) | {member: now}
         fresh = {user: at for user, at in came.items() if now - at < self.pause_s}
         self._came.put(room, fresh)
+        if called := self._called.get((room, member)):
+            called.set()
 
     async def _load(self, room: str) -> Audience:
         changes, agent = self._changes.get(room), self._agent(room)

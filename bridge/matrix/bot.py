@@ -76,8 +76,6 @@ class Bot:
         if answer.get("room_id") != place.room:
             raise MatrixError(HTTPStatus.NOT_FOUND, "M_NOT_FOUND", "the alias moved")
         await self._presences.note(place.room, self.mxid, "")
-        # Whoever sees the bot for the first time has to look it up before it speaks.
-        self._presences.shows(place.room, self.mxid)
 
     async def leave(self, room: str) -> None:
         """Let the bot out of a room, or decline an invitation."""

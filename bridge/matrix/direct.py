@@ -203,7 +203,9 @@ class Direct:
             if error.errcode != "M_ROOM_IN_USE":
                 raise
             return None
-        return str(answer["room_id"])
+        room = str(answer["room_id"])
+        await self._secrecy.audiences.enters(room, guest)
+        return room
 
     async def _found(self, alias: str, ghost: str, guest: str) -> str | None:
         """Return the room that bears *alias*, or free the alias if it is over."""

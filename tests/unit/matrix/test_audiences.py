@@ -137,3 +137,25 @@ async def test_who_has_just_come_in_has_to_look_around_first(
     assert came.awaited == {BOB}
     assert told == [HALL]
     assert (await there.of(HALL)).awaited == set()
+
+
+async def test_who_accepts_an_invitation_at_once_is_awaited(
+    matrix: MatrixWorld,
+) -> None:
+    there = hall(matrix, ALICE)
+    there.settle_s = 3600.0
+    async with asyncio.TaskGroup() as tasks:
+        coming = tasks.create_task(there.enters(HALL, BOB))
+        await asyncio.sleep(0)
+
+        sees(matrix, matrix.joins(HALL, BOB))
+
+        assert await coming
+    assert await there.enters(HALL, BOB)
+
+
+async def test_who_does_not_is_awaited_for_a_moment_only(matrix: MatrixWorld) -> None:
+    there = hall(matrix, ALICE)
+    there.settle_s = 0.01
+
+    assert not await there.enters(HALL, BOB)

@@ -1,3 +1,5 @@
+import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -17,12 +19,19 @@ from tests.unit.matrix.world import (
     GHOST,
     JULIET,
     MatrixWorld,
+    opened,
 )
 
 CHAT = Room(Network.XMPP, "juliet@capulet.lit alice_hs@matrix.example")
 ALICE_THERE = Person(Network.MATRIX, ALICE)
 ROOM = "!theirs:hs"
 EARLY = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+async def until(there: Callable[[], bool]) -> None:
+    """Let others work until it is so."""
+    while not there():  # noqa: ASYNC110 - what is waited for tells nobody
+        await asyncio.sleep(0)
 
 
 async def start(matrix: MatrixWorld) -> Portal | Refusal:
@@ -59,6 +68,21 @@ async def test_who_writes_first_invites_to_a_room_of_two(matrix: MatrixWorld) ->
     assert matrix.server.profiles[GHOST] == {"displayname": "Juliet"}
     alias = matrix.server.rooms[made.matrix].state["m.room.canonical_alias", ""]
     assert alias["content"] == {}
+
+
+async def test_nothing_is_said_while_a_guest_accepts_at_once(
+    matrix: MatrixWorld,
+) -> None:
+    matrix.adapter._secrecy.audiences.settle_s = 3600.0
+    async with asyncio.TaskGroup() as tasks:
+        starting = tasks.create_task(start(matrix))
+        await until(lambda: ALICE in str(matrix.server.rooms))
+        (room,) = matrix.server.rooms
+        assert not starting.done()
+
+        matrix.adapter.arrivals([opened(matrix.joins(room, ALICE))])
+
+        assert isinstance(await starting, Portal)
 
 
 async def test_the_room_of_a_chat_is_found_again_after_a_crash(

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from aiohttp import web
 
-from bridge.core.ports import State, Unit
+from bridge.core.ports import State, Store, Unit
 from bridge.matrix.adapter import MatrixAdapter
 from bridge.matrix.client import Homeserver
 from bridge.matrix.codec.envelope import RawEvent, raw_event
@@ -258,8 +258,15 @@ class MatrixWorld:
 
     async def restarts(self) -> None:
         """Start another adapter on what the store and the homeserver remember."""
-        self.adapter = MatrixAdapter(self.homeserver, self.store, BOT)
+        self.adapter = adapter_on(self.homeserver, self.store)
         await self.adapter.start(self.host)
+
+
+def adapter_on(homeserver: Homeserver, store: Store) -> MatrixAdapter:
+    """Return an adapter that does not wait for those whom it invites."""
+    adapter = MatrixAdapter(homeserver, store, BOT)
+    adapter._secrecy.audiences.settle_s = 0.0
+    return adapter
 
 
 def opened(event: Event) -> RawEvent:
@@ -298,7 +305,7 @@ async def matrix_world() -> AsyncIterator[MatrixWorld]:
     await server.start()
     homeserver = Homeserver(server.url, AS_TOKEN, "hs")
     store, host = FakeStore(), FakeHost()
-    adapter = MatrixAdapter(homeserver, store, BOT)
+    adapter = adapter_on(homeserver, store)
     await adapter.start(host)
     try:
         yield MatrixWorld(server, homeserver, store, host, adapter)
