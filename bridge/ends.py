@@ -69,19 +69,17 @@ def _end(cause: BaseException) -> StartError:
 async def open_store(config: Config) -> SqlStore:
     """Open the database; raises ``StartError``."""
     try:
-        store = await SqlStore.open(
+        return await SqlStore.open(
             config.database_url(),
             config.store.seal_key(),
             Floor(config.store.free_percent_min, config.store.free_megabytes_min),
         )
-        await store.make_headroom()
     except AlreadyRunningError as error:
         raise StartError(SECOND, str(error)) from None
     except (StoreError, StoreUnavailableError) as error:
         raise StartError(DATABASE, str(error)) from None
     except OSError as error:
         raise StartError(DATABASE, of_file(error)) from None
-    return store
 
 
 async def meet_homeserver(homeserver: Homeserver, url: str) -> None:

@@ -68,6 +68,7 @@ async def _serve(config: Config) -> None:
         loop.add_signal_handler(name, _ask_to_stop, stop)
     store = await open_store(config)
     try:
+        await store.make_headroom()
         async with Tasks() as tasks:
             app = App(config, store, tasks, await store.load(Portal))
             try:
