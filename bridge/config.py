@@ -249,8 +249,10 @@ class _Reader:
         try:
             return (self._directory / str(file)).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
+            setting = f"{section}.{name}"
+            remedy = _REMEDIES.get(setting, "")
             raise ConfigError(
-                f"{section}.{name}_file: cannot be read: {error}"
+                f"{setting}_file: cannot be read: {error}{remedy}"
             ) from None
 
 
@@ -271,6 +273,13 @@ def _switch(key: str, value: object) -> bool:
         raise ConfigError(f"{key}: should be true or false, is {value!r}")
     return value
 
+
+_REMEDIES = {
+    "store.key": (
+        "; put it back from your backup: without it what is in the database cannot be"
+        " read, nor the bridge's devices used"
+    ),
+}
 
 _PLAIN: dict[object, Callable[[str, object], object]] = {
     int: _count,

@@ -190,6 +190,9 @@ class Dispatch:
                 await self.commit(unit)
         except StoreUnavailableError:
             logger.warning("portal %d: what was refused is not tried again", portal.id)
+        except Exception:
+            # The end of the line for what one portal keeps: all else goes on.
+            logger.exception("portal %d: what was refused stays so", portal.id)
 
     def _tell(self, parcel: Parcel, words: str) -> None:
         """Tell whoever waits for *parcel*, in the room where they wrote it."""

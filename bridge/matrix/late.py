@@ -138,6 +138,9 @@ class Lates:
                 await self._look(feed)
             except StoreUnavailableError:
                 logger.warning("late messages wait: nothing can be written")
+            except Exception:
+                # The end of the line for this look: there is another one soon.
+                logger.exception("late messages wait")
             await asyncio.sleep(LOOK_S)
 
     def _wake(self) -> None:

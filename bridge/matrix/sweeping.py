@@ -36,6 +36,9 @@ class Sweeping:
                 await self._sweep()
             except StoreUnavailableError as error:
                 logger.warning("inboxes are not swept: %s", error)
+            except Exception:
+                # The end of the line for this round: nobody waits for it.
+                logger.exception("inboxes are not swept")
             await asyncio.sleep(max(PAUSE_S, EVERY_S - (clock() - began)))
 
     async def _sweep(self) -> None:

@@ -51,7 +51,7 @@ def test_a_complete_file_is_read() -> None:
         ("store", "database", "mysql://x", "store.database: should be sqlite:///"),
         ("store", "key", "short", "store.key: should be 32 bytes in base64"),
         ("store", "key", "AAAA", "store.key: should be 32 bytes in base64"),
-        ("store", "key_file", "gone", "store.key_file: cannot be read"),
+        ("store", "key_file", "gone", "store.key_file: cannot be read.*put it back"),
         (
             "limits",
             "messages_per_minute",

@@ -179,3 +179,15 @@ async def test_portals_that_are_gone_leave_their_letters(world: World) -> None:
 
     assert not world.dispatch.letters.revive(gone, Unit())
     assert world.dispatch.letters.revive(replace(gone, why="REJECTED"), Unit())
+
+
+async def test_a_broken_letter_ends_nothing_else(world: World) -> None:
+    broken = replace(letter(7), why="WOULD_EXPOSE", lane=str(TEA.id), wires=b"{")
+    await world.store.commit(Unit(put=[broken]))
+    world.xmpp.protects = Protection.END_TO_END
+
+    world.dispatch.revive(TEA_XMPP)
+    await world.settles()
+    await world.happens(said(TEA_MATRIX, "one"))
+
+    assert [one.wire.key for one in world.xmpp.sent] != []

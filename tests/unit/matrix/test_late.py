@@ -1,6 +1,11 @@
 import asyncio
+from typing import cast
+
+import pytest
 
 from bridge.core.ports import Unit
+from bridge.matrix import late as late_
+from bridge.matrix.feed import KeyFeed
 from bridge.matrix.late import Late, Lates
 from bridge.matrix.megolm.ports import News
 from tests.fakes_store import FakeStore
@@ -61,3 +66,29 @@ async def test_what_never_waited_is_not_told_of(matrix: MatrixWorld) -> None:
     Lates(FakeStore(), lambda _: BOT).carried("$1", unit)
 
     assert unit == Unit()
+
+
+class OddFeed:
+    """Fails as nobody foresaw, each time it is asked."""
+
+    asked = 0
+
+    async def pull(self, user: str) -> None:
+        self.asked += 1
+        raise ValueError(user)
+
+
+async def test_a_look_that_fails_oddly_is_not_the_last(
+    matrix: MatrixWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(late_, "LOOK_S", 0.0)
+    monkeypatch.setattr(late_, "PULL_S", (0.0,) * 9)
+    lates, feed = Lates(matrix.store, lambda _: BOT), OddFeed()
+    await lates.start(matrix.host)
+    lates.keep(late("$1", at=4e12), Unit())
+
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(lates.run(cast("KeyFeed", feed)))
+        while feed.asked < 2:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0)
+        running.cancel()

@@ -1,15 +1,21 @@
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from typing import TypeVar
 
 import pytest
+from typing_extensions import override
 
 from bridge.core.ports import Unit
 from bridge.matrix import sweeping
 from bridge.matrix.megolm.ports import Unknown
 from bridge.matrix.sweeping import Sweeping
+from bridge.model.records import Record
+from tests.fakes_store import FakeStore
 from tests.unit.matrix.megolm.party import room
 from tests.unit.matrix.secret import SecretWorld, secret_world
 from tests.unit.matrix.world import ALICE, BOT, GHOST
+
+R = TypeVar("R", bound=Record)
 
 
 @pytest.fixture
@@ -56,6 +62,31 @@ async def test_an_earlier_runs_ghosts_are_swept_and_the_bot_is_not(
 
     ((_, path),) = secret.matrix.server.asked("simplified")
     assert "_xmpp_juliet" in path
+
+
+class OddStore(FakeStore):
+    """Fails as nobody foresaw, each time it is read."""
+
+    reads = 0
+
+    @override
+    async def load(self, kind: type[R]) -> Sequence[R]:
+        self.reads += 1
+        raise ValueError("odd")
+
+
+async def test_a_round_that_fails_oddly_is_not_the_last(
+    secret: SecretWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeping, "EVERY_S", 0.0)
+    store = OddStore()
+
+    async with asyncio.TaskGroup() as tasks:
+        rounds = Sweeping(store, secret.secrecy.feed, BOT).run()
+        running = tasks.create_task(rounds)
+        while store.reads < 2:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0)
+        running.cancel()
 
 
 async def test_while_the_homeserver_is_away_nobody_is_asked_for(
