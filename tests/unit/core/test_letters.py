@@ -182,7 +182,8 @@ async def test_portals_that_are_gone_leave_their_letters(world: World) -> None:
 
 
 async def test_a_broken_letter_ends_nothing_else(world: World) -> None:
-    broken = replace(letter(7), why="WOULD_EXPOSE", lane=str(TEA.id), wires=b"{")
+    made = letter(7, lane=str(TEA.id))
+    broken = replace(made, why="WOULD_EXPOSE", portal=TEA.id, wires=b"{")
     await world.store.commit(Unit(put=[broken]))
     world.xmpp.protects = Protection.END_TO_END
 
