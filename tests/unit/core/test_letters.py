@@ -185,9 +185,9 @@ async def test_a_broken_letter_ends_nothing_else(world: World) -> None:
     made = letter(7, lane=str(TEA.id))
     broken = replace(made, why="WOULD_EXPOSE", portal=TEA.id, wires=b"{")
     await world.store.commit(Unit(put=[broken]))
-    world.xmpp.protects = Protection.END_TO_END
+    world.matrix.protects = Protection.END_TO_END
 
-    world.dispatch.revive(TEA_XMPP)
+    world.dispatch.revive(TEA_MATRIX)
     await world.settles()
     await world.happens(said(TEA_MATRIX, "one"))
 
