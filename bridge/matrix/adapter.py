@@ -192,6 +192,7 @@ class MatrixAdapter(Adapter, MatrixRooms):
     def doubt(self) -> None:
         """Take note that the homeserver was away: what it told us may be old."""
         self._secrecy.sealing.doubt()
+        self._secrecy.audiences.doubt()
 
     async def run(self) -> None:
         """Listen for keys, until cancelled."""

@@ -74,6 +74,7 @@ class Audiences:
         self._called: dict[tuple[str, str], asyncio.Event] = {}
         self._known: Recent[str, Audience] = Recent(ROOMS_MAX)
         self._changes: Recent[str, int] = Recent(ROOMS_MAX)
+        self._doubts = 0
 
     async def of(self, room: str) -> SealedRoom:
         """Return *room* as it stands now; raises as ``Homeserver`` does."""
@@ -132,6 +133,11 @@ class Audiences:
         self._known.drop(room)
         self._changes.put(room, (self._changes.get(room) or 0) + 1)
 
+    def doubt(self) -> None:
+        """Ask anew everywhere: those who left may have gone unheard."""
+        self._known = Recent(ROOMS_MAX)
+        self._doubts += 1
+
     def _member(self, event: RawEvent) -> None:
         known, member = self._known.get(event.room_id), event.state_key
         assert member is not None
@@ -160,7 +166,7 @@ class Audiences:
             called.set()
 
     async def _load(self, room: str) -> Audience:
-        changes, agent = self._changes.get(room), self._agent(room)
+        changes, agent = self._seen(room), self._agent(room)
         answer = await self._homeserver.request(
             "GET",
             join("rooms", room, "members"),
@@ -174,9 +180,13 @@ class Audiences:
             _members(answer, "invite"),
             stated if isinstance(stated, str) else "shared",
         )
-        if self._changes.get(room) == changes:
+        if self._seen(room) == changes:
             self._known.put(room, audience)
         return audience
+
+    def _seen(self, room: str) -> tuple[int, int]:
+        """Tell what changes of *room* have been heard of, or may have been missed."""
+        return self._changes.get(room) or 0, self._doubts
 
 
 def _members(answer: Mapping[str, Any], membership: str) -> set[str]:

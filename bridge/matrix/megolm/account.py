@@ -16,11 +16,12 @@ from typing import Any
 import msgspec
 
 from bridge.core.ports import Unit
-from bridge.matrix.client import MatrixError
+from bridge.matrix.client import HomeserverDownError, MatrixError
 from bridge.matrix.megolm.own import KEPT, ONE_TIME_MAX, Own, owner
 from bridge.matrix.megolm.ports import KeyServer, Role
 from bridge.matrix.megolm.signing import SigningKeys, signed
 from bridge.matrix.megolm.vault import Vault, Warm
+from bridge.matrix.recent import Recent
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +29,8 @@ DEVICE_NAME = "XMPP bridge"
 ONE_TIME_MIN = 25
 FALLBACK_S = 3600.0
 """A fallback key is replaced no faster: only the last two can be read with."""
+REBUILD_S = 3600.0
+"""How often at most a device is left for a new one: what clashes then is no copy."""
 OWN_MAX = 200
 
 _RANKS = (Role.OCCUPANT, Role.CONTACT, Role.BOT)
@@ -48,6 +51,8 @@ class Accounts:
         self._vault = vault
         self._now = now
         self._owns: Warm[str, Own] = Warm(self._load, OWN_MAX)
+        self._rebuilt_at: Recent[str, float] = Recent(OWN_MAX)
+        self._hopeless: Recent[str, MatrixError] = Recent(OWN_MAX)
         self.get = self._owns.get
 
     async def _load(self, user: str) -> Own:
@@ -69,6 +74,9 @@ class Accounts:
                     await self._set_up(own, role)
                 elif not _covers(own, role):
                     await self._promote(own, role)
+        if own.state is not None and own.state.stale:
+            async with own.lock:
+                await self._tidy(own)
         return own
 
     async def replace(self, user: str) -> None:
@@ -136,21 +144,36 @@ class Accounts:
 
     async def _publish(self, own: Own) -> None:
         """Upload what is not uploaded; on disk before, and marked after."""
+        hopeless = self._hopeless.get(own.user)
+        if hopeless is not None and self._is_new(own):
+            raise hopeless
         try:
             await self._upload(own)
         except MatrixError as error:
             if not _is_clash(error):
                 raise
-            await self._clash(own)
+            await self._clash(own, error)
         await self._tidy(own)
 
     async def _tidy(self, own: Own) -> None:
-        """Remove the devices before this one, now that it is there."""
+        """Remove the devices before this one, now that it is there.
+
+        Nobody waits for that: what cannot be removed now is so another time, or never.
+        """
         assert own.state is not None
+        left = []
         for device in own.state.stale:
-            await self._server.delete_device(own.user, device)
-        if own.state.stale:
-            own.state.stale = []
+            try:
+                await self._server.delete_device(own.user, device)
+            except HomeserverDownError:
+                left.append(device)
+            except MatrixError as error:
+                if error.status == HTTPStatus.TOO_MANY_REQUESTS:
+                    left.append(device)
+                    continue
+                logger.warning("%s keeps its device %s: %s", own.user, device, error)
+        if own.state.stale != left:
+            own.state.stale = left
             await self._keep(own)
 
     async def _upload(self, own: Own) -> None:
@@ -161,7 +184,7 @@ class Accounts:
         own.state.ready = True
         await self._keep(own)
 
-    async def _clash(self, own: Own) -> None:
+    async def _clash(self, own: Own, error: MatrixError) -> None:
         """Try other one-time keys once in the life of a device; then leave it."""
         assert own.state is not None
         own.state.clashes += 1
@@ -173,15 +196,25 @@ class Accounts:
             self._fill(own)
             try:
                 await self._upload(own)
-            except MatrixError as error:
-                if not _is_clash(error):
+            except MatrixError as again:
+                if not _is_clash(again):
                     raise
             else:
                 return
+        if self._is_new(own):
+            self._hopeless.put(own.user, error)
+            raise error
         await self._rebuild(own)
+
+    def _is_new(self, own: Own) -> bool:
+        """Tell whether the device has only just taken the place of another."""
+        at = self._rebuilt_at.get(own.user)
+        return at is not None and self._now() - at < REBUILD_S
 
     async def _rebuild(self, own: Own) -> None:
         assert own.state is not None
+        self._rebuilt_at.put(own.user, self._now())
+        self._hopeless.drop(own.user)
         logger.error(
             "%s: somebody else used the device %s: is a copy of this database in use?"
             " a new device replaces it, under the same identity",

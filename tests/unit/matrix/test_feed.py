@@ -97,6 +97,24 @@ async def test_how_far_was_read_is_written_with_what_was_read(world: World) -> N
     assert [one.kind for one in cursors] == ["keys"]
 
 
+async def test_what_an_earlier_run_was_told_of_devices_is_asked_again(
+    world: World,
+) -> None:
+    """It may have fallen before it wrote that down, and nobody says it again."""
+    await world.feed._turn(BOT, 0.0)
+    await world.machine._devices.of([ALICE])
+    world.machine = world._machine()
+    world.feed = world._feed()
+    await world.machine._devices.of([ALICE])
+    asked = world.server.keys.asked["query_keys"]
+
+    for _ in "12":
+        await world.feed._turn(BOT, 0.0)
+        await world.machine._devices.of([ALICE])
+
+    assert world.server.keys.asked["query_keys"] == asked + 1
+
+
 async def test_a_position_that_is_too_old_begins_anew(world: World) -> None:
     """Row 13."""
     await world.feed.pull(GHOST)

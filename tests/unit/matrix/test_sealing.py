@@ -3,13 +3,15 @@ from dataclasses import replace
 
 import pytest
 
+from bridge.matrix.megolm.ports import Unknown
 from bridge.matrix.sending import ROOMS_AT_ONCE_MAX
 from bridge.matrix.wires import Says, Stands, content, order, wire
 from bridge.model.delivery import Delivered, Later, Refusal, Refused
 from bridge.model.records import Kind
 from tests.homeserver import Fault
+from tests.unit.matrix.megolm.party import Party
 from tests.unit.matrix.secret import SecretWorld, secret_world
-from tests.unit.matrix.world import ALICE, BOB, BOT, GHOST, HALL, parcel
+from tests.unit.matrix.world import ALICE, BOB, BOT, GHOST, HALL, opened, parcel
 
 
 @pytest.fixture
@@ -240,3 +242,45 @@ async def test_clients_have_time_to_look_up_who_is_new_and_others_speak_meanwhil
     assert 4.0 < wait_s <= 5.0
     assert free == ROOMS_AT_ONCE_MAX
     assert slots._value == ROOMS_AT_ONCE_MAX
+
+
+@pytest.mark.parametrize("end", ["leave", "ban"])
+async def test_who_left_or_was_put_out_reads_nothing_more(
+    secret: SecretWorld, end: str
+) -> None:
+    """S20."""
+    bob = await Party(secret.matrix.server.keys).start()
+    await bob.joins(BOB)
+    secret.matrix.joins(HALL, BOB)
+    await secret.matrix.adapter.send([parcel(wire(says("before")))])
+    gone = {"membership": end}
+    event = secret.matrix.server.add(HALL, ALICE, "m.room.member", gone, state_key=BOB)
+    secret.matrix.adapter.arrivals([opened(event)])
+
+    await secret.matrix.adapter.send([parcel(wire(says("after")))])
+
+    await bob.hears(BOB)
+    events = secret.matrix.server.rooms[HALL].events
+    before, after = [e for e in events if e["type"] == "m.room.encrypted"]
+    assert await bob.understands(before) == "before"
+    assert isinstance(await bob.reads(after), Unknown)
+    assert [c["body"] for c in await secret.alice_reads()] == ["before", "after"]
+
+
+async def test_who_left_unheard_reads_nothing_once_the_homeserver_was_away(
+    secret: SecretWorld,
+) -> None:
+    """S20, F2: what it had to push is lost with it, and said again only later."""
+    bob = await Party(secret.matrix.server.keys).start()
+    await bob.joins(BOB)
+    secret.matrix.joins(HALL, BOB)
+    await secret.matrix.adapter.send([parcel(wire(says("before")))])
+    gone = {"membership": "ban"}
+    secret.matrix.server.add(HALL, ALICE, "m.room.member", gone, state_key=BOB)
+
+    secret.matrix.adapter.doubt()
+    await secret.matrix.adapter.send([parcel(wire(says("after")))])
+
+    await bob.hears(BOB)
+    after = secret.matrix.server.rooms[HALL].events[-1]
+    assert isinstance(await bob.reads(after), Unknown)

@@ -4,7 +4,7 @@ import logging
 import pytest
 
 from bridge.core.ports import Unit
-from bridge.matrix.client import MatrixError
+from bridge.matrix.client import HomeserverDownError, MatrixError
 from bridge.matrix.megolm import account
 from bridge.matrix.megolm.ports import Feed, Role
 from tests.unit.matrix.megolm.key_server import FakeKeyServer, Wild
@@ -268,3 +268,54 @@ async def test_recovery_lasts_beyond_the_next_start(
     assert await bridge.joins(BOT) != before
     await bridge.start()
     assert await bridge.machine.device(BOT)
+
+
+async def test_a_homeserver_that_takes_no_keys_at_all_ends_in_no_loop(
+    server: FakeKeyServer, alice: Party, caplog: pytest.LogCaptureFixture
+) -> None:
+    """E65: a device that is new cannot clash with a copy: it is no use to go on."""
+    identity = server.identities[ALICE]
+
+    def refuse(name: str) -> None:
+        if name == "before upload_keys":
+            raise MatrixError(400, "M_UNKNOWN", "One time key x already exists")
+
+    server.step = refuse
+    for _ in range(20):
+        with pytest.raises(MatrixError, match="already exists"):
+            await used_up(alice, ALICE, one_time=0)
+
+    assert server.asked["upload_keys"] <= 6
+    assert len(server.names) == 2  # what it was, and what it is to be
+    assert server.identities[ALICE] == identity
+    assert [r.levelno for r in caplog.records].count(logging.ERROR) == 1
+    server.step = lambda _: None
+    alice.machine._accounts._now = lambda: 4e12
+    assert await alice.joins(ALICE) in server.device_keys[ALICE]
+    assert len(server.names) == 1
+
+
+@pytest.mark.parametrize(
+    ("gone", "left"),
+    [
+        (HomeserverDownError("down"), 1),
+        (MatrixError(429, "M_LIMIT_EXCEEDED"), 1),
+        (MatrixError(401, "M_X"), 2),
+    ],
+)
+async def test_a_device_that_cannot_be_removed_stops_nobody(
+    server: FakeKeyServer, alice: Party, gone: Exception, left: int
+) -> None:
+    def refuse(name: str) -> None:
+        if name == "before delete_device":
+            raise gone
+
+    server.step = refuse
+    await alice.machine.replace(ALICE)
+
+    after = await alice.joins(ALICE)
+
+    assert len(server.names) == 2
+    server.step = lambda _: None
+    assert await alice.joins(ALICE) == after
+    assert len(server.names) == left

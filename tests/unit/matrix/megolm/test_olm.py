@@ -21,6 +21,8 @@ from tests.unit.matrix.megolm.key_server import Wild
 from tests.unit.matrix.megolm.party import ALICE, BOB
 
 SAID = {"words": "hello"}
+JUMP_MAX = 2001
+"""vodozemac makes up for 2000 letters that are lost, of one chain."""
 
 
 def somebody(user: str) -> Own:
@@ -130,6 +132,43 @@ def test_a_letter_that_cannot_be_read_changes_nothing(alice: Own, bob: Own) -> N
     assert unit == Unit()
     assert alice.peers == before[1]
     assert len(alice.olm.one_time_keys) == 50
+
+
+def test_both_may_begin_at_once_and_lose_and_repeat_letters(
+    alice: Own, bob: Own
+) -> None:
+    """Signal: simultaneous initiation, a lost message, repeated messages."""
+    assert begin(alice, device(bob), claimed(bob))
+    by_bob, by_alice = letter(bob, alice), letter(alice, bob)
+    letter(alice, bob)  # is lost
+
+    for _ in range(2):
+        opened(alice, person(bob), by_bob)
+        opened(bob, person(alice), by_alice)
+        for one, other in ((alice, bob), (bob, alice)):
+            sealed = letter(one, other)
+            assert isinstance(opened(other, person(one), sealed), Letter)
+            assert opened(other, person(one), sealed) is None
+
+    assert len(alice.peers[bob.curve]) == len(bob.peers[alice.curve]) == 2
+
+
+def test_a_chain_that_jumps_too_far_is_refused_and_changes_nothing(
+    alice: Own, bob: Own
+) -> None:
+    """Signal: a chain that jumps over the limit."""
+    opened(alice, person(bob), letter(bob, alice))
+    opened(bob, person(alice), letter(alice, bob))
+    first = letter(bob, alice)
+    for _ in range(JUMP_MAX):
+        letter(bob, alice)
+    unit = Unit()
+
+    found = open_letter(alice, unit, person(bob), letter(bob, alice))
+
+    assert isinstance(found, Broken)
+    assert unit == Unit()
+    assert isinstance(opened(alice, person(bob), first), Letter)
 
 
 def test_a_session_that_is_lost_is_known_to_be_broken(alice: Own, bob: Own) -> None:

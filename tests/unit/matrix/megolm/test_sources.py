@@ -53,6 +53,19 @@ async def test_a_device_that_its_owner_did_not_sign_is_known_as_such(
     assert await trust(bot, mallory) is Trust.UNSIGNED
 
 
+async def test_words_under_another_identity_are_known_as_such(
+    server: FakeKeyServer, bot: Party, alice: Party
+) -> None:
+    """S18, CVE-2024-52813: whose identity changed is not who they were."""
+    assert await trust(bot, alice) is Trust.SIGNED
+    anew = await Party(server).start()
+    await anew.joins(ALICE)
+    await changes(bot, ALICE)
+
+    assert await trust(bot, anew) is Trust.UNSIGNED
+    assert await bot.machine.changed([ALICE]) == [ALICE]
+
+
 async def test_the_strict_refuse_what_is_not_signed(
     server: FakeKeyServer, alice: Party
 ) -> None:
