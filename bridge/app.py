@@ -198,10 +198,16 @@ class App:
                 " or another bridge, listen there?",
             ) from None
         self._keep_watching("homeserver", self._watch.run())
-        self._keep_watching("keys", self._matrix.run())
+        # A new one that the XMPP server refuses, for there is another, leaves no trace.
+        is_new = not await self._matrix.has_device()
+        if not is_new:
+            self._keep_watching("keys", self._matrix.run())
         self._meets_xmpp = True
         self._tasks.create_task(self._run_xmpp(), name="xmpp")
         await self._meet_xmpp()
+        await self._upkeep.mark()
+        if is_new:
+            self._keep_watching("keys", self._matrix.run())
         await self._hub.start()
         await self._dispatch.start()
         self._keep_watching("audit", self._audit.run(self._rooms))

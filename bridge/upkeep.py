@@ -72,6 +72,9 @@ class Upkeep:
                 if isinstance(part, Recovering):
                     await part.recover()
             logger.warning("recovery: done; keys are made anew")
+
+    async def mark(self) -> None:
+        """Mark the database as the newest, now that it is the one in use."""
         await self._marks.count_up()
         await self.progress.look()
 

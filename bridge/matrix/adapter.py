@@ -194,6 +194,10 @@ class MatrixAdapter(Adapter, MatrixRooms):
         self._secrecy.sealing.doubt()
         self._secrecy.audiences.doubt()
 
+    async def has_device(self) -> bool:
+        """Tell whether an earlier run has set up the bot's device."""
+        return await self._secrecy.has_device()
+
     async def run(self) -> None:
         """Listen for keys, until cancelled."""
         self._secrecy.feed.prepare = self._bot.ensure

@@ -88,11 +88,19 @@ class Secrecy:
     async def start(self, host: Host) -> None:
         """Remember earlier runs."""
         await self.machine.start()
+        try:
+            await self.machine.reclaim(self._bot)
+        except (MatrixError, HomeserverDownError) as error:
+            logger.info("whose identity the bot has is not known: %s", error)
         await self.lates.start(host)
 
     async def recover(self) -> None:
         """Use nothing again that a restored backup remembers; after the start."""
         await self.machine.recover()
+
+    async def has_device(self) -> bool:
+        """Tell whether an earlier run has set up the bot's device."""
+        return await self.machine.device(self._bot) is not None
 
     async def run(self) -> None:
         """Listen for keys, and see to what waits for them, until cancelled."""

@@ -5,6 +5,7 @@ import re
 import shutil
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from deploy.lab.children import Child
@@ -48,6 +49,22 @@ async def ends(child: Child) -> tuple[int, str]:
     return code, child.log.read_text()
 
 
+async def identity(world: World) -> object:
+    """Return by what the bot's devices are told from those of others."""
+    words = (world.gateway.folder / "registration.yaml").read_text()
+    token = re.search(r'^as_token: "?(\w+)', words, re.MULTILINE)
+    assert token
+    async with aiohttp.request(
+        "POST",
+        f"{world.synapse.url}/_matrix/client/v3/keys/query",
+        params={"user_id": world.bot},
+        headers={"Authorization": f"Bearer {token[1]}"},
+        json={"device_keys": {world.bot: []}},
+    ) as answer:
+        keys = await answer.json()
+    return keys["master_keys"], keys["device_keys"]
+
+
 async def test_check_finds_everything_well(world: World) -> None:
     await world.end_bridge(STOP_S)
     try:
@@ -87,12 +104,14 @@ async def test_a_second_one_on_the_same_component_ends(
     assert listen
     other = f"127.0.0.1:{free_port()}"
     second = copy_of(world, tmp_path / "second", listen.group(1), other)
+    before = await identity(world)
 
     code, said = await ends(second)
 
     assert code in {BUSY, REFUSED}
     assert "Traceback" not in said
     assert world.bridge.exit_code is None
+    assert await identity(world) == before
 
 
 async def test_a_wrong_secret_ends_it(world: World, tmp_path: Path) -> None:

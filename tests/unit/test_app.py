@@ -123,13 +123,34 @@ async def test_what_the_homeserver_has_kept_is_asked_for_before_xmpp_is_there(
     site: Site,
 ) -> None:
     """facts C.8: the homeserver is called, keys are fetched, then XMPP comes."""
+    config = site.write()
+    bridge = await site.start(config)
+    await bridge.ready()
+    await until(lambda: bool(site.homeserver.asked("sync")))
+    assert_ended_well(await bridge.asked(TERM))
     away = f"127.0.0.1:{free_port()}"
-    lonely = await site.start(site.write((f"127.0.0.1:{site.xmpp.port}", away)))
+    text = config.read_text().replace(f"127.0.0.1:{site.xmpp.port}", away)
+    config.write_text(text)
+    site.homeserver.requests.clear()
 
+    lonely = await site.start(config)
     await until(lambda: bool(site.homeserver.asked("/ping")))
     await until(lambda: bool(site.homeserver.asked("sync")))
 
     assert_ended_well(await lonely.asked(TERM))
+
+
+async def test_a_new_one_that_finds_no_xmpp_server_leaves_no_trace(site: Site) -> None:
+    """It may be a second one, set up beside another by mistake."""
+    away = f"127.0.0.1:{free_port()}"
+    lonely = await site.start(site.write((f"127.0.0.1:{site.xmpp.port}", away)))
+    await until(lambda: bool(site.homeserver.asked("/ping")))
+
+    await lonely.ended()
+
+    assert not site.homeserver.asked("keys/")
+    marks = site.homeserver.asked("account_data")
+    assert "PUT" not in {method for method, _ in marks}
 
 
 async def test_what_is_away_ends_it_after_a_while(site: Site) -> None:

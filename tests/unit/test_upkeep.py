@@ -49,6 +49,7 @@ async def test_a_start_like_any_other_changes_nothing(
 
     await upkeep.begin()
     await upkeep.ready([part])
+    await upkeep.mark()
 
     assert part.recovered == 0
     assert await world.store.find(Cursor, "muc", "tea@muc") is not None
@@ -70,6 +71,7 @@ async def test_a_restored_copy_is_made_safe_before_it_is_used(
 
     await upkeep.begin()
     await upkeep.ready([part, object()])
+    await upkeep.mark()
 
     assert part.recovered == 1
     heard = await world.store.find(Cursor, "muc", "tea@muc")

@@ -19,7 +19,7 @@ from bridge.core.ports import Unit
 from bridge.matrix.client import HomeserverDownError, MatrixError
 from bridge.matrix.megolm.own import KEPT, ONE_TIME_MAX, Own, owner
 from bridge.matrix.megolm.ports import KeyServer, Role
-from bridge.matrix.megolm.signing import SigningKeys, signed
+from bridge.matrix.megolm.signing import Seed, SigningKeys, signed
 from bridge.matrix.megolm.vault import Vault, Warm
 from bridge.matrix.recent import Recent
 
@@ -64,6 +64,21 @@ class Accounts:
     def clear(self) -> None:
         """Forget what was read, as of another epoch."""
         self._owns.clear()
+
+    async def is_ousted(self, user: str) -> bool:
+        """Tell whether the homeserver knows *user* by another identity than ours.
+
+        Then somebody set the bridge up anew, and used what they set up.
+        """
+        own = await self.get(user)
+        if own.keys is None or not own.keys.published:
+            return False
+        answer = await self._server.query_keys([user])
+        identities = answer.get("master_keys")
+        master = identities.get(user) if isinstance(identities, dict) else None
+        keys = master.get("keys") if isinstance(master, dict) else None
+        ours = Seed(own.keys.master).public
+        return not isinstance(keys, dict) or ours not in keys.values()
 
     async def ensure(self, user: str, role: Role) -> Own:
         """Have *user* set up for *role*; see ``Machine``."""

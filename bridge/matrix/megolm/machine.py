@@ -253,11 +253,25 @@ class Machine:
         if shown.code is not None:
             self.on_code(own.user, to.user, shown.code)
 
+    async def reclaim(self, user: str) -> None:
+        """Begin anew if another database was in use at this homeserver meanwhile.
+
+        What it set up has taken the place of our identities; *user* shows whether.
+        """
+        if await self._accounts.is_ousted(user):
+            logger.error(
+                "%s: the homeserver knows another identity: was the bridge set up anew,"
+                " or is a second one in use? what this one had is put back",
+                user,
+            )
+            await self.recover()
+
     async def recover(self) -> None:
         """Begin anew after a restored backup, under the same identities.
 
         No outbound or Olm session from before is used again, and every device is
-        replaced when it is next ensured; to be called after ``start``.
+        replaced when it is next ensured, its identity published again; to be called
+        after ``start``.
         """
         self._accounts.epoch += 1
         epoch = str(self._accounts.epoch).encode()

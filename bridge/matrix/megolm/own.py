@@ -97,6 +97,8 @@ class Own:
         if state.epoch != self._epoch:
             # From before a restored backup: whatever it signed stays, it does not.
             self.state = msgspec.structs.replace(state, ready=False, pickle="")
+            if self.keys is not None:
+                self.keys = msgspec.structs.replace(self.keys, published=False)
             return
         self.state = state
         self.account = vodozemac.Account.from_pickle(state.pickle, PICKLE_KEY)

@@ -289,6 +289,40 @@ async def test_after_a_restored_backup_no_ratchet_is_used_again(
     assert server.refused == []
 
 
+async def test_identities_that_another_database_ousted_are_put_back(
+    server: FakeKeyServer, bridge: Party, alice: Party
+) -> None:
+    await bridge.joins(BOT)
+    await bridge.joins(GHOST)
+    ours = copy.deepcopy(server.identities)
+    other = await Party(server, bridge=True).start()
+    await other.joins(BOT)
+    await other.joins(GHOST)
+    assert server.identities != ours
+
+    await bridge.start()
+    await bridge.machine.reclaim(BOT)
+    await bridge.joins(BOT)
+    event = await bridge.says(GHOST, room(ALICE), "it is me")
+
+    assert {user: server.identities[user] for user in ours} == ours
+    await alice.hears(ALICE, changed=[GHOST])
+    assert await alice.understands(event) == "it is me"
+
+
+async def test_an_identity_that_is_known_is_left_alone(
+    server: FakeKeyServer, bridge: Party
+) -> None:
+    await bridge.machine.reclaim(BOT)
+    await bridge.joins(BOT)
+    device = await bridge.machine.device(BOT)
+
+    await bridge.start()
+    await bridge.machine.reclaim(BOT)
+
+    assert await bridge.joins(BOT) == device
+
+
 async def test_a_device_that_somebody_removed_is_replaced(
     server: FakeKeyServer, bridge: Party, alice: Party
 ) -> None:
