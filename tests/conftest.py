@@ -45,7 +45,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--soak-minutes",
         type=float,
-        default=1.0,
+        default=5.0,
         help="for how long tests/faults breaks everything at random",
     )
 
