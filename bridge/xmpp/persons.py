@@ -10,7 +10,7 @@ Every question is answered, though some must wait for the disk or for the homese
 import asyncio
 import logging
 import secrets
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from xml.etree.ElementTree import Element
 
@@ -32,7 +32,9 @@ from bridge.xmpp.pep import EVENT, Pep
 
 logger = logging.getLogger(__name__)
 
-AT_ONCE_MAX = 200
+AT_ONCE_MAX = 1_000
+OF_ONE_MAX = 200
+"""So many questions of one person are looked into at once: others have theirs, too."""
 ASKED_MAX = 10_000
 KNOWN_MAX = 10_000
 ANSWER_S = 15.0
@@ -60,6 +62,7 @@ class Persons:
         self._means = means
         self._plainly = plainly
         self._busy = 0
+        self._asking: Counter[str] = Counter()
         self._asked: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._known: OrderedDict[str, None] = OrderedDict()
         self._pep = Pep(means.domain, self._write, self._ask)
@@ -120,12 +123,14 @@ class Persons:
 
     def asked(self, iq: Element, sender: Jid, to: Jid, name: str) -> None:
         """Answer a question about a puppet who is called *name*."""
-        if self._busy >= AT_ONCE_MAX:
+        asker = sender.bare
+        if self._busy >= AT_ONCE_MAX or self._asking[asker] >= OF_ONE_MAX:
             self._write(replies.error(iq, "wait", "resource-constraint"))
             return
         self._busy += 1
+        self._asking[asker] += 1
         task = self._means.tasks.create_task(self._answer(iq, sender, to, name))
-        task.add_done_callback(self._done)
+        task.add_done_callback(lambda done: self._answered(asker, done))
 
     def seen(self, stanza: Element, sender: Jid, to: Jid) -> None:
         """Take a presence to a puppet."""
@@ -192,6 +197,12 @@ class Persons:
             logger.warning("%s is not told what is new", sender.bare)
         except Exception:
             logger.exception("a presence to %s cannot be read", to.bare)
+
+    def _answered(self, asker: str, task: "asyncio.Task[None]") -> None:
+        self._done(task)
+        self._asking[asker] -= 1
+        if not self._asking[asker]:
+            del self._asking[asker]
 
     def _done(self, _: "asyncio.Task[None]") -> None:
         self._busy -= 1

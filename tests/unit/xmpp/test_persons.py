@@ -26,12 +26,13 @@ PUBSUB = "http://jabber.org/protocol/pubsub"
 class PersonsWorld(World):
     persons: Persons
 
-    def asks(self, inside: str, to: str = ALICE) -> None:
-        iq = stanza(f"<iq type='get' id='1' from='{JULIET}' to='{to}'>{inside}</iq>")
-        self.persons.asked(iq, jid(JULIET), jid(to), "@alice:hs.example")
+    def asks(self, inside: str, to: str = ALICE, asker: str = JULIET) -> None:
+        iq = stanza(f"<iq type='get' id='1' from='{asker}' to='{to}'>{inside}</iq>")
+        self.persons.asked(iq, jid(asker), jid(to), "@alice:hs.example")
 
-    def asks_for(self, node: str, to: str = ALICE) -> None:
-        self.asks(f"<pubsub xmlns='{PUBSUB}'><items node='{node}'/></pubsub>", to)
+    def asks_for(self, node: str, to: str = ALICE, asker: str = JULIET) -> None:
+        items = f"<items node='{node}'/>"
+        self.asks(f"<pubsub xmlns='{PUBSUB}'>{items}</pubsub>", to, asker)
 
     async def answer(self) -> str:
         async with asyncio.timeout(30):  # the libraries of OMEMO may be loaded first
@@ -165,6 +166,26 @@ async def test_too_many_at_once_are_put_off(
     world.asks_for(f"{AXOLOTL}.devicelist")
 
     assert await world.answer() == "resource-constraint"
+
+
+async def test_who_asks_too_much_at_once_keeps_nobody_else_from_asking(
+    world: PersonsWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(persons, "OF_ONE_MAX", 1)
+    node = f"{AXOLOTL}.devicelist"
+    world.asks_for(node)
+
+    world.asks_for(node)
+    assert await world.answer() == "resource-constraint"
+    world.asks_for(node, asker="romeo@montague.lit/r")
+
+    async with asyncio.timeout(30):
+        while len(world.server.written) < 2:  # noqa: ASYNC110 - a list
+            await asyncio.sleep(0)
+    assert [answer.get("type") for answer in world.server.written] == ["result"] * 2
+    world.server.written.clear()
+    world.asks_for(node)
+    assert await world.answer()
 
 
 async def test_what_others_publish_is_no_message(world: PersonsWorld) -> None:
