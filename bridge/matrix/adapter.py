@@ -12,6 +12,7 @@ from bridge.matrix.client import Homeserver, HomeserverDownError, MatrixError
 from bridge.matrix.codec import names
 from bridge.matrix.codec.envelope import RawEvent
 from bridge.matrix.direct import Direct
+from bridge.matrix.doubts import Doubts
 from bridge.matrix.ghosts import Ghosts
 from bridge.matrix.guests import Guests
 from bridge.matrix.inbound import Inbound, where
@@ -172,6 +173,7 @@ class MatrixAdapter(Adapter, MatrixRooms):
             audiences=self._secrecy.audiences,
             opening=self._secrecy.opening,
             checks=Checks(self._secrecy.machine, self.agent, self._say),
+            doubts=Doubts(self._sealed, self._portal, self._warn),
         )
 
     async def start(self, host: Host) -> None:
@@ -374,6 +376,10 @@ class MatrixAdapter(Adapter, MatrixRooms):
     def _say(self, room: str, wires: Sequence[Wire]) -> None:
         if self._host is not None:
             self._host.later(Room(Network.MATRIX, room), wires)
+
+    def _warn(self, room: Room, words: str) -> None:
+        if self._host is not None:
+            self._host.warn(room, words)
 
     def _portal(self, room: str) -> Portal | None:
         if self._host is None:

@@ -16,6 +16,7 @@ from bridge.matrix.checking import PREFIX as VERIFICATION, Checks
 from bridge.matrix.codec import message
 from bridge.matrix.codec.envelope import RawEvent
 from bridge.matrix.codec.tolerant import decode
+from bridge.matrix.doubts import Doubts
 from bridge.matrix.megolm.ports import Rejected
 from bridge.matrix.members import Members
 from bridge.matrix.membership import Memberships
@@ -101,7 +102,9 @@ class Inbound:
         audiences: Audiences,
         opening: Opening,
         checks: Checks,
+        doubts: Doubts,
     ) -> None:
+        self._doubts = doubts
         self._checks = checks
         self._audiences = audiences
         self._opening = opening
@@ -142,6 +145,8 @@ class Inbound:
         event = decode(arrival.raw)
         if not isinstance(event, dict) or event["type"] != _SPOKEN:
             return None
+        if event["room_id"] in self._sealed:
+            return None  # that is to be marked
         name = self._members.shown(event["room_id"], event["sender"])
         said = message.decode(event)
         if name is None or not isinstance(said, Text) or _asked(said) is not None:
@@ -157,7 +162,10 @@ class Inbound:
         if kind == _HIDDEN:
             return await self._secret(taken.arrival, event, unit)
         if kind in _SAID:
-            return await self._said(event)
+            said = await self._said(event)
+            if isinstance(said, Message):
+                self._doubts.clear(said)
+            return said
         if kind.startswith(VERIFICATION):
             await self._checks.answer(event)
             return None
@@ -234,6 +242,8 @@ class Inbound:
         said = await self._said(inner)
         if said is None or isinstance(said, Unreadable):
             return said
+        if isinstance(said, Message):
+            self._doubts.weighed(said, opened.trust)
         return replace(said, protection=Protection.END_TO_END)
 
     async def _said(

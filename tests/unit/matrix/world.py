@@ -144,6 +144,7 @@ class FakeHost:
     later_wires: list[tuple[Room, Wire]] = field(default_factory=list)
     kept: list[Arrival] = field(default_factory=list)
     barred: set[str] = field(default_factory=set)
+    warned: list[tuple[Room, str]] = field(default_factory=list)
 
     def portal(self, room: Room) -> Portal | None:
         return self.portals.get(room.address)
@@ -167,7 +168,7 @@ class FakeHost:
         raise NotImplementedError
 
     def warn(self, room: Room, words: str) -> None:
-        raise NotImplementedError
+        self.warned.append((room, words))
 
     def note(self, *records: Record) -> None:
         raise NotImplementedError
