@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from urllib.parse import quote
 
 import aiohttp
@@ -78,6 +78,19 @@ class NioPerson:
         async with aiohttp.request("GET", url, headers=headers) as answer:
             assert answer.status == HTTPStatus.OK
             return str((await answer.json())[0]["userid"])
+
+    async def raw(self, room: str) -> list[dict[str, Any]]:
+        """Return what was said in *room*, as the homeserver has it: encrypted."""
+        where = f"{self._synapse.url}/_matrix/client/v3/rooms/{quote(room)}/messages"
+        query = {
+            "dir": "b",
+            "limit": "1000",
+            "filter": '{"types":["m.room.encrypted"]}',
+        }
+        headers = {"Authorization": f"Bearer {self._client.access_token}"}
+        async with aiohttp.request("GET", where, params=query, headers=headers) as got:
+            assert got.status == HTTPStatus.OK
+            return list((await got.json())["chunk"])
 
     async def makes_room(self, alias: str, *, encrypted: bool = True) -> str:
         """Make a public room; return its id, once it is seen."""

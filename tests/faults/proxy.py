@@ -8,6 +8,7 @@ import asyncio
 import re
 import socket
 import struct
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -23,7 +24,8 @@ class Way:
 
     While *held*, nothing passes. *piece* is how many bytes pass at a time, *pause_s*
     how long each piece waits. After *cut_after* more bytes the connections break.
-    If *overheard* is a buffer, what passes is added to it.
+    If *overheard* is a buffer, what passes is added to it; *watch* is shown each piece
+    before it passes, and may hold it.
     """
 
     def __init__(self) -> None:
@@ -32,6 +34,7 @@ class Way:
         self.cut_after: int | None = None
         self.passed = 0
         self.overheard: bytearray | None = None
+        self.watch: Callable[[bytes], None] = lambda _: None
         self._open = asyncio.Event()
         self._open.set()
         self._blocked = asyncio.Event()
@@ -59,6 +62,7 @@ class Way:
     ) -> None:
         """Copy until one side ends; raises ``ConnectionAbortedError`` at a cut."""
         while chunk := await reader.read(self.piece):
+            self.watch(chunk)
             self._blocked.set()
             await self._open.wait()
             if self.pause_s:
