@@ -22,6 +22,7 @@ ANSWER_S = 30.0
 
 _SLIDING = "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync"
 _NOT_KNOWN = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
+_NOT_RECOGNIZED = "M_UNRECOGNIZED"
 _NOTHING = {"not_types": ["*"]}
 _FILTER = msgspec.json.encode(
     {"room": {"rooms": []}, "presence": _NOTHING, "account_data": _NOTHING}
@@ -63,7 +64,7 @@ class Pulls:
             try:
                 return await self._slide(user, device, mark, wait_s)
             except MatrixError as error:
-                if error.status not in _NOT_KNOWN:
+                if not (error.status in _NOT_KNOWN or error.errcode == _NOT_RECOGNIZED):
                     raise
             logger.info("the homeserver knows no sliding sync: keys come by /sync")
             self._slides = False

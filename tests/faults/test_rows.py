@@ -8,7 +8,12 @@ what brings it; it leaves the list when its test is written.
 import ast
 from pathlib import Path
 
-from tests.faults import test_connections, test_databases, test_processes
+from tests.faults import (
+    test_connections,
+    test_databases,
+    test_keys,
+    test_processes,
+)
 from tests.faults.book import rows
 
 HERE = Path(__file__).parent
@@ -16,9 +21,10 @@ TESTS = HERE.parent
 ROWS = frozenset(range(1, 41))
 LATER = {31: "edits and retractions", 38: "files and pictures"}
 FAULTS = [
-    fault
-    for module in (test_connections, test_databases, test_processes)
-    for fault in module.FAULTS
+    *test_connections.FAULTS,
+    *test_databases.FAULTS,
+    *test_keys.FAULTS,
+    *test_processes.FAULTS,
 ]
 
 

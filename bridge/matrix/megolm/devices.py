@@ -21,8 +21,8 @@ PERSONS_MAX = 50_000
 QUERY_MAX = 250
 UNWATCHED_S = 300.0
 """How long the list of somebody holds of whose changes nobody tells us."""
-FAILED_S = 60.0
-"""How long a homeserver that did not answer is left in peace."""
+FAILED_S, FAILED_S_MAX = 60.0, 3600.0
+"""How long a homeserver that did not answer is left in peace, at first and at last."""
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Person).decode
@@ -40,7 +40,7 @@ class Devices:
         self._vault = vault
         self._persons: Recent[str, Person] = Recent(PERSONS_MAX)
         self._asked: Recent[str, float] = Recent(PERSONS_MAX)
-        self._silent: Recent[str, float] = Recent(PERSONS_MAX)
+        self._silent: Recent[str, tuple[float, float]] = Recent(PERSONS_MAX)
         self._told: Recent[str, int] = Recent(PERSONS_MAX)
         self._lock = asyncio.Lock()
         self._doubted_at = -float("inf")
@@ -111,7 +111,7 @@ class Devices:
     def _is_due(self, person: Person, fresh_s: float | None) -> bool:
         now = time.monotonic()
         silent = self._silent.get(person.user)
-        if silent is not None and now - silent < FAILED_S:
+        if silent is not None and now < silent[0]:
             return False
         asked = self._asked.get(person.user)
         asked_at = -float("inf") if asked is None else asked
@@ -127,8 +127,11 @@ class Devices:
         answered = []
         for user in users:
             if user.partition(":")[2] in failed:
-                self._silent.put(user, now)
+                _, waited_s = self._silent.get(user) or (now, FAILED_S / 2)
+                wait_s = min(2 * waited_s, FAILED_S_MAX)
+                self._silent.put(user, (now + wait_s, wait_s))
                 continue
+            self._silent.drop(user)
             person = read(await self.person(user), answer)
             # What is announced while the answer is on its way may not be in it.
             person.outdated = self._told.get(user) != told[user]

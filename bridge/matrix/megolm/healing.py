@@ -3,8 +3,10 @@
 import logging
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 
 from bridge.core.ports import Unit
+from bridge.matrix.client import MatrixError
 from bridge.matrix.megolm import letters
 from bridge.matrix.megolm.devices import Devices
 from bridge.matrix.megolm.olm import seal
@@ -37,17 +39,28 @@ class Healing:
         self._healed: Recent[tuple[str, str], float] = Recent(10_000)
 
     async def mend(self, own: Own) -> None:
-        """Open a session with each device that *own* could not read, and say so."""
+        """Open a session with each device that *own* could not read, and say so.
+
+        What the homeserver cannot do now remains to be done.
+        """
         while own.broken:
-            curve, sender = own.broken.popitem()
+            curve, sender = next(iter(own.broken.items()))
             mended = self._healed.get((own.user, curve))
-            if mended is not None and self._now() - mended < EVERY_S:
-                continue
-            self._healed.put((own.user, curve), self._now())
-            person = (await self._devices.of([sender]))[sender]
-            device = person.device(curve)
-            if device is not None and not device.blocked:
-                await self._mend(own, device)
+            if mended is None or self._now() - mended >= EVERY_S:
+                try:
+                    await self._look(own, curve, sender)
+                except MatrixError as error:
+                    if error.status == HTTPStatus.TOO_MANY_REQUESTS:
+                        raise
+                    logger.warning("the session with %s stays: %s", sender, error)
+                self._healed.put((own.user, curve), self._now())
+            own.broken.pop(curve, None)
+
+    async def _look(self, own: Own, curve: str, sender: str) -> None:
+        person = (await self._devices.of([sender]))[sender]
+        device = person.device(curve)
+        if device is not None and not device.blocked:
+            await self._mend(own, device)
 
     async def _mend(self, own: Own, device: Device) -> None:
         async with own.lock:

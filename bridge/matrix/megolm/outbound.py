@@ -100,7 +100,10 @@ class Outbound:
         waits = room.awaited.intersection(p.user for p in persons.values() if p.pinned)
         await self._promise(own, outgoing, waits)
         there = [one for one in trusted.values() if one.user not in waits]
-        outgoing.checked = sight if await self._give(own, outgoing, there) else None
+        # Those of homeservers that did not answer are asked for again, by and by.
+        complete = not any(one.outdated for one in persons.values())
+        given = await self._give(own, outgoing, there)
+        outgoing.checked = sight if given and complete else None
         untold = _untold(outgoing, persons.values(), trusted)
         await self._refuse(own, outgoing, untold)
         return ()

@@ -30,6 +30,8 @@ class Sources:
             return Fault.UNKNOWN_DEVICE
         if device.blocked or device.ed25519 != source.ed25519:
             return Fault.FOREIGN
+        if any(d.id == device.id and d.curve != device.curve for d in person.devices):
+            return Fault.FOREIGN  # ids are never used again: it takes one that is known
         trust = _trust(person, device)
         if trust is not Trust.SIGNED and self._strictness is Strictness.SIGNED:
             return Fault.UNSIGNED_DEVICE

@@ -314,6 +314,22 @@ async def test_what_is_ephemeral_is_shown_and_not_kept(town: Town) -> None:
     assert town.batches == 0
 
 
+async def test_keys_that_are_pushed_are_left_to_the_feed(town: Town) -> None:
+    """F1: they may come twice that way, or never; by the feed they come once."""
+    pushed = {
+        "events": [],
+        "de.sorunome.msc2409.to_device": [{"type": "m.room.encrypted"}],
+        "org.matrix.msc3202.device_lists": {"changed": ["@alice:hs"]},
+        "org.matrix.msc3202.device_one_time_keys_count": {"@xmppbot:hs": {"D": {}}},
+    }
+
+    answered = await town.ask("PUT", TRANSACTIONS + "1", pushed)
+
+    assert answered == (200, {})
+    assert town.batches == 0
+    assert town.ephemeral == []
+
+
 async def test_a_ping_is_answered(town: Town) -> None:
     assert await town.ask("POST", "/_matrix/app/v1/ping", {"transaction_id": "1"}) == (
         200,

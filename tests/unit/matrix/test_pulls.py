@@ -73,6 +73,24 @@ async def test_many_messages_come_in_pages(matrix: MatrixWorld) -> None:
     assert pulled.more
 
 
+@pytest.mark.parametrize("status", [400, 404, 405, 501])
+async def test_who_knows_no_sliding_sync_is_asked_by_the_other_way(
+    matrix: MatrixWorld, status: int
+) -> None:
+    """What the homeserver does counts, not what it is."""
+    matrix.server.users.add(BOT)
+    matrix.server.keys.inboxes[BOT, "D"].append(LETTER)
+    error = {"errcode": "M_UNRECOGNIZED", "error": "unknown"}
+    matrix.server.faults.append(Fault("simplified", status, error))
+    pulls = Pulls(matrix.homeserver)
+
+    pulled = await pulls.pull(BOT, "D", Mark())
+    await pulls.pull(BOT, "D", pulled.mark)
+
+    assert list(pulled.feed.to_device) == [LETTER]
+    assert len(matrix.server.asked("simplified")) == 1
+
+
 async def test_a_refusal_is_no_reason_to_ask_otherwise(matrix: MatrixWorld) -> None:
     matrix.server.users.add(BOT)
     matrix.server.faults.append(Fault("simplified", 429, {"errcode": "M_X"}))

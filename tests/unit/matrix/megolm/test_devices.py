@@ -125,6 +125,21 @@ async def test_a_homeserver_that_is_silent_is_left_in_peace(
     assert (await devices.person(CAROL)).outdated
 
 
+async def test_a_homeserver_that_stays_silent_is_asked_ever_more_seldom(
+    server: FakeKeyServer, devices: Devices
+) -> None:
+    server.failing.add("far")
+    waits = []
+    for _ in range(9):
+        await devices.of([CAROL])
+        _, wait_s = devices._silent.get(CAROL) or (0.0, 0.0)
+        waits.append(wait_s)
+        devices._silent.put(CAROL, (0.0, wait_s))
+
+    assert waits == [60, 120, 240, 480, 960, 1920, 3600, 3600, 3600]
+    assert server.asked["query_keys"] == 9
+
+
 async def test_what_was_known_of_a_silent_homeserver_still_holds(
     server: FakeKeyServer, devices: Devices
 ) -> None:

@@ -8,8 +8,8 @@ homeserver, and verifies nobody by QR codes. What ends in the middle is in
 import pytest
 
 from bridge.core.ports import Unit
-from bridge.matrix.client import HomeserverDownError
-from bridge.matrix.megolm import account
+from bridge.matrix.client import HomeserverDownError, MatrixError
+from bridge.matrix.megolm import account, devices
 from bridge.matrix.megolm.ports import Feed, Plain, Unknown
 from tests.unit.matrix.megolm.key_server import FakeKeyServer
 from tests.unit.matrix.megolm.party import ALICE, BOB, BOT, GHOST, Party, room
@@ -259,3 +259,63 @@ async def test_a_session_that_was_mended_outlives_a_restart(
     await bot.hears(BOT)
 
     assert await bot.understands(event) == "two"
+
+
+async def test_a_homeserver_that_could_not_be_asked_for_devices_is_asked_again(
+    server: FakeKeyServer,
+    bridge: Party,
+    alice: Party,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(devices, "FAILED_S", 0.0)
+    carol = "@carol:far"
+    theirs = await Party(server).start()
+    await theirs.joins(carol)
+    server.failing.add("far")
+    here = room(GHOST, ALICE, carol)
+    await bridge.says(GHOST, here, "one")
+
+    server.failing.clear()
+    event = await bridge.says(GHOST, here, "two")
+
+    await theirs.hears(carol)
+    assert await theirs.understands(event) == "two"
+
+
+@pytest.mark.parametrize("name", ["query_keys", "claim_keys", "send_to_device"])
+async def test_a_session_that_could_not_be_mended_is_mended_later(
+    server: FakeKeyServer, bot: Party, alice: Party, name: str
+) -> None:
+    theirs = await alice.machine._accounts.get(ALICE)
+    own = await bot.machine._accounts.get(BOT)
+    own.broken[theirs.curve] = ALICE
+    down_once(server, f"before {name}")
+    with pytest.raises(HomeserverDownError):
+        await bot.machine.catch_up(BOT)
+
+    await bot.machine.catch_up(BOT)
+
+    device = await alice.machine.device(ALICE)
+    assert device
+    assert len(server.inboxes[ALICE, device]) == 1
+    assert own.broken == {}
+
+
+async def test_a_session_that_nobody_lets_us_mend_stops_nothing_else(
+    server: FakeKeyServer, bot: Party, alice: Party
+) -> None:
+    theirs = await alice.machine._accounts.get(ALICE)
+    own = await bot.machine._accounts.get(BOT)
+    own.broken[theirs.curve] = ALICE
+
+    def refuse(name: str) -> None:
+        if name == "before claim_keys":
+            raise MatrixError(403, "M_FORBIDDEN")
+
+    server.step = refuse
+
+    for _ in "12":
+        await bot.machine.catch_up(BOT)
+
+    assert own.broken == {}
+    assert server.asked["claim_keys"] == 1

@@ -119,6 +119,33 @@ async def test_a_device_that_came_back_under_other_keys_is_not_believed(
     assert await bot.reads(event) == Rejected(Fault.FOREIGN)
 
 
+@pytest.mark.parametrize("signs", [True, False])
+async def test_an_id_that_comes_back_under_other_keys_is_blocked(
+    server: FakeKeyServer,
+    bot: Party,
+    monkeypatch: pytest.MonkeyPatch,
+    signs: bool,  # noqa: FBT001
+) -> None:
+    """E58, E64: whoever introduces themselves so is not who they were."""
+    alice, mallory = await Party(server).start(), await Party(server).start()
+    device = await alice.joins(ALICE)
+    identity = server.identities.pop(ALICE)
+    if signs:
+        server.identities[ALICE] = identity
+    assert await trust(bot, alice) is (Trust.SIGNED if signs else Trust.LEGACY)
+    server.one_time[ALICE, device].clear()
+    with monkeypatch.context() as same:
+        name = device.removeprefix("XMPP").lower()
+        same.setattr("bridge.matrix.megolm.own.secrets.token_hex", lambda _: name)
+        assert await mallory.joins(ALICE) == device
+    server.identities.pop(ALICE)
+    if signs:
+        server.identities[ALICE] = identity
+    await changes(bot, ALICE)
+
+    assert await trust(bot, mallory) is Fault.FOREIGN
+
+
 async def test_what_is_known_is_read_while_the_homeserver_is_down(
     server: FakeKeyServer, bot: Party, alice: Party
 ) -> None:
