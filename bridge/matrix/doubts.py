@@ -26,8 +26,8 @@ UNSIGNED: Final = (
     " they write next."
 )
 GONE: Final = (
-    "{who} has written from a device that is removed by now: make sure that it was"
-    " theirs. It was delivered."
+    "{who} writes from a device that is not, or no longer, listed as theirs: make sure"
+    " that it is. It was delivered, as will be what they write next."
 )
 _WORDS = {Trust.UNSIGNED: UNSIGNED, Trust.GONE: GONE}
 

@@ -5,6 +5,8 @@ homeserver, and verifies nobody by QR codes. What ends in the middle is in
 ``test_every_step``.
 """
 
+import asyncio
+
 import pytest
 
 from bridge.core.ports import Unit
@@ -13,6 +15,7 @@ from bridge.matrix.megolm import account, devices
 from bridge.matrix.megolm.ports import Feed, Plain, Unknown
 from tests.unit.matrix.megolm.key_server import FakeKeyServer
 from tests.unit.matrix.megolm.party import ALICE, BOB, BOT, GHOST, Party, room
+from tests.unit.matrix.megolm.ratchets import spoken, used_twice
 
 HERE = room(GHOST, ALICE)
 ALL = room(GHOST, ALICE, BOB)
@@ -319,3 +322,40 @@ async def test_a_session_that_nobody_lets_us_mend_stops_nothing_else(
 
     assert own.broken == {}
     assert server.asked["claim_keys"] == 1
+
+
+async def test_devices_may_come_and_go_in_the_middle_of_a_burst(
+    server: FakeKeyServer, bot: Party, alice: Party
+) -> None:
+    """Each reads what is said while it is there, however many ghosts speak at once."""
+    ghosts = [f"@_xmpp_{number}:hs" for number in range(4)]
+    here = room(ALICE, BOB, *ghosts)
+    phone = await legacy(server, BOB)
+
+    async def burst(words: str) -> list[dict[str, object]]:
+        said = (bot.says(ghost, here, words) for ghost in ghosts for _ in range(5))
+        return list(await asyncio.gather(*said))
+
+    async with asyncio.TaskGroup() as tasks:
+        first = tasks.create_task(burst("first"))
+        laptop = await legacy(server, BOB)
+        await hears(bot, changed=[BOB])
+    both = await burst("both")
+    device = await phone.machine.device(BOB)
+    assert device
+    async with asyncio.TaskGroup() as tasks:
+        amid = tasks.create_task(burst("amid"))
+        await server.delete_device(BOB, device)
+        await hears(bot, changed=[BOB])
+    last = await burst("last")
+
+    for party, user in ((alice, ALICE), (phone, BOB), (laptop, BOB)):
+        await party.hears(user)
+    everything = [*await first, *both, *await amid, *last]
+    assert all([isinstance(await alice.reads(one), Plain) for one in everything])
+    for reader, events in ((phone, both), (laptop, both), (laptop, last)):
+        assert all([isinstance(await reader.reads(one), Plain) for one in events])
+    assert not any([isinstance(await phone.reads(one), Plain) for one in last])
+    places = list(map(spoken, everything))
+    assert len(set(places)) == len(places)
+    assert used_twice(server.txns.values()) == []
