@@ -162,6 +162,7 @@ class XmppAdapter:
         self._hosted = Hosted(
             *parts, marks=marks, endtoend=omemo, hopes=self._persons.hopes
         )
+        self._hosted.met = self._persons.met
         await self._persons.start()
         for venue in (self._chats, self._mucs, self._hosted):
             self._venues[venue.tag] = venue

@@ -134,10 +134,13 @@ class Pep:
             {"xmlns": CAPS, "hash": "sha-1", "node": NODE, "ver": self._version},
         )
 
-    async def presence(self, stanza: Element, sender: Jid, to: Jid) -> None:
+    async def presence(
+        self, stanza: Element, sender: Jid, to: Jid, *, ready: bool = False
+    ) -> None:
         """Take a presence to a puppet: whoever wants to be notified gets the last item.
 
-        Call it after ``contacts.answer``; the caps are looked up once per hash.
+        Call it after ``contacts.answer``; the caps are looked up once per hash. If it
+        is to be *ready*, what is wanted is made where it can be.
         """
         if sender.domain == self._domain:
             return
@@ -147,10 +150,10 @@ class Pep:
         for source in self._sources:
             # What is not known now keeps nobody from hearing of devices.
             with suppress(NotNowError):
-                for name in await source.nodes(to.bare):
-                    if name in wanted:
-                        items = await source.items(to.bare, name, sender.bare)
-                        self._notify(to.bare, name, (sender.full,), items)
+                has = wanted if ready else await source.nodes(to.bare)
+                for name in wanted.intersection(has):
+                    items = await source.items(to.bare, name, sender.bare)
+                    self._notify(to.bare, name, (sender.full,), items)
 
     async def changed(self, account: str, node: str) -> None:
         """Tell everybody who wants to know what *account* now has at *node*."""

@@ -47,6 +47,9 @@ _NOBODY = {
 }
 """The lists of who has no device."""
 
+_THERE_OR_NOT = (None, "unavailable", "error")
+"""The types of the presences that tell whether somebody is there."""
+
 Plainly = Callable[[Element, str], Node]
 
 
@@ -137,10 +140,19 @@ class Persons:
         if stanza.get("type") == "subscribed":
             self.omemo.admitted(to.bare, sender.bare)
             self.hopes.heard(sender.bare)
-        if stanza.get("type") is None and self._busy < AT_ONCE_MAX:
-            self._busy += 1
-            task = self._means.tasks.create_task(self._see(stanza, sender, to))
-            task.add_done_callback(self._done)
+        if stanza.get("type") in _THERE_OR_NOT:
+            self._look(stanza, sender, to)
+
+    def met(self, stanza: Element, sender: Jid) -> None:
+        """Take a presence to a room that is not public: the relay is there, too.
+
+        Its devices are told of at once to who wants to know. Profanity since 0.15 asks
+        for keys only of devices of which it knew before OMEMO was started, and the JID
+        for which people encrypt in a room is seldom a contact of theirs.
+        """
+        to = Jid(RELAY, self._means.domain)
+        if self.endtoend is not None:
+            self._look(stanza, sender, to, ready=True)
 
     def introduce(self, account: str, name: str) -> Sequence[Node]:
         """Write what the puppet *account* is called, for those whose contact it is not.
@@ -190,9 +202,17 @@ class Persons:
     async def _called(self, mxid: str) -> str | None:
         return await self._means.host.called(Person(Network.MATRIX, mxid))
 
-    async def _see(self, stanza: Element, sender: Jid, to: Jid) -> None:
+    def _look(
+        self, stanza: Element, sender: Jid, to: Jid, *, ready: bool = False
+    ) -> None:
+        if self._busy < AT_ONCE_MAX:
+            self._busy += 1
+            look = self._see(stanza, sender, to, ready=ready)
+            self._means.tasks.create_task(look).add_done_callback(self._done)
+
+    async def _see(self, stanza: Element, sender: Jid, to: Jid, *, ready: bool) -> None:
         try:
-            await self._pep.presence(stanza, sender, to)
+            await self._pep.presence(stanza, sender, to, ready=ready)
         except StoreUnavailableError:
             logger.warning("%s is not told what is new", sender.bare)
         except Exception:

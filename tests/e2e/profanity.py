@@ -62,15 +62,16 @@ class Profanity:
         await self._tmux("kill-server")
         await self.__aenter__()
 
-    async def seals(self, of: str = "") -> None:
+    async def seals(self, of: str = "", tries: int = int(PATIENCE_S)) -> None:
         """Seal this window; wait for the keys of whom it is with, or of *of*.
 
         0.15 asks for them only when this is done again, once it knows the devices.
         """
-        for _ in range(int(PATIENCE_S)):
-            await self.types("/omemo end")
-            await self.types("/omemo start")
-            await self.sees("[OMEMO]")
+        for number in range(int(PATIENCE_S)):
+            if number < tries:
+                await self.types("/omemo end")
+                await self.types("/omemo start")
+                await self.sees("[OMEMO]")
             await self.types(f"/omemo fingerprint {of}".strip())
             with contextlib.suppress(NotHeardError):
                 await self.sees("(trusted)", within_s=1)

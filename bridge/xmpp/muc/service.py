@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from xml.etree.ElementTree import Element
 
@@ -39,6 +39,7 @@ from bridge.xmpp.muc.news import News
 from bridge.xmpp.muc.packing import Moved, Said, UnknownFormatError, sheet
 from bridge.xmpp.muc.ports import Inbound, Means, Stream
 from bridge.xmpp.muc.presence import MUC_USER
+from bridge.xmpp.muc.room import HostedRoom
 from bridge.xmpp.muc.rooms import MEMBER, Rooms
 from bridge.xmpp.muc.secrecy import Secrecy
 from bridge.xmpp.muc.stanza import split
@@ -50,7 +51,8 @@ logger = logging.getLogger(__name__)
 class Hosted:
     """The venue for rooms that we host.
 
-    *refused* counts the stanzas that nothing could be made of.
+    *refused* counts the stanzas that nothing could be made of. *met* hears of the
+    presences of who is, or was, in a room that is not public.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - the edge of the adapter meets all its parts
@@ -67,6 +69,7 @@ class Hosted:
     ) -> None:
         means = Means(domain, stream, host, store, inbound, tasks, endtoend)
         self.refused = 0
+        self.met: Callable[[Element, Jid], None] = lambda _stanza, _sender: None
         self._lost = False
         self._means = means
         self._rooms = Rooms(means)
@@ -205,10 +208,17 @@ class Hosted:
         elif room is not None and (inside or room.loaded):
             if name == "presence":
                 self._door.presence(room, stanza, sender, to)
+                self._meet(room, stanza, sender, inside=inside)
             else:
                 self._messages.message(room, stanza, sender, to)
         else:
             self._outside(stanza, sender, to)
+
+    def _meet(
+        self, room: HostedRoom, stanza: Element, sender: Jid, *, inside: bool
+    ) -> None:
+        if not room.public and (inside or sender.full in room.devices):
+            self.met(stanza, sender)
 
     def _outside(self, stanza: Element, sender: Jid, to: Jid) -> None:
         """Take what comes to a room that its sender cannot be in."""

@@ -281,6 +281,23 @@ async def test_whoever_comes_and_wants_to_know_gets_the_last_item(
     assert path(event, "event", "items", "item")[0].attributes["id"] == "2"
 
 
+async def test_what_is_wanted_is_made_if_it_is_to_be_ready() -> None:
+    class Lazy(Tunes):
+        async def nodes(self, account: str) -> Sequence[str]:
+            return []
+
+    world = World()
+    world.pep = Pep("bridge.example", world._write, world._ask)
+    world.pep.add(Lazy())
+    await world.pep.presence(presence(world), jid(ROMEO), jid(ALICE))
+    assert world.written == []
+    world.pep.forget()
+
+    await world.pep.presence(presence(world), jid(ROMEO), jid(ALICE), ready=True)
+
+    assert [one.attributes["to"] for one in world.written] == [ROMEO]
+
+
 class Away(Tunes):
     """A source that nobody can ask now, as the homeserver is away."""
 

@@ -1,24 +1,29 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from xml.etree.ElementTree import Element
 
 import pytest
 
 from bridge.core.ports import Unit
 from bridge.xmpp import persons
 from bridge.xmpp.cards import nick
+from bridge.xmpp.codec.caps import verification
 from bridge.xmpp.codec.names import Jid, parse
 from bridge.xmpp.codec.xml import node
 from bridge.xmpp.disco import Disco
 from bridge.xmpp.endtoend import Passage, Sealed
+from bridge.xmpp.muc.stanza import to_element
 from bridge.xmpp.omemo import accounts
 from bridge.xmpp.persons import Persons
+from bridge.xmpp.replies import Identity, info
 from tests.unit.xmpp.elsewhere import DOMAIN, World, build, stanza
 
 JULIET = "juliet@capulet.lit/balcony"
 ALICE = f"alice_hs.example@{DOMAIN}"
 AXOLOTL = "eu.siacs.conversations.axolotl"
 NICK = "http://jabber.org/protocol/nick"
+CAPS = "http://jabber.org/protocol/caps"
 PUBSUB = "http://jabber.org/protocol/pubsub"
 
 
@@ -153,6 +158,54 @@ async def test_who_watches_a_nickname_hears_of_another(world: PersonsWorld) -> N
 
     (told,) = world.server.written
     assert told.findtext(f".//{{{NICK}}}nick") == "Al"
+
+
+def comes(world: PersonsWorld, to: str) -> Element:
+    """Juliet, who wants to hear of devices, is there, as her presence to *to* says."""
+    world.server.features = (f"{AXOLOTL}.devicelist+notify",)
+    about = info(Identity("conference", "text", "Tea"), world.server.features)
+    version = verification(to_element(about), "sha-1")
+    return stanza(
+        f"<presence from='{JULIET}' to='{to}'>"
+        f"<c xmlns='{CAPS}' hash='sha-1' node='n' ver='{version}'/></presence>"
+    )
+
+
+async def test_who_meets_the_relay_in_a_room_knows_its_devices_at_once(
+    world: PersonsWorld,
+) -> None:
+    """Profanity since 0.15 uses only what it knew before OMEMO was started."""
+    world.persons.met(comes(world, f"#hall#hs.example@{DOMAIN}/Juliet"), jid(JULIET))
+
+    number = await world.answer()
+    assert number.isdigit()
+    world.asks_for(f"{AXOLOTL}.devicelist", f"relay@{DOMAIN}")
+    assert await world.answer() == number
+
+
+async def test_who_was_away_is_told_of_devices_again(world: PersonsWorld) -> None:
+    """XEP-0163 §4.3.2: also under the resource that they had before."""
+    here = comes(world, ALICE)
+    gone = stanza(f"<presence type='unavailable' from='{JULIET}' to='{ALICE}'/>")
+    world.asks_for(f"{AXOLOTL}.devicelist")
+    number = await world.answer()
+    world.persons.seen(here, jid(JULIET), jid(ALICE))
+    assert await world.answer() == number
+
+    world.persons.seen(gone, jid(JULIET), jid(ALICE))
+    await world.settle()
+    world.persons.seen(here, jid(JULIET), jid(ALICE))
+
+    assert await world.answer() == number
+
+
+async def test_where_omemo_is_off_nobody_hears_of_the_relay(
+    bare: PersonsWorld,
+) -> None:
+    bare.persons.met(comes(bare, f"#hall#hs.example@{DOMAIN}/Juliet"), jid(JULIET))
+    await bare.settle()
+
+    assert bare.server.written == []
 
 
 async def test_somebody_without_a_name_is_not_introduced(world: PersonsWorld) -> None:

@@ -10,6 +10,7 @@ from bridge.model.events import Invite
 from bridge.model.places import Network, Person, Ref, Room
 from bridge.xmpp.codec.names import Jid, parse
 from bridge.xmpp.venue import Venue
+from tests.unit.xmpp.muc.vault import Vault
 from tests.unit.xmpp.muc.world import (
     ALICE,
     DOMAIN,
@@ -62,6 +63,20 @@ async def test_an_invited_guest_may_come_in(world: MucWorld) -> None:
     assert direct is not None
     assert direct.get("reason") == words
     assert any(codes(s) == {"100", "110"} for s in world.written(JULIET))
+
+
+async def test_who_comes_to_and_leaves_a_private_room_is_met(empty: Vault) -> None:
+    """Clients hear of the device for which they are to encrypt there."""
+    world, met = empty.around, list[tuple[str | None, str]]()
+    world.hosted.met = lambda said, who: met.append((said.get("type"), who.full))
+    await world.joins(JULIET, "juliet", TEA)
+
+    await empty.enters(JULIET)
+    world.hosted._rooms.set_standing(VAULT, "romeo@montague.lit", "outcast")
+    await world.joins(ROMEO, "romeo", VAULT)
+    world.comes(f"<presence type='unavailable' from='{JULIET}' to='{VAULT}/juliet'/>")
+
+    assert met == [(None, JULIET), ("unavailable", JULIET)]
 
 
 async def test_nobody_of_ours_writes_to_our_rooms(world: MucWorld) -> None:
