@@ -29,6 +29,7 @@ _SLOT = struct.Struct("<Q")
 _RING = struct.Struct(f"<{SLOTS}Q")
 _PLACE = struct.Struct("<Q")
 _PLACE_OFFSET = 40
+_OWNER_AT = slice(8, _PLACE_OFFSET)
 _START = 64
 _SIZE_BYTES = _START + SLOTS * _SLOT.size
 _MAGIC = b"written1"
@@ -81,7 +82,7 @@ class Written:
         self, path: Path, owner: str, boot: str | None = None, since: int = 0
     ) -> None:
         self._boot = _boot_id() if boot is None else boot
-        seal = self._seal(owner)
+        self._seals = seal = self._seal(owner)
         self._map = _open(path)
         magic, found, place = _HEADER.unpack_from(self._map)
         if magic == _MAGIC and found == seal and self._boot:
@@ -109,6 +110,8 @@ class Written:
 
     def mark(self, parcels: Iterable[int]) -> None:
         """Note that the kernel has taken the bytes of *parcels*."""
+        if self._ousted:
+            return
         place = self._place
         for parcel in parcels:
             self.count += 1
@@ -126,6 +129,8 @@ class Written:
 
         The server may have fallen with it: what may be lost is sent again.
         """
+        if self._ousted:
+            return
         marks = list(self._marks())
         for back in range(min(self.count - self._arrived, SLOTS)):
             place = (self._place - 1 - back) % SLOTS
@@ -135,7 +140,13 @@ class Written:
 
     def belong(self, owner: str) -> None:
         """Note who writes here from now on."""
-        _OWNER.pack_into(self._map, len(_MAGIC), self._seal(owner))
+        self._seals = self._seal(owner)
+        _OWNER.pack_into(self._map, len(_MAGIC), self._seals)
+
+    @property
+    def _ousted(self) -> bool:
+        """Whether another run writes here: one that was frozen must not break that."""
+        return self._map[_OWNER_AT] != self._seals
 
     def close(self) -> None:
         """Let go of the file; what it says stays."""

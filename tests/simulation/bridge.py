@@ -13,7 +13,7 @@ from tests.fakes_store import Disk
 from tests.simulation.dice import Dice
 from tests.simulation.homeserver import Happened, SimHomeserver
 from tests.simulation.jabber import JabberServer
-from tests.simulation.line import Line
+from tests.simulation.line import Line, Ring
 from tests.simulation.loop import Nursery, Process, SimLoop
 from tests.simulation.matrix import SimMatrix
 from tests.simulation.net import Net
@@ -33,7 +33,7 @@ class Surroundings:
     weather: Weather
     homeserver: SimHomeserver
     jabber: JabberServer
-    ring: set[int] | None
+    ring: Ring | None
     tea: str
 
 

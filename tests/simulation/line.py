@@ -16,6 +16,14 @@ from tests.simulation.stanza import Stanza, read
 ANSWER_S = 30.0
 
 
+class Ring:
+    """The parcels that the kernel has taken, and of which line that is."""
+
+    def __init__(self) -> None:
+        self.ids: set[int] = set()
+        self.owner: Line | None = None
+
+
 class Line:
     """See above; also the ``Valve`` of the real ``Inbound``."""
 
@@ -24,16 +32,17 @@ class Line:
         server: JabberServer,
         net: Net,
         process: Process,
-        ring: set[int] | None,
+        ring: Ring | None,
         received: Callable[[Stanza], None],
     ) -> None:
-        self.earlier = frozenset(ring or ())
+        self._ring = ring or Ring()
+        self._ring.owner = self
+        self.earlier = frozenset(self._ring.ids)
         self.on_up: Callable[[], None] = lambda: None
         self.on_down: Callable[[], None] = lambda: None
         self._server = server
         self._net = net
         self._process = process
-        self._ring = set() if ring is None else ring
         self._routed: frozenset[int] = frozenset()
         self._take = received
         self._link: Link | None = None
@@ -77,12 +86,13 @@ class Line:
             return False
         for stanza in read(data):
             self._link.outward.put(stanza)
-        self._ring.update(ids)
+        if self._ring.owner is self:
+            self._ring.ids.update(ids)
         return True
 
     async def barrier(self) -> bool:
         """Wait until the server has taken all that was written."""
-        before = frozenset(self._ring)
+        before = frozenset(self._ring.ids)
         passed = await self.ask(Stanza("ping", "bot@b", "server")) is not None
         if passed:
             self._routed |= before
@@ -122,7 +132,8 @@ class Line:
         self._link = None
         self._buffer.clear()
         # See Written.forget: whether it was read nobody knows.
-        self._ring.intersection_update(self.earlier | self._routed)
+        if self._ring.owner is self:
+            self._ring.ids &= self.earlier | self._routed
         for answer in self._asked.values():
             if not answer.done():
                 answer.set_result(None)

@@ -19,6 +19,7 @@ from tests.simulation.dice import Dice
 from tests.simulation.homeserver import SimHomeserver
 from tests.simulation.jabber import JabberServer, Muc, Person
 from tests.simulation.ledger import Ledger
+from tests.simulation.line import Ring
 from tests.simulation.loop import SimLoop, StuckError
 from tests.simulation.net import Net
 from tests.simulation.plan import Plan, plan
@@ -78,7 +79,7 @@ class World:
             self.plan.weather,
             self.homeserver,
             self.jabber,
-            set() if self.plan.ring else None,
+            Ring() if self.plan.ring else None,
             TEA,
         )
         self.bridges: list[Bridge] = []

@@ -177,3 +177,18 @@ async def test_the_ring_of_a_run_before_the_last_does_not(
     assert ring.earlier == set()
     assert waiting in ring.doubted
     assert store.number() not in ring.doubted
+
+
+async def test_a_run_that_was_frozen_changes_nothing_in_the_ring_of_the_next(
+    path: Path,
+) -> None:
+    store = FakeStore()
+    frozen = await begin(path, store)
+    frozen.mark([1, 2])
+    following = await begin(path, store)
+    following.mark([3, 4])
+
+    frozen.mark([5])
+    frozen.forget()
+
+    assert (await begin(path, store)).earlier == {1, 2, 3, 4}
