@@ -274,7 +274,10 @@ class Secrecy:
             # The end of the line: nobody must fall out of a room because of this.
             logger.exception("whether %s uses OMEMO cannot be told", bare)
             return
-        if capable or not self._told.first((address, f"{bare} omemo")):
+        portal = self._portal(address)
+        if capable or portal is None or portal.exposed:
+            return  # it may have been allowed meanwhile: then nobody misses anything
+        if not self._told.first((address, f"{bare} omemo")):
             return
         words = HIDDEN.format(relay=self._means.relay) if capable is None else NO_OMEMO
         body = node("body", None, words)

@@ -174,6 +174,21 @@ async def test_if_it_cannot_be_found_out_whether_somebody_has_omemo_they_stay(
     assert ROMEO in empty.around.hosted._rooms._rooms[VAULT].devices
 
 
+async def test_who_needs_no_omemo_by_the_time_it_is_found_missing_is_not_told(
+    empty: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def capable(account: str, peer: str) -> bool:
+        empty.encrypts(exposed=True)  # somebody allows it meanwhile
+        return False
+
+    monkeypatch.setattr(empty.cipher, "capable", capable)
+    empty.encrypts()
+
+    shown = await empty.enters(ROMEO)
+
+    assert [words(s) for s in shown if words(s)] == []
+
+
 async def test_what_is_too_large_once_sealed_is_refused(
     vault: Vault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
