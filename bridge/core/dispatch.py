@@ -155,12 +155,15 @@ class Dispatch:
         """Send again what could not be sealed for *room*; see ``Host.retry``."""
         self._tasks.create_task(self._revive(room), name="revive")
 
+    def tell(self, room: Room, words: str) -> None:
+        """Tell the people in *room* itself."""
+        self.later(room, self._adapters[room.network].notice(room, words))
+
     def warn(self, room: Room, words: str) -> None:
         """Tell the people on the far side of *room* what will not reach them."""
         portal = self._directory.portal(room)
         if portal is not None:
-            far = self._directory.far(portal, room)
-            self.later(far, self._adapters[far.network].notice(far, words))
+            self.tell(self._directory.far(portal, room), words)
 
     def note(self, *records: Record) -> None:
         """Remember *records*, after all that was sent: it may rely on that."""

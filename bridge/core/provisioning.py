@@ -24,6 +24,14 @@ NOT_FOLLOWED = (
     "The Matrix room was replaced by {room}, to which the bridge cannot go: {why}."
     " What is said here may reach nobody any more."
 )
+TAKEN = (
+    "{person} was not asked in: this room is a conversation with one person of XMPP. To"
+    " talk with several, make a room, give it a name, and invite them all there."
+)
+NOT_OURS = (
+    "{person} was not asked in: who of XMPP is here is for {muc} to say. They can join"
+    " it there."
+)
 
 
 class Provisioning:
@@ -126,7 +134,22 @@ class Provisioning:
         async with self._alone(self._xmpp.chat(event.person, event.sender)):
             return await self._accept(event)
 
+    def _bars(self, event: Invite) -> str:
+        """Say why nobody can be asked into the room of *event*; empty if they can."""
+        known = self._directory.portal(event.room)
+        if known is None or known.kind is Kind.HOSTED:
+            return ""
+        if known.kind is not Kind.DIRECT:
+            return NOT_OURS.format(person=event.person.id, muc=known.xmpp)
+        if known.xmpp == self._xmpp.chat(event.person, event.sender).address:
+            return ""
+        return TAKEN.format(person=event.person.id)
+
     async def _accept(self, event: Invite) -> Sequence[Arrival]:
+        if words := self._bars(event):
+            await self._matrix.decline(event)
+            self._dispatch.tell(event.room, words)
+            return ()
         accepted = await self._matrix.accept(event)
         if isinstance(accepted, Refusal):
             logger.info("invitation to %s: %s", event.room.address, accepted.name)

@@ -258,15 +258,28 @@ class Direct:
 
     async def _kind(self, room: str, ghost: str, invite: Invite) -> Kind:
         """Tell a conversation of two from a room."""
+        if await self._is_crowd(room, ghost):
+            return Kind.HOSTED
         if invite.direct:
             return Kind.DIRECT
+        about = await self._views.inside(room, ghost)
+        return Kind.HOSTED if about.name or about.alias else Kind.DIRECT
+
+    async def _is_crowd(self, room: str, ghost: str) -> bool:
+        """Tell whether more than two are in *room*, or are asked in.
+
+        Clients call it direct, too, what somebody begins with several at once.
+        """
         path = join("rooms", room, "joined_members")
         answer = await self._homeserver.request("GET", path, user=ghost)
         joined = answer.get("joined")
         if not isinstance(joined, dict) or len(joined) > TWO:
-            return Kind.HOSTED
-        about = await self._views.inside(room, ghost)
-        return Kind.HOSTED if about.name or about.alias else Kind.DIRECT
+            return True
+        path = join("rooms", room, "members")
+        answer = await self._homeserver.request(
+            "GET", path, user=ghost, query={"membership": "invite"}
+        )
+        return len(joined) + len(_chunk(answer)) > TWO
 
     async def _missed(
         self, room: str, ghost: str, since: datetime

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bridge.core.ports import Unit
 from bridge.model.delivery import Delivered, Refusal, Refused
 from bridge.model.events import Invite, Leave
 from bridge.model.places import Network, Person, PortalId, Ref, Room
@@ -142,6 +143,49 @@ async def test_somebody_of_matrix_can_begin(world: Across) -> None:
 
     assert world.server.heard() == ["hello Juliet"]
     assert world.heard() == ["hello Alice"]
+
+
+def invitation(to: str, person: str, name: str, *, direct: bool) -> Invite:
+    return Invite(
+        ref=Ref(Network.MATRIX, name),
+        room=Room(Network.MATRIX, to),
+        sender=ALICE,
+        sent_at=NOW,
+        person=Person(Network.XMPP, person),
+        direct=direct,
+    )
+
+
+@pytest.mark.parametrize("direct", [True, False])
+async def test_nobody_else_can_be_asked_into_a_conversation_of_two(
+    world: Across, *, direct: bool
+) -> None:
+    """The chat goes on, and whoever asked is told; ``direct`` is a client's word."""
+    room = "!new:hs.example"
+    await world.happens(invitation(room, JULIET, "$1", direct=True))
+    romeo = invitation(room, "romeo@montague.lit", "$2", direct=direct)
+
+    await world.happens(romeo)
+    await world.happens(invitation(room, JULIET, "$3", direct=True))
+    await world.says(room, "hello Juliet", "$4")
+
+    assert world.matrix_rooms.declined == [romeo]
+    (told,) = world.heard()
+    assert told.startswith("romeo@montague.lit was not asked in")
+    assert world.server.heard() == ["hello Juliet"]
+
+
+async def test_who_is_in_a_muc_elsewhere_is_for_it_to_say(world: Across) -> None:
+    linked = Portal(PortalId(9), Kind.PLUMBED, "!tea:hs", "tea@muc.lit", agent="@bot")
+    world.directory.put(linked, Unit())
+    romeo = invitation("!tea:hs", "romeo@montague.lit", "$1", direct=False)
+
+    await world.happens(romeo)
+
+    assert world.matrix_rooms.declined == [romeo]
+    (told,) = world.heard()
+    assert "tea@muc.lit" in told
+    assert world.server.heard() == []
 
 
 async def test_after_a_ghost_was_put_out_the_next_message_starts_anew(

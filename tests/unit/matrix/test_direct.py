@@ -238,6 +238,22 @@ async def test_two_in_a_room_without_a_name_are_a_chat(matrix: MatrixWorld) -> N
     assert accepted[0].kind is Kind.DIRECT
 
 
+@pytest.mark.parametrize("direct", [True, False])
+async def test_more_than_two_are_a_room_whatever_a_client_calls_it(
+    matrix: MatrixWorld, *, direct: bool
+) -> None:
+    """Who is asked in after the ghost is one of them already."""
+    invite = asks_in(matrix, direct=direct)
+    asked = {"membership": "invite", "is_direct": direct}
+    romeo = "@_xmpp_romeo=40montague.lit:hs"
+    matrix.server.add(ROOM, ALICE, "m.room.member", asked, state_key=romeo)
+
+    accepted = await matrix.adapter.accept(invite)
+
+    assert not isinstance(accepted, Refusal)
+    assert accepted[0].kind is Kind.HOSTED
+
+
 @pytest.mark.parametrize("what", ["name", "crowd"])
 async def test_a_room_is_a_room(matrix: MatrixWorld, what: str) -> None:
     invite = asks_in(matrix, direct=False)
