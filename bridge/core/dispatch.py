@@ -141,6 +141,7 @@ class Dispatch:
     def commit(self, unit: Unit) -> "asyncio.Future[frozenset[int]]":
         """Make *unit* durable, then send what it holds."""
         future = self._store.commit(unit)
+        self.letters.follow(unit, future)
         if unit.parcels:
             future.add_done_callback(lambda done: self._release(unit, done))
         return future
@@ -153,7 +154,9 @@ class Dispatch:
 
     def revive(self, room: Room) -> None:
         """Send again what could not be sealed for *room*; see ``Host.retry``."""
-        self._tasks.create_task(self._revive(room), name="revive")
+        portal = self._directory.portal(room)
+        if portal is not None:
+            self._revive_soon(portal, Refusal.WOULD_EXPOSE)
 
     def tell(self, room: Room, words: str) -> None:
         """Tell the people in *room* itself."""
@@ -183,15 +186,17 @@ class Dispatch:
         protection = self._adapters[network].protection(portal)
         return protection is Protection.END_TO_END
 
-    async def _revive(self, room: Room) -> None:
-        portal = self._directory.portal(room)
-        if portal is None:
-            return
+    def _revive_soon(self, portal: Portal, why: Refusal) -> None:
+        self._tasks.create_task(self._revive(portal, why), name="revive")
+
+    async def _revive(self, portal: Portal, why: Refusal) -> None:
         unit = Unit()
         try:
-            if await self.retry(portal, Refusal.WOULD_EXPOSE, unit):
+            await self._written.wait()
+            if await self.retry(portal, why, unit):
                 await self.commit(unit)
         except StoreUnavailableError:
+            self.letters.spare(unit)
             logger.warning("portal %d: what was refused is not tried again", portal.id)
         except Exception:
             # The end of the line for what one portal keeps: all else goes on.
@@ -373,6 +378,9 @@ class Dispatch:
             self.counters.add("refused", outcome.why.name)
             self.letters.bury(unit, parts, outcome)
             logger.info("lane %s: refused: %s", parcel.lane, outcome.why.name)
+            portal = self._directory.by_id(parcel.portal)
+            if portal is not None and self.letters.comes_late(parcel, outcome):
+                self._revive_soon(portal, outcome.why)
         if parcel.receipt:
             self._settle(unit, parcel, outcome)
 

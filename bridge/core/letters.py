@@ -5,15 +5,18 @@ server mended. What the far side cannot take whatever happens is gone when its s
 has been told.
 """
 
+import asyncio
 import json
 import time
+from asyncio import Future
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 from bridge.core.counters import Counters
 from bridge.core.directory import Directory
 from bridge.core.ports import Store, Unit
 from bridge.model.delivery import Parcel, Refusal, Refused, Wire
-from bridge.model.places import Network, Room
+from bridge.model.places import Network, PortalId, Room
 from bridge.model.records import DeadLetter, Portal
 
 REVIVABLE = frozenset(
@@ -46,6 +49,9 @@ class Letters:
         self._directory = directory
         self._counters = counters
         self._protects = protects
+        self._asked: dict[tuple[PortalId, str], int] = {}
+        self._under_way: set[Future[frozenset[int]]] = set()
+        self._revived: OrderedDict[int, None] = OrderedDict()
         self.buried = 0
 
     def bury(self, unit: Unit, parts: Sequence[Parcel], refused: Refused) -> None:
@@ -62,16 +68,27 @@ class Letters:
         """Let *unit* send a letter at the end of its lane; False if it may not leave.
 
         It has the keys that it always had, so what did arrive after all does not
-        arrive twice.
+        arrive twice. A letter that somebody else has read, too, is sent once.
         """
+        if letter.id in self._revived:
+            return False
         portal = self._directory.by_id(letter.portal)
         exposing = letter.why == Refusal.WOULD_EXPOSE.name
         if exposing and not self._may_leave(letter, portal):
             return False
         unit.parcels.extend(parcels_of(letter, self._store.number))
         unit.drop.append(letter)
+        self._revived[letter.id] = None
+        if len(self._revived) > TOTAL_MAX:
+            self._revived.popitem(last=False)
         self._counters.add("revived")
         return True
+
+    def spare(self, unit: Unit) -> None:
+        """Take note that *unit*, which revives letters, will not be written."""
+        for one in unit.drop:
+            if isinstance(one, DeadLetter):
+                self._revived.pop(one.id, None)
 
     def forget(self, letter: DeadLetter, unit: Unit) -> None:
         """Let *unit* drop a letter."""
@@ -79,10 +96,26 @@ class Letters:
         self._counters.add("dropped")
 
     async def retry(self, portal: Portal, why: Refusal, unit: Unit) -> int:
-        """Let *unit* send all that was refused in *portal* because of *why*."""
+        """Let *unit* send all that was refused in *portal* because of *why*.
+
+        What is refused meanwhile is told by ``comes_late``.
+        """
+        self._asked[portal.id, why.name] = self._store.number()
+        while self._under_way:
+            await asyncio.wait(self._under_way)
         letters = await self.of_lane(str(portal.id))
         found = [letter for letter in letters if letter.why == why.name]
         return sum(1 for letter in found if self.revive(letter, unit))
+
+    def follow(self, unit: Unit, written: "Future[frozenset[int]]") -> None:
+        """Take note that *unit* is being *written*: letters may be among it."""
+        if any(isinstance(one, DeadLetter) for one in unit.put):
+            self._under_way.add(written)
+            written.add_done_callback(self._under_way.discard)
+
+    def comes_late(self, parcel: Parcel, refused: Refused) -> bool:
+        """Tell whether others like *parcel* were sent again while it was refused."""
+        return parcel.id < self._asked.get((parcel.portal, refused.why.name), 0)
 
     async def of_lane(self, lane: str) -> Sequence[DeadLetter]:
         """Read all letters of a lane: there are at most ``LANE_MAX`` or so."""

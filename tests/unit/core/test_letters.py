@@ -1,3 +1,4 @@
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -147,6 +148,50 @@ async def test_where_the_room_is_encrypted_by_now_it_is_sent_again(
     await world.settles()
 
     assert world.matrix.said() == ["hush"]
+
+
+async def test_what_is_refused_just_as_it_is_allowed_is_sent_after_all(
+    world: World,
+) -> None:
+    """It was on its way when the letters were read."""
+    allowed, sent = replace(TEA, exposed=True), asyncio.Event()
+    world.matrix.answers = [Later(0.05), Refused(Refusal.WOULD_EXPOSE)]
+    world.matrix.on_send = sent.set
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(world.happens(said(TEA_XMPP, "hush")))
+        await sent.wait()
+        world.directory.put(allowed, Unit())
+        await world.dispatch.retry(allowed, Refusal.WOULD_EXPOSE, Unit())
+    await world.settles()
+
+    assert world.matrix.said() == ["hush", "hush"]
+    assert await world.store.load(DeadLetter) == []
+
+
+async def test_what_is_refused_is_waited_for_before_letters_are_read(
+    world: World,
+) -> None:
+    allowed, unit = replace(TEA, exposed=True), Unit()
+    world.directory.put(allowed, unit)
+    refused = replace(letter(7, lane=str(TEA.id)), portal=TEA.id, why="WOULD_EXPOSE")
+    burying = world.dispatch.commit(Unit(put=[refused]))
+
+    assert await world.dispatch.retry(allowed, Refusal.WOULD_EXPOSE, unit) == 1
+    assert burying.done()
+
+
+async def test_a_letter_that_two_read_is_sent_once(world: World) -> None:
+    world.directory.put(replace(TEA, exposed=True), Unit())
+    one = replace(letter(7, lane=str(TEA.id)), portal=TEA.id)
+    await world.store.commit(Unit(put=[one]))
+    first, second = Unit(), Unit()
+
+    assert await world.dispatch.retry(TEA, Refusal.REJECTED, first) == 1
+    assert await world.dispatch.retry(TEA, Refusal.REJECTED, second) == 0
+    world.dispatch.letters.spare(first)
+
+    assert await world.dispatch.retry(TEA, Refusal.REJECTED, second) == 1
 
 
 async def test_what_belongs_to_no_portal_any_more_stays_refused(world: World) -> None:
