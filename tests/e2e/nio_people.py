@@ -19,6 +19,8 @@ UNPROTECTED = "writes without encryption from XMPP"
 """In a notice that says so once of everybody; no test here is about it."""
 MEGOLM = {"algorithm": "m.megolm.v1.aes-sha2"}
 SEALED = [{"type": "m.room.encryption", "state_key": "", "content": MEGOLM}]
+ALL = {"room": {"timeline": {"limit": 200}}}
+"""Without it a homeserver leaves out what came in a burst."""
 
 
 @dataclass(frozen=True)
@@ -204,7 +206,7 @@ class NioPerson:
                 await self._pull()
 
     async def _pull(self) -> None:
-        answer = await self._client.sync(timeout=1000)
+        answer = await self._client.sync(timeout=1000, sync_filter=ALL)
         assert isinstance(answer, nio.SyncResponse), answer
         if self._client.should_query_keys:
             await self._client.keys_query()

@@ -1,5 +1,6 @@
 """Direct chats with people of XMPP who encrypt with OMEMO, and the Matrix side too."""
 
+import asyncio
 import base64
 import secrets
 from collections.abc import AsyncIterator
@@ -10,6 +11,7 @@ from xml.etree.ElementTree import Element, SubElement
 
 import pytest
 
+from deploy.lab.heard import PATIENCE_S
 from deploy.lab.stanzas import bare
 from deploy.lab.world import World
 from tests.e2e.secret_company import Company, meet
@@ -72,6 +74,29 @@ async def test_sessions_outlive_the_bridge(world: World, company: Company) -> No
     await juliet.seals(puppet, "and all is well")
 
     await alice.hears("and all is well", room, ghost)
+    assert juliet.unopened == juliet.unsealed == alice.unreadable == []
+
+
+@pytest.mark.parametrize(("speaks", "version"), [("legacy", LEGACY), ("new", OMEMO2)])
+async def test_twenty_each_way_at_once(
+    world: World, company: Company, speaks: str, version: str
+) -> None:
+    alice, juliet, ghost, puppet = await company.two(speaks)
+    room = await meet(world, alice, juliet)
+    hers, his = ([f"{who} {n}" for n in range(20)] for who in ("juliet", "alice"))
+
+    async with asyncio.TaskGroup() as tasks:
+        for words in hers:
+            tasks.create_task(juliet.seals(puppet, words))
+        for words in his:
+            tasks.create_task(alice.says(room, words))
+    came = await juliet.count(puppet, len(his), PATIENCE_S)
+    read = [await alice.hears_next() for _ in hers]
+
+    assert sorted(one.text for one in came) == sorted(his)
+    assert {one.name for one in came} == {version}
+    assert sorted(one.words for one in read) == sorted(hers)
+    assert {one.sender for one in read} == {ghost}
     assert juliet.unopened == juliet.unsealed == alice.unreadable == []
 
 

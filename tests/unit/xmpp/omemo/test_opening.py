@@ -127,14 +127,18 @@ async def test_the_same_message_again_is_told_from_a_broken_session(
     assert world.posts == []
 
 
-async def test_a_peer_that_skipped_900_messages_is_understood(world: World) -> None:
-    romeo = await world.person()
-    await world.words(await romeo.seal(ALICE, "one"))
+@pytest.mark.parametrize("namespace", [LEGACY, OMEMO2])
+async def test_a_peer_that_skipped_900_messages_is_understood(
+    world: World, namespace: str
+) -> None:
+    romeo = await world.person(ROMEO, namespace)
+    await world.words(await romeo.seal(ALICE, "one", namespace=namespace))
     for _ in range(900):
-        await romeo.client.encrypt(frozenset((ALICE,)), {LEGACY: b"lost"})
+        await romeo.client.encrypt(frozenset((ALICE,)), {namespace: b"lost"})
 
-    assert await world.words(await romeo.seal(ALICE, "here")) == "here"
-    assert await world.words(await romeo.seal(ALICE, "still")) == "still"
+    for words in ("here", "still"):
+        stanza = await romeo.seal(ALICE, words, namespace=namespace)
+        assert await world.words(stanza) == words
 
 
 async def test_a_peer_that_skipped_too_many_is_healed(
@@ -316,6 +320,19 @@ async def test_twenty_at_once_are_all_opened(world: World) -> None:
     found = await asyncio.gather(*(world.words(stanza) for stanza in stanzas))
 
     assert found == [str(n) for n in range(10) for _ in range(2)]
+
+
+@pytest.mark.usefixtures("slow")
+@pytest.mark.parametrize("namespace", [LEGACY, OMEMO2])
+async def test_twenty_who_write_for_the_first_time_at_once_are_all_understood(
+    world: World, namespace: str
+) -> None:
+    people = [await world.person(f"p{n}@capulet.example", namespace) for n in range(20)]
+    stanzas = [await one.seal(ALICE, one.jid, namespace=namespace) for one in people]
+
+    found = await asyncio.gather(*(world.words(stanza) for stanza in stanzas))
+
+    assert found == [one.jid for one in people]
 
 
 async def test_two_who_choose_the_same_pre_key_are_both_understood(
