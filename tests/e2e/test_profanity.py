@@ -199,21 +199,24 @@ async def test_restarts(scene: Scene, *, contacts: bool) -> None:
 
 
 @pytest.mark.all_clients
-@pytest.mark.parametrize("scene", ["0.13"], indirect=True)
 async def test_matrix_begins(scene: Scene) -> None:
     """What could not be sealed arrives once she has written.
 
     On Prosody 0.12 there is no list of hers that a contact could read; see above.
     """
+    listed = scene.world.kind != "prosody"
     await scene.juliet.log_out()
     await scene.logs_in()
     await scene.seals_from_now_on()
     await scene.alice.looks_up(scene.juliet.jid)
     room = await scene.alice.starts_chat(scene.ghost)
     await scene.alice.says(room, "soft!")
-    await scene.alice.hears_next()
-    await scene.client.sees("authorization request")
-    await scene.client.types(f"/sub allow {scene.puppet}")
+    if listed:
+        await scene.client.sees("chat message")
+    else:
+        await scene.alice.hears_next()
+        await scene.client.sees("authorization request")
+        await scene.client.types(f"/sub allow {scene.puppet}")
     await scene.client.types(f"/msg {scene.puppet}")
     await scene.client.seals()
     await scene.client.types("what light")
