@@ -133,7 +133,8 @@ class Members:
         name = member.get("displayname")
         if member.get("membership") == "join":
             self.joined(room, mxid, name if isinstance(name, str) else "")
-            return roster.shown(mxid)
+            # Meanwhile the roster may have been asked for anew.
+            return self.shown(room, mxid) or plain_name(mxid, name)
         return plain_name(mxid, name)
 
     async def has_like(self, room: str, name: str) -> bool:

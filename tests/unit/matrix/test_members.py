@@ -1,3 +1,5 @@
+import asyncio
+
 import pytest
 
 from bridge.matrix.members import Roster, plain_name
@@ -75,6 +77,26 @@ async def test_who_came_while_the_room_was_asked_is_asked_for(
 
     assert await members.name(HALL, BOB) == "Bobby"
     assert BOB in await members.of(HALL)
+
+
+async def test_who_is_asked_for_while_the_roster_is_replaced_keeps_their_name(
+    matrix: MatrixWorld,
+) -> None:
+    matrix.room()
+    members = matrix.adapter._members
+    await members.of(HALL)
+    matrix.joins(HALL, BOB, "Bob")
+    hold = asyncio.Event()
+    matrix.server.faults.append(Fault("m.room.member", hold=hold))
+
+    async with asyncio.TaskGroup() as tasks:
+        asked = tasks.create_task(members.name(HALL, BOB))
+        while not matrix.server.asked("m.room.member"):  # noqa: ASYNC110 - a list
+            await asyncio.sleep(0)
+        await members.load(HALL)
+        hold.set()
+
+    assert asked.result() == "Bob"
 
 
 async def test_somebody_who_left_has_the_name_they_left_with(
