@@ -54,10 +54,7 @@ class SecretPerson(XmppPerson):
         within_s: float = PATIENCE_S,
     ) -> Heard:
         """Expect *text* as the next message of a conversation, encrypted."""
-        heard = await self.hears(text, sender, sender, within_s)
-        if heard.name != version:
-            raise NotHeardError(f"{text!r} came as {heard.name or 'plain text'!r}")
-        return heard
+        return await self._opened(text, sender, sender, version, within_s)
 
     async def hides(self, *versions: str) -> None:
         """Let only contacts read what devices there are, and their keys."""
@@ -91,6 +88,17 @@ class SecretPerson(XmppPerson):
         if stanza.find(f"{{{OMEMO2}}}encrypted") is not None:
             return
         super()._take_message(stanza)
+
+    async def _opened(
+        self, text: str, sender: str, where: str, version: str, within_s: float
+    ) -> Heard:
+        try:
+            heard = await self.hears(text, sender, where, within_s)
+        except NotHeardError as error:
+            raise NotHeardError(f"{error}; not opened: {self.unopened}") from None
+        if heard.name != version:
+            raise NotHeardError(f"{text!r} came as {heard.name or 'plain text'!r}")
+        return heard
 
     def _take_opened(self, told: dict[str, str]) -> None:
         if told["text"] is None:

@@ -9,7 +9,7 @@ from xml.etree.ElementTree import Element, SubElement
 
 from typing_extensions import override
 
-from deploy.lab.heard import Heard, NotHeardError
+from deploy.lab.heard import PATIENCE_S, Heard
 from deploy.lab.stanzas import DISCO_INFO, MUC_ADMIN, MUC_OWNER, tag
 from deploy.lab.world import World
 from deploy.lab.xmpp_people import Cast, XmppPerson
@@ -53,10 +53,7 @@ class RoomPerson(SecretPerson):
         self, text: str, nick: str, room: str, version: str = LEGACY
     ) -> Heard:
         """Expect *text* as the next message of a room, encrypted."""
-        heard = await self.hears(text, nick, room)
-        if heard.name != version:
-            raise NotHeardError(f"{text!r} came as {heard.name or 'plain text'!r}")
-        return heard
+        return await self._opened(text, nick, room, version, PATIENCE_S)
 
     def unopened_in(self, room: str) -> list[str]:
         """List what was said in *room* and could not be read.
