@@ -89,7 +89,7 @@ class Account:
         if not rows:
             await _choose_identity(shelf)
         desk = Desk(jid, shelf, bundles)
-        versions = backends(shelf)
+        versions = backends(shelf, bundles.used)
         device = await device_class(desk).create(
             list(versions),
             shelf,

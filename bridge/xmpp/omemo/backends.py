@@ -1,10 +1,13 @@
 """python-omemo's two versions, which forget a used pre key only a day later.
 
 Rules: a used pre key is never offered again; yet until the message that used it is
-safely carried, and for those who chose the same one meanwhile, it still works.
+safely carried, and for those who chose the same one meanwhile, it still works. Others
+forget theirs at once: so no two accounts of ours use the same one of somebody.
 """
 
+import secrets
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 import oldmemo
@@ -12,11 +15,12 @@ import twomemo
 import x3dh
 import xeddsa
 from oldmemo.oldmemo import BundleImpl as LegacyBundle, SessionImpl as LegacySession
-from omemo import Backend
+from omemo import Backend, Bundle
 from omemo.session import Session
 from twomemo.twomemo import BundleImpl as Omemo2Bundle, SessionImpl as Omemo2Session
 from typing_extensions import override
 
+from bridge.xmpp.omemo.device import Wanted
 from bridge.xmpp.omemo.shelf import Shelf
 
 SPENT_KEPT_S: Final = 86_400
@@ -27,6 +31,10 @@ _BYTES: Final = "latin-1"
 """How x3dh writes bytes as JSON."""
 
 _SESSIONS: Final = (LegacySession, Omemo2Session)
+_BUNDLES: Final = (LegacyBundle, Omemo2Bundle)
+
+Used = Callable[[Wanted], set[bytes]]
+"""Tells which pre keys of a device accounts of ours have used; to be added to."""
 
 
 class Spent:
@@ -84,10 +92,24 @@ class Spare(Backend):
     It stands before one of python-omemo's in the order of bases.
     """
 
-    def __init__(self, shelf: Shelf) -> None:
+    def __init__(self, shelf: Shelf, used: Used) -> None:
         # The next base is one of python-omemo's, which knows more than ``Backend``.
         super().__init__(shelf, SKIPPED_MAX)  # type: ignore[arg-type]
         self._spent = Spent(shelf, self.namespace)
+        self._used = used
+
+    @override
+    async def build_session_active(
+        self,
+        bare_jid: str,
+        device_id: int,
+        bundle: Bundle,
+        plain_key_material: Any,
+    ) -> Any:
+        used = self._used((self.namespace, bare_jid, device_id))
+        return await super().build_session_active(  # type: ignore[safe-super]
+            bare_jid, device_id, _with_one(bundle, used), plain_key_material
+        )
 
     @override
     async def hide_pre_key(self, session: Session) -> bool:
@@ -128,10 +150,32 @@ class Omemo2(Spare, twomemo.Twomemo):
         return Omemo2Bundle(bare_jid, device_id, bundle, whole.signed_pre_key_id, ids)
 
 
+def _with_one(bundle: Bundle, used: set[bytes]) -> Bundle:
+    """Return *bundle* with one pre key only, if possible none of *used*; add it."""
+    assert isinstance(bundle, _BUNDLES)
+    offered = bundle.bundle
+    used.intersection_update(offered.pre_keys)
+    fresh = sorted(offered.pre_keys - used) or sorted(offered.pre_keys)
+    if not fresh:
+        return bundle
+    key = secrets.choice(fresh)
+    used.add(key)
+    only = x3dh.Bundle(
+        offered.identity_key,
+        offered.signed_pre_key,
+        offered.signed_pre_key_sig,
+        frozenset((key,)),
+    )
+    ids = {key: bundle.pre_key_ids[key]}
+    return type(bundle)(
+        bundle.bare_jid, bundle.device_id, only, bundle.signed_pre_key_id, ids
+    )
+
+
 def _public(private: str) -> str:
     return xeddsa.priv_to_curve25519_pub(private.encode(_BYTES)).hex()
 
 
-def backends(shelf: Shelf) -> tuple[Backend, Backend]:
+def backends(shelf: Shelf, used: Used) -> tuple[Backend, Backend]:
     """Return both versions, the one that we prefer first."""
-    return Omemo2(shelf), Legacy(shelf)
+    return Omemo2(shelf, used), Legacy(shelf, used)

@@ -51,6 +51,9 @@ class Bundles(Protocol):
         Raises ``KeyError`` if nothing is known of it.
         """
 
+    def used(self, wanted: Wanted) -> set[bytes]:
+        """Return the pre keys of a device that ours have used; to be added to."""
+
 
 class Desk:
     """What an operation needs and leaves behind, beside the shelf.

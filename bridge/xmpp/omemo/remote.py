@@ -122,6 +122,7 @@ class Remote:
         self._met: _Kept[tuple[str, str], tuple[int, ...]] = _Kept()
         self._refused: _Kept[tuple[str, str, str], State] = _Kept()
         self._bundles: _Kept[Wanted, Bundle] = _Kept()
+        self._used: _Kept[Wanted, set[bytes]] = _Kept()
         self._missing: _Kept[tuple[str, Wanted], State] = _Kept()
         self._asking: dict[tuple[str, str, str], asyncio.Future[None]] = {}
         self._gate = asyncio.Semaphore(AT_ONCE_MAX)
@@ -160,6 +161,16 @@ class Remote:
         if found is None and self.lack(account, wanted) is None:
             raise KeyError(wanted)
         return found
+
+    def used(self, wanted: Wanted) -> set[bytes]:
+        """Return the pre keys of a device that ours have used; see ``Bundles``.
+
+        It may be away, and offer them for long.
+        """
+        known = self._used.get(wanted)
+        used = set[bytes]() if known is None else known
+        self._used.put(wanted, used, MET_KEPT_S)
+        return used
 
     def lack(self, account: str, wanted: Wanted) -> State | None:
         """Tell why *account* cannot have a bundle; None if it can, or may."""

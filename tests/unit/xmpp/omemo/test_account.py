@@ -17,6 +17,9 @@ class Nothing:
     def bundle(self, account: str, wanted: Wanted) -> None:
         raise KeyError(wanted)
 
+    def used(self, _: Wanted) -> set[bytes]:
+        return set()
+
 
 _made: dict[str, bytes] = {}
 

@@ -1,14 +1,43 @@
 import pytest
+from oldmemo.oldmemo import BundleImpl as LegacyBundle
+from twomemo.twomemo import BundleImpl as Omemo2Bundle
 
 from bridge.xmpp.omemo import backends as module
+from bridge.xmpp.omemo.account import Account
 from bridge.xmpp.omemo.backends import Spent, backends
 from bridge.xmpp.omemo.names import LEGACY, OMEMO2
 from bridge.xmpp.omemo.shelf import Shelf
+from tests.unit.xmpp.omemo.test_account import Nothing
 from tests.unit.xmpp.omemo.world import ALICE, World
 
 
 def test_omemo_2_comes_first() -> None:
-    assert [one.namespace for one in backends(Shelf("x", {}))] == [OMEMO2, LEGACY]
+    made = backends(Shelf("x", {}), lambda _: set())
+
+    assert [one.namespace for one in made] == [OMEMO2, LEGACY]
+
+
+@pytest.mark.parametrize("namespace", [LEGACY, OMEMO2])
+async def test_no_two_of_ours_use_the_same_pre_key_of_somebody(
+    world: World, namespace: str
+) -> None:
+    """They share what was read of it, and its owner forgets each with the first use."""
+    place = 0 if namespace == OMEMO2 else 1
+    made = await Account.open(ALICE, {}, Nothing(), "label")
+    bundle = await made.versions[namespace].get_bundle(ALICE, made.id)
+    assert isinstance(bundle, LegacyBundle | Omemo2Bundle)
+    used: set[bytes] = set()
+
+    chosen = []
+    for number in range(len(bundle.bundle.pre_keys)):
+        version = backends(Shelf(f"{number}", {}), lambda _: used)[place]
+        _, key = await version.encrypt_empty()
+        session, _ = await version.build_session_active(ALICE, made.id, bundle, key)
+        assert isinstance(session, module._SESSIONS)
+        chosen.append(session.key_exchange.header.pre_key)
+
+    assert set(chosen) == bundle.bundle.pre_keys
+    assert len(chosen) == len(used) == 100
 
 
 @pytest.mark.parametrize("namespace", [LEGACY, OMEMO2])

@@ -13,6 +13,9 @@ class Some:
         if wanted[2] == 1:
             raise KeyError(wanted)
 
+    def used(self, _: Wanted) -> set[bytes]:
+        return set()
+
 
 @pytest.fixture
 def desk() -> Desk:
