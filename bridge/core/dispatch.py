@@ -200,6 +200,7 @@ class Dispatch:
             logger.warning("portal %d: what was refused is not tried again", portal.id)
         except Exception:
             # The end of the line for what one portal keeps: all else goes on.
+            self.letters.spare(unit)
             logger.exception("portal %d: what was refused stays so", portal.id)
 
     def _tell(self, parcel: Parcel, words: str) -> None:
