@@ -20,6 +20,7 @@ from bridge.model.delivery import (
     Wire,
 )
 from bridge.model.events import AnyEvent, Invite, Message, Protection
+from bridge.model.pictures import NO_PICTURE, Picture
 from bridge.model.places import Network, Person, PortalId, Ref, Room
 from bridge.model.records import Kind, Portal
 
@@ -128,6 +129,7 @@ class FakeMatrixRooms:
     declined: list[Invite] = field(default_factory=list)
     protected: list[Portal] = field(default_factory=list)
     changed: Sequence[str] | Refusal = ()
+    pictures: dict[str, Picture | None] = field(default_factory=dict)
     gate: asyncio.Event | None = None
 
     async def enter(self, address: str, guest: Person, name: str) -> Portal | Refusal:
@@ -135,6 +137,9 @@ class FakeMatrixRooms:
 
     async def called(self, person: Person) -> str:
         return person.id
+
+    async def pictured(self, person: Person) -> Picture | None:
+        return self.pictures.get(person.id, NO_PICTURE)
 
     async def look(self, address: str) -> Description | Refusal:
         return Description() if address in self.made else Refusal.NO_SUCH_ROOM

@@ -51,6 +51,7 @@ class FakeHomeserver:
         self.users: set[str] = set()
         self.devices: set[tuple[str, str]] = set()
         self.profiles: dict[str, Event] = {}
+        self.media: dict[str, bytes | Answering] = {}
         self.account_data: dict[tuple[str, str], Event] = {}
         self.requests: list[tuple[str, str]] = []
         self.faults: list[Fault] = []
@@ -124,6 +125,7 @@ class FakeHomeserver:
             ("PUT", v3 + "/user/{user}/account_data/{type}", self._set_account_data),
             ("GET", v3 + "/profile/{user}", self._profile),
             ("PUT", v3 + "/profile/{user}/{key}", self._set_profile),
+            ("GET", "/_matrix/client/v1/media/{kind}/{server}/{id}", self._media),
             ("POST", v3 + "/createRoom", self._create),
             ("POST", v3 + "/join/{room}", self._join),
             ("POST", room + "/{change:join|leave|invite}", self._join),
@@ -226,6 +228,19 @@ class FakeHomeserver:
         profile = self.profiles.setdefault(request.match_info["user"], {})
         profile.update(await request.json())
         return _ok({})
+
+    async def _media(self, request: web.Request) -> web.Response:
+        """Return the file of that id, under whatever name; a kind has its own."""
+        asked = request.match_info
+        media = self.media.get(f"{asked['kind']}/{asked['id']}")
+        media = self.media.get(asked["id"]) if media is None else media
+        if media is None:
+            return _error(404, "M_NOT_FOUND")
+        return (
+            web.Response(body=media)
+            if isinstance(media, bytes)
+            else await media(request)
+        )
 
     async def _create(self, request: web.Request) -> web.Response:
         asked = await request.json()

@@ -89,7 +89,7 @@ class Hub:
         self.open_foreign = provisioning.open_foreign
         self.describe = provisioning.describe
         self.look = provisioning.look
-        self.called = provisioning.called
+        self.called, self.pictured = provisioning.called, provisioning.pictured
         self.later = dispatch.later
         self.back = dispatch.back
         self.note = dispatch.note

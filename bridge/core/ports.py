@@ -21,14 +21,11 @@ from bridge.model.delivery import (
 from bridge.model.events import (
     AnyEvent,
     Invite,
-    Join,
-    Leave,
     Message,
     Protection,
-    Rename,
-    Retitled,
-    Subject,
+    State as State,  # noqa: PLC0414 - for others to import
 )
+from bridge.model.pictures import Picture
 from bridge.model.places import Network, Person, Room
 from bridge.model.records import DeadLetter, Portal, Record, Secret
 
@@ -36,9 +33,6 @@ R = TypeVar("R", bound=Record)
 
 NEWEST = 1 << 62
 """Comes after every number of a store."""
-
-State = Join | Rename | Leave | Subject | Retitled
-"""Events that say how things stand: applying one twice does no harm."""
 
 
 @dataclass(slots=True)
@@ -234,6 +228,9 @@ class MatrixRooms(Protocol):
     async def called(self, person: Person) -> str | None:
         """Tell the name of *person*, "" of nobody; None if it cannot be said now."""
 
+    async def pictured(self, person: Person) -> Picture | None:
+        """Tell what *person* looks like, NO_PICTURE of nobody; None as above."""
+
     async def protect(self, portal: Portal) -> bool:
         """Encrypt the room of a direct chat, if it is ours; tell whether it is."""
 
@@ -384,6 +381,9 @@ class Host(Protocol):
 
     async def called(self, person: Person) -> str | None:
         """Tell the name of a *person* of Matrix, "" of nobody; see ``MatrixRooms``."""
+
+    async def pictured(self, person: Person) -> Picture | None:
+        """Tell what a *person* of Matrix looks like; see ``MatrixRooms``."""
 
     async def open_hosted(
         self, address: Room, guest: Person, name: str

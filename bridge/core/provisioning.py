@@ -14,6 +14,7 @@ from bridge.core.openings import Opening, Openings
 from bridge.core.ports import MatrixRooms, Store, StoreUnavailableError, Unit, XmppRooms
 from bridge.model.delivery import Arrival, Description, Refusal
 from bridge.model.events import Invite, Leave, Message, Replaced
+from bridge.model.pictures import NO_PICTURE, Picture
 from bridge.model.places import Network, Person, PortalId, Room
 from bridge.model.records import Kind, Portal
 
@@ -270,6 +271,12 @@ class Provisioning:
         if person.network is not Network.MATRIX:
             return ""
         return await self._matrix.called(person)
+
+    async def pictured(self, person: Person) -> Picture | None:
+        """Tell what a person of Matrix looks like; see ``Host``."""
+        if person.network is not Network.MATRIX:
+            return NO_PICTURE
+        return await self._matrix.pictured(person)
 
     def _alone(self, room: Room) -> asyncio.Lock:
         lock = self._opening.get(room)

@@ -20,6 +20,7 @@ from bridge.matrix.members import Members
 from bridge.matrix.membership import Memberships
 from bridge.matrix.outbound import Outbound
 from bridge.matrix.patience import Trials
+from bridge.matrix.pictures import Pictures
 from bridge.matrix.presences import Presences
 from bridge.matrix.rooms import Rooms
 from bridge.matrix.sealed import Sealed
@@ -41,6 +42,7 @@ from bridge.model.delivery import (
     Wire,
 )
 from bridge.model.events import AnyEvent, Invite, Message, Protection
+from bridge.model.pictures import Picture
 from bridge.model.places import Network, Person, Room
 from bridge.model.records import Portal
 
@@ -62,8 +64,7 @@ class MatrixAdapter(Adapter, MatrixRooms):
         members_max: int = MEMBERS_MAX,
         encryption: Encryption = PINNED,
     ) -> None:
-        server = homeserver.server_name
-        self._server = server
+        self._server = server = homeserver.server_name
         self._host: Host | None = None
         self._prefix, self._suffix = f"@{names.PREFIX}", f":{server}"
         homeserver.ours = self.is_ours
@@ -75,6 +76,7 @@ class MatrixAdapter(Adapter, MatrixRooms):
         self._guests = Guests(homeserver, store, self._presences)
         self._sealed = Sealed(store)
         self._views = Views(homeserver)
+        self._pictures = Pictures(homeserver)
         self._encrypts = encryption.direct
         self._secrecy = self._secrets(homeserver, store, bot, encryption)
         self._bot = self._speaker(homeserver, bot, members_max)
@@ -161,6 +163,7 @@ class MatrixAdapter(Adapter, MatrixRooms):
             members=self._members,
             presences=self._presences,
             guests=self._guests,
+            pictures=self._pictures,
         )
         return Inbound(
             bot=self._bot,
@@ -219,12 +222,11 @@ class MatrixAdapter(Adapter, MatrixRooms):
         """Tell whose ghost *mxid* is; None if it is none of ours."""
         if not self.is_ours(mxid) or mxid == self._bot.mxid:
             return None
-        person = names.person_of(mxid, self._server)
-        if person is None:
-            # Too long to be written in the name: whoever made it has noted it.
-            ghost = await self._ghosts.find(mxid)
-            return ghost.person if ghost is not None else None
-        return person
+        if (person := names.person_of(mxid, self._server)) is not None:
+            return person
+        # Too long to be written in the name: whoever made it has noted it.
+        ghost = await self._ghosts.find(mxid)
+        return ghost.person if ghost is not None else None
 
     async def exists(self, person: str) -> bool:
         """Have a ghost for *person*, for whom somebody on Matrix asks."""
@@ -362,6 +364,10 @@ class MatrixAdapter(Adapter, MatrixRooms):
         return "" if self.is_ours(person.id) else await self._views.called(person.id)
 
     @override
+    async def pictured(self, person: Person) -> Picture | None:
+        return await self._pictures.of(person.id)
+
+    @override
     async def foreign_bridge(self, room: str, muc: str) -> str:
         return await self._rooms.foreign_bridge(room, muc)
 
@@ -382,9 +388,8 @@ class MatrixAdapter(Adapter, MatrixRooms):
             self._host.warn(room, words)
 
     def _portal(self, room: str) -> Portal | None:
-        if self._host is None:
-            return None
-        return self._host.portal(Room(Network.MATRIX, room))
+        host = self._host
+        return None if host is None else host.portal(Room(Network.MATRIX, room))
 
     async def _greet(self, room: str) -> None:
         """Say hello in a room that the bot has just been asked into."""

@@ -138,6 +138,34 @@ class Homeserver:
         answer, wait_s = await self._ask(method, url, data, timeout_s)
         return _checked(answer, wait_s)
 
+    async def fetch(
+        self, path: str, query: Mapping[str, str], *, bytes_max: int, timeout_s: float
+    ) -> bytes:
+        """Download what is at *path*, whatever is said of it.
+
+        Raises as ``request`` does, M_TOO_LARGE as soon as more than *bytes_max* come.
+        That it takes long says nothing of the homeserver: what others keep, it has to
+        fetch from there.
+        """
+        url = f"{self._base}{self._prefix}{path}?{urlencode(query)}"
+        session = self._session = self._session or self._connected()
+        try:
+            async with session.get(
+                URL(url, encoded=True),
+                # A few bytes could become very many.
+                headers={"Accept-Encoding": "identity"},
+                auto_decompress=False,
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=timeout_s),
+            ) as response:
+                body = await _at_most(bytes_max, response.content)
+                if not HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
+                    wait_s = _seconds(response.headers.get("Retry-After"))
+                    _checked(Answer(response.status, body), wait_s)
+                return body
+        except (aiohttp.ClientError, OSError) as error:
+            raise HomeserverDownError(_words(error)) from error
+
     async def close(self) -> None:
         """Close all connections."""
         await self._hot.close()
@@ -229,6 +257,16 @@ def _checked(answer: Answer, wait_s: float) -> dict[str, Any]:
         code = errcode if isinstance(errcode, str) else ""
         raise HomeserverDownError(f"answered {status} {code}".strip(), status, code)
     raise MatrixError(status, errcode, str(known.get("error", ""))[:500])
+
+
+async def _at_most(bytes_max: int, stream: aiohttp.StreamReader) -> bytes:
+    read = bytearray()
+    async for piece in stream.iter_any():
+        read += piece
+        if len(read) > bytes_max:
+            status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+            raise MatrixError(status, "M_TOO_LARGE", "too large")
+    return bytes(read)
 
 
 def _seconds(given: object, per_second: int = 1) -> float:

@@ -13,15 +13,24 @@ from bridge.matrix.client import HomeserverDownError, MatrixError
 from bridge.matrix.codec.member import Membership, Stand, decode
 from bridge.matrix.guests import Guests
 from bridge.matrix.members import Members
+from bridge.matrix.pictures import Pictures
 from bridge.matrix.presences import Presences
 from bridge.matrix.times import sent_at
-from bridge.model.events import Command, Invite, Join, Leave, Rank, Rename
+from bridge.model.events import (
+    Command,
+    Invite,
+    Join,
+    Leave,
+    Rank,
+    Rename,
+    Repictured,
+)
 from bridge.model.places import Network, Person, Ref, Room
 from bridge.model.records import Kind, Portal
 
 logger = logging.getLogger(__name__)
 
-Change = Join | Rename | Leave | Invite | Command
+Change = Join | Rename | Repictured | Leave | Invite | Command
 
 _GONE = (Stand.LEAVE, Stand.BAN)
 
@@ -64,6 +73,7 @@ class Memberships:
         members: Members,
         presences: Presences,
         guests: Guests,
+        pictures: Pictures,
     ) -> None:
         self._bot = bot
         self._person = person
@@ -72,6 +82,7 @@ class Memberships:
         self._members = members
         self._presences = presences
         self._guests = guests
+        self._pictures = pictures
 
     async def read(self, event: Mapping[str, Any]) -> Change | None:
         """Make an event of a member event of somebody who is not ours."""
@@ -113,7 +124,7 @@ class Memberships:
                 "room %s: its guest cannot be asked back: %s", turn.room, error
             )
 
-    async def _came(self, turn: Turn) -> Join | Rename | None:
+    async def _came(self, turn: Turn) -> Join | Rename | Repictured | None:
         room, target = turn.room, turn.target
         known = self._members.known(room)
         was_in = turn.was is Stand.JOIN or (
@@ -121,11 +132,15 @@ class Memberships:
         )
         await self._members.of(room)
         self._members.joined(room, target, turn.now.name)
+        self._pictures.learn(target, turn.now.picture)
         if self._is_direct(room):
             await self._guests.came(room)
+        kind: type[Join | Rename | Repictured] = Rename if was_in else Join
         if was_in and turn.before and turn.before.name == turn.now.name:
-            return None  # a new avatar, say
-        return (Rename if was_in else Join)(
+            if turn.before.picture == turn.now.picture:
+                return None
+            kind = Repictured
+        return kind(
             ref=_ref(turn),
             room=_room(turn),
             sender=Person(Network.MATRIX, target),

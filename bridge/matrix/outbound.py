@@ -8,7 +8,15 @@ from bridge.matrix.codec import message, names
 from bridge.matrix.presences import Presences
 from bridge.matrix.wires import Says, Stands, Titles, content, wire
 from bridge.model.delivery import Refusal, Route, Wire
-from bridge.model.events import Join, Leave, Message, Rename, Retitled, Subject
+from bridge.model.events import (
+    Join,
+    Leave,
+    Message,
+    Rename,
+    Repictured,
+    Retitled,
+    Subject,
+)
 from bridge.model.places import Network, Person
 
 
@@ -45,8 +53,8 @@ class Outbound:
                 return [self._left(event, route)]
             case Subject():
                 return self._titled(event, route)
-            case Retitled():
-                return ()  # it took its name when it was made
+            case Retitled() | Repictured():
+                return ()  # it took its name when it was made; ghosts have no pictures
 
     # Who is already there, or not there at all, is looked up only when the wire's
     # turn comes: others may be queued before it.

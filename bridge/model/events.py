@@ -98,6 +98,11 @@ class Rename(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Repictured(Event):
+    """The sender, who is in the room, has another picture of themselves, or none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Leave(Event):
     """*person* went out of the room, or was put out or kept out by the sender.
 
@@ -154,6 +159,7 @@ class Replaced(Event):
     address: str
 
 
-AnyEvent = (
-    Message | Join | Rename | Leave | Invite | Command | Subject | Retitled | Replaced
-)
+State = Join | Rename | Repictured | Leave | Subject | Retitled
+"""Events that say how things stand: applying one twice does no harm."""
+
+AnyEvent = Message | State | Invite | Command | Replaced

@@ -30,7 +30,7 @@ from bridge.model.delivery import (
     Unreadable,
     Wire,
 )
-from bridge.model.events import AnyEvent, Invite, Message, Protection
+from bridge.model.events import AnyEvent, Invite, Message, Protection, Repictured
 from bridge.model.places import Network, Person, Room
 from bridge.model.records import Kind, Portal
 from bridge.xmpp import contacts
@@ -43,6 +43,7 @@ from bridge.xmpp.codec.names import (
     jid_called,
     mxid_of,
     parse,
+    puppet_jid,
     room_local,
     room_of,
 )
@@ -261,6 +262,9 @@ class XmppAdapter:
 
     async def apply(self, event: State, route: Route) -> Sequence[Wire]:
         """Show how things now stand on Matrix; see ``Adapter``."""
+        if isinstance(event, Repictured):
+            self._persons.repictured(puppet_jid(event.sender.id, self._domain))
+            return ()
         return await self._venue(route.room.address).apply(event, route)
 
     async def send(self, parcels: Sequence[Parcel]) -> Sequence[Outcome | Later]:

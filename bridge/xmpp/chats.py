@@ -101,7 +101,7 @@ class Chats:
         self.ignored = 0
         self._means = means
         self._persons = persons
-        self._caps = () if persons is None else (persons.caps(),)
+        self._bears = persons.bears if persons else lambda _: ()
         self._introduce = persons.introduce if persons else lambda _, __: ()
         self.secrecy = Secrecy(means, None)
         if persons is not None:
@@ -305,7 +305,8 @@ class Chats:
         if stanza.get("type") is None and stanza.find(_JOIN) is not None:
             self._write(contacts.no_room(stanza, to.domain))
             return
-        for answer in contacts.answer(stanza, sender, to, self._caps, exists=known):
+        bears = self._bears(to.bare)
+        for answer in contacts.answer(stanza, sender, to, bears, exists=known):
             self._write(answer)
         if self._persons is not None and known:
             self._persons.seen(stanza, sender, to)

@@ -14,9 +14,9 @@ from bridge.xmpp.means import RESOURCE
 
 
 def answer(
-    stanza: Element, sender: Jid, to: Jid, caps: Sequence[Node] = (), *, exists: bool
+    stanza: Element, sender: Jid, to: Jid, bears: Sequence[Node] = (), *, exists: bool
 ) -> Sequence[Node]:
-    """Answer a presence that came to a puppet, who is there with *caps* (XEP-0115)."""
+    """Answer a presence that came to a puppet, who is there and *bears* its caps."""
     kind = stanza.get("type", "")
     if kind not in ("subscribe", "subscribed", "unsubscribe", "probe"):
         return ()
@@ -25,7 +25,7 @@ def answer(
             return (_presence("unsubscribed", sender, to),)
         return ()
     about = {"from": f"{to.bare}/{RESOURCE}", "to": sender.bare}
-    here = node("presence", about, *caps)
+    here = node("presence", about, *bears)
     match kind:
         case "subscribe":
             return (_presence("subscribed", sender, to), here)

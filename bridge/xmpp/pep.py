@@ -22,7 +22,7 @@ from bridge.xmpp.codec.names import Jid, parse
 from bridge.xmpp.codec.xml import Node, node
 from bridge.xmpp.interests import Interests
 from bridge.xmpp.omemo.means import NotNowError
-from bridge.xmpp.omemo.names import LEGACY_DEVICES, OMEMO2_DEVICES
+from bridge.xmpp.omemo.names import CURRENT, LEGACY_DEVICES, OMEMO2_DEVICES
 from bridge.xmpp.replies import DISCO_INFO, DISCO_ITEMS
 
 PUBSUB: Final = "http://jabber.org/protocol/pubsub"
@@ -155,16 +155,21 @@ class Pep:
                     items = await source.items(to.bare, name, sender.bare)
                     self._notify(to.bare, name, (sender.full,), items)
 
-    async def changed(self, account: str, node: str) -> None:
-        """Tell everybody who wants to know what *account* now has at *node*."""
+    async def changed(self, account: str, node: str, gone: Node | None = None) -> None:
+        """Tell everybody who wants to know what *account* now has at *node*.
+
+        If it has nothing there any more, *gone* says so.
+        """
         items = await self._items(account, node, "")
+        if items is None and gone is not None:
+            items = ((CURRENT, gone),)
         watching = self._interests.watching(account, node)
         asked = [one[2] for one in self._subscribers if one[:2] == (account, node)]
         self._notify(account, node, dict.fromkeys((*watching, *asked)), items)
 
     def tell(self, account: str, node: str, peer: str, payload: Node) -> None:
         """Tell *peer* alone that *account* now has *payload* at *node*."""
-        self._notify(account, node, (peer,), (("current", payload),))
+        self._notify(account, node, (peer,), ((CURRENT, payload),))
 
     def forget(self) -> None:
         """Forget who is there, as the stream was lost."""

@@ -12,13 +12,17 @@ import logging
 import secrets
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from xml.etree.ElementTree import Element
 
 from bridge.core.ports import StoreUnavailableError, Unit
+from bridge.model.pictures import NO_PICTURE, Picture
 from bridge.model.places import Network, Person
 from bridge.xmpp import replies
 from bridge.xmpp.adhoc import Adhoc
+from bridge.xmpp.avatars import Avatars
 from bridge.xmpp.cards import AWAY, NICK, VCARD, Cards, nick
+from bridge.xmpp.codec.avatar import METADATA, metadata
 from bridge.xmpp.codec.names import Jid, mxid_of, parse
 from bridge.xmpp.codec.xml import Node, node
 from bridge.xmpp.endtoend import Passage, Sealed
@@ -85,7 +89,8 @@ class Persons:
         self.endtoend = self.omemo if sealing else None
         if sealing:
             self._pep.add(self.omemo)
-        self.caps = self._pep.caps
+        self._avatars = Avatars(self._pictured)
+        self._pep.add(self._avatars)  # the last: it may take long
         self._adhoc = Adhoc(self.endtoend)
         self.hopes = Hopes(means.host, self.endtoend)
 
@@ -154,6 +159,17 @@ class Persons:
         if self.endtoend is not None:
             self._look(stanza, sender, to, ready=True)
 
+    def bears(self, account: str) -> Sequence[Node]:
+        """Write what every presence of *account* bears."""
+        return (self._pep.caps(), *self._avatars.hint(account))
+
+    def repictured(self, account: str) -> None:
+        """Take note that *account* may look different: who wants to know is told."""
+        if self._busy < AT_ONCE_MAX:
+            self._busy += 1
+            look = self._look_at(account)
+            self._means.tasks.create_task(look).add_done_callback(self._done)
+
     def introduce(self, account: str, name: str) -> Sequence[Node]:
         """Write what the puppet *account* is called, for those whose contact it is not.
 
@@ -197,7 +213,16 @@ class Persons:
         card = await self._cards.card(to.bare)
         if card is None:
             return replies.error(iq, "cancel", "item-not-found")
-        return replies.result(iq, card)
+        photo = await self._avatars.photo(to.bare)
+        return replies.result(iq, card._replace(children=(*card.children, *photo)))
+
+    async def _look_at(self, account: str) -> None:
+        if await self._avatars.has_changed(account):
+            with suppress(NotNowError):
+                await self._pep.changed(account, METADATA, metadata(NO_PICTURE))
+
+    async def _pictured(self, mxid: str) -> Picture | None:
+        return await self._means.host.pictured(Person(Network.MATRIX, mxid))
 
     async def _called(self, mxid: str) -> str | None:
         return await self._means.host.called(Person(Network.MATRIX, mxid))

@@ -17,6 +17,9 @@ MODERATOR_LEVEL = 50
 
 _UNSEEN = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
 _JOINERS = "\u200c\u200d"
+_MXC = re.compile(
+    r"mxc://[0-9A-Za-z\[][0-9A-Za-z.:\[\]-]{0,254}/[0-9A-Za-z_-]{1,255}"
+).fullmatch
 _NUMERIC = re.compile(r"[+-]?[0-9]{1,16}").fullmatch
 _CREATORS_SINCE = 12
 
@@ -39,6 +42,7 @@ class Membership:
     name: str = ""
     reason: str = ""
     direct: bool = False
+    picture: str = ""
 
 
 def decode(content: object) -> Membership | None:
@@ -54,6 +58,7 @@ def decode(content: object) -> Membership | None:
         clean_name(content.get("displayname")),
         clean_name(content.get("reason"), REASON_CHARS_MAX),
         content.get("is_direct") is True,
+        clean_uri(content.get("avatar_url")),
     )
 
 
@@ -66,7 +71,17 @@ def encode(membership: Membership) -> dict[str, Any]:
         content["reason"] = reason
     if membership.direct:
         content["is_direct"] = True
+    if picture := clean_uri(membership.picture):
+        content["avatar_url"] = picture
     return content
+
+
+def clean_uri(value: object) -> str:
+    """Return *value* if it can be the address of a file here, or else nothing.
+
+    Client-Server API, "Matrix Content (mxc://) URIs".
+    """
+    return value if isinstance(value, str) and _MXC(value) else ""
 
 
 def clean_name(value: object, chars_max: int = NAME_CHARS_MAX) -> str:

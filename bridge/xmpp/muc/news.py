@@ -12,6 +12,7 @@ from bridge.model.events import (
     Message,
     Rank,
     Rename,
+    Repictured,
     Retitled,
     Subject,
 )
@@ -76,7 +77,9 @@ class News:
             return Refusal.TOO_LARGE
         return wires
 
-    async def apply(self, event: State, route: Route) -> Sequence[Wire]:
+    async def apply(  # noqa: PLR0911 - one for each kind of event
+        self, event: State, route: Route
+    ) -> Sequence[Wire]:
         """Change who is in the room, or what it is about."""
         room = self._rooms.get(route.room.address)
         match event:
@@ -92,6 +95,8 @@ class News:
                 return self._left(event, room)
             case Subject() | Retitled():
                 return self._titled(event, room)
+            case Repictured():
+                return ()  # their puppet shows it
 
     def _said(
         self, event: Message, address: str, sender: tuple[str, str]

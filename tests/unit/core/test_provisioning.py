@@ -8,6 +8,7 @@ from bridge.core.openings import KIND, Openings
 from bridge.core.ports import Unit
 from bridge.model.delivery import Refusal
 from bridge.model.events import Invite
+from bridge.model.pictures import NO_PICTURE, Picture
 from bridge.model.places import Network, Person, PortalId, Ref, Room
 from bridge.model.records import Cursor, Kind, Portal
 from tests.conftest import World, said
@@ -178,3 +179,14 @@ async def test_a_chat_that_cannot_be_opened_is_not_being_opened(world: World) ->
 
     assert await world.hub._provisioning._openings.all() == ()
     assert [c for c in await world.store.load(Cursor) if c.kind == KIND] == []
+
+
+async def test_only_of_those_of_matrix_it_is_asked_what_they_look_like(
+    world: World,
+) -> None:
+    face = Picture(b"face", "image/png", 1, 1)
+    world.matrix_rooms.pictures = dict.fromkeys(("alice", "juliet"), face)
+    alice, juliet = Person(Network.MATRIX, "alice"), Person(Network.XMPP, "juliet")
+
+    assert await world.hub.pictured(alice) is face
+    assert await world.hub.pictured(juliet) is NO_PICTURE

@@ -210,3 +210,44 @@ def test_an_event_without_a_name_was_perhaps_sent(name: bytes) -> None:
 def test_a_proxy_that_finds_it_too_large_will_always() -> None:
     with pytest.raises(MatrixError, match="M_TOO_LARGE"):
         read(Answer(413, b"<html>"))
+
+
+async def test_a_download_is_what_is_there(
+    fake: FakeHomeserver, homeserver: Homeserver
+) -> None:
+    fake.media["face"] = b"\x89PNG"
+    path = join("media", "download", "hs", "face", version="v1")
+
+    data = await homeserver.fetch(path, {}, bytes_max=4, timeout_s=5)
+
+    assert data == b"\x89PNG"
+    with pytest.raises(MatrixError, match="M_TOO_LARGE"):
+        await homeserver.fetch(path, {}, bytes_max=3, timeout_s=5)
+    with pytest.raises(MatrixError, match="M_NOT_FOUND"):
+        await homeserver.fetch(path + "s", {}, bytes_max=99, timeout_s=5)
+
+
+async def test_who_keeps_a_file_may_be_slow_without_harm(
+    fake: FakeHomeserver, homeserver: Homeserver
+) -> None:
+    """The homeserver waits for others: that says nothing of itself."""
+    fake.faults.append(Fault("media", hang=True))
+    doubts: list[None] = []
+    homeserver.on_trouble = lambda: doubts.append(None)
+    path = join("media", "download", "hs", "face", version="v1")
+
+    with pytest.raises(HomeserverDownError):
+        await homeserver.fetch(path, {}, bytes_max=3, timeout_s=0.05)
+
+    assert doubts == []
+
+
+async def test_a_download_goes_nowhere_else(
+    fake: FakeHomeserver, homeserver: Homeserver
+) -> None:
+    """A redirect would carry the token to somebody else."""
+    elsewhere = {"Location": "http://192.0.2.1/"}
+    fake.faults.append(Fault("media", 302, "", headers=elsewhere))
+
+    with pytest.raises(HomeserverDownError):
+        await homeserver.fetch("/_matrix/media", {}, bytes_max=99, timeout_s=5)

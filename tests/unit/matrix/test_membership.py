@@ -2,7 +2,17 @@ import pytest
 
 from bridge.matrix.bot import MEMBERS_MAX
 from bridge.model.delivery import Unreadable
-from bridge.model.events import AnyEvent, Command, Invite, Join, Leave, Rank, Rename
+from bridge.model.events import (
+    AnyEvent,
+    Command,
+    Invite,
+    Join,
+    Leave,
+    Rank,
+    Rename,
+    Repictured,
+)
+from bridge.model.pictures import recognise
 from bridge.model.places import Network, Person
 from bridge.model.records import Kind
 from tests.homeserver import Event
@@ -16,6 +26,7 @@ from tests.unit.matrix.world import (
     MatrixWorld,
     with_previous,
 )
+from tests.unit.model.test_pictures import png
 
 ALICE_THERE, BOB_THERE = Person(Network.MATRIX, ALICE), Person(Network.MATRIX, BOB)
 
@@ -64,7 +75,9 @@ async def test_somebody_changes_their_name(matrix: MatrixWorld) -> None:
     assert isinstance(again, Rename)
 
 
-async def test_a_new_avatar_is_nothing_to_tell(matrix: MatrixWorld) -> None:
+async def test_where_nothing_changed_there_is_nothing_to_tell(
+    matrix: MatrixWorld,
+) -> None:
     matrix.room(HALL, ALICE)
     matrix.link()
     joined = matrix.joins(HALL, ALICE, "Alice")
@@ -74,6 +87,30 @@ async def test_a_new_avatar_is_nothing_to_tell(matrix: MatrixWorld) -> None:
     )
 
     assert event is None
+
+
+async def test_somebody_shows_another_picture(matrix: MatrixWorld) -> None:
+    matrix.room(HALL, ALICE)
+    matrix.link()
+    matrix.server.profiles[ALICE] = {"avatar_url": "mxc://hs/face"}
+    matrix.server.media |= {"face": png(1, 1), "mask": png(2, 2)}
+    before = await matrix.adapter.pictured(ALICE_THERE)
+    matrix.server.profiles[ALICE] = {"avatar_url": "mxc://hs/mask"}
+    shown = {"displayname": "Alice", "avatar_url": "mxc://hs/mask"}
+
+    event = await matrix.reads(
+        with_previous(
+            changes(matrix, ALICE, ALICE, "join", **shown),
+            membership="join",
+            displayname="Alice",
+            avatar_url="mxc://hs/face",
+        )
+    )
+
+    assert isinstance(event, Repictured)
+    assert (event.sender, event.name) == (ALICE_THERE, "Alice")
+    assert before == recognise(png(1, 1))
+    assert await matrix.adapter.pictured(ALICE_THERE) == recognise(png(2, 2))
 
 
 async def test_somebody_goes(matrix: MatrixWorld) -> None:

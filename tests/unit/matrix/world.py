@@ -27,6 +27,7 @@ from bridge.model.delivery import (
     Wire,
 )
 from bridge.model.events import AnyEvent, Message, Text
+from bridge.model.pictures import NO_PICTURE, Picture
 from bridge.model.places import Network, Person, PortalId, Ref, Room
 from bridge.model.records import Kind, Portal, Record
 from bridge.model.text import RichText
@@ -192,6 +193,9 @@ class FakeHost:
 
     async def called(self, person: Person) -> str:
         return person.id
+
+    async def pictured(self, person: Person) -> Picture | None:
+        return NO_PICTURE
 
     async def look(self, address: Room) -> Description | Refusal:
         return Refusal.NO_SUCH_ROOM

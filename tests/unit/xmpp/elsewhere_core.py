@@ -12,6 +12,7 @@ from bridge.model.delivery import (
     Refused,
     Wire,
 )
+from bridge.model.pictures import NO_PICTURE, Picture
 from bridge.model.places import Person, Room
 from bridge.model.records import Portal, Record
 from tests.fakes_store import FakeStore
@@ -28,6 +29,7 @@ class Host:
     retried: list[Room] = field(default_factory=list)
     barred: set[str] = field(default_factory=set)
     known: bool | None = True
+    pictures: dict[str, Picture | None] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
     returned: list[str] = field(default_factory=list)
     written: list[tuple[Room, Sequence[Wire]]] = field(default_factory=list)
@@ -81,6 +83,9 @@ class Host:
         if not self.known:
             return None if self.known is None else ""
         return self.names.get(person.id, person.id)
+
+    async def pictured(self, person: Person) -> Picture | None:
+        return self.pictures.get(person.id, NO_PICTURE)
 
     async def look(self, address: Room) -> Description | Refusal:
         return Refusal.NO_SUCH_ROOM

@@ -2,6 +2,7 @@ import pytest
 
 from bridge.xmpp import contacts
 from bridge.xmpp.codec.names import Jid
+from bridge.xmpp.codec.xml import Node
 from tests.unit.xmpp.elsewhere import stanza
 
 JULIET = Jid("juliet", "capulet.lit", "balcony")
@@ -63,3 +64,11 @@ def test_an_error_is_never_answered() -> None:
     assert contacts.no_room(stanza("<presence type='error' from='a@b'/>"), "x") is None
     assert contacts.nobody(stanza("<message type='error' from='a@b'/>")) is None
     assert contacts.nobody(stanza("<message type='chat' from='a@b'/>")) is not None
+
+
+def test_a_puppet_bears_what_it_is_said_to() -> None:
+    presence = stanza("<presence type='subscribe'/>")
+
+    said = contacts.answer(presence, JULIET, ALICE, (Node("c", {}, ()),), exists=True)
+
+    assert [one.children for one in said] == [(), (Node("c", {}, ()),)]

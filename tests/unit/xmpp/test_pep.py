@@ -22,6 +22,7 @@ class Tunes:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.silent = False
 
     async def nodes(self, account: str) -> Sequence[str]:
         return [TUNE] if account == ALICE else []
@@ -30,7 +31,7 @@ class Tunes:
         self, account: str, node: str, asker: str
     ) -> Sequence[tuple[str, Node]] | None:
         self.asked.append(asker)
-        if (account, node) != (ALICE, TUNE):
+        if (account, node) != (ALICE, TUNE) or self.silent:
             return None
         return [(one, Node("tune", {"xmlns": TUNE}, (one,))) for one in ("1", "2")]
 
@@ -268,6 +269,24 @@ def presence(world: World, sender: str = ROMEO) -> Element:
     about = {"hash": "sha-1", "node": "n", "ver": version}
     SubElement(stanza, "{http://jabber.org/protocol/caps}c", about)
     return stanza
+
+
+async def test_that_something_is_gone_is_told_if_there_are_words_for_it(
+    world: World,
+) -> None:
+    await world.pep.presence(presence(world), jid(ROMEO), jid(ALICE))
+    world.written.clear()
+    world.tunes.silent = True
+    await world.pep.changed(ALICE, TUNE)
+    assert world.written == []
+
+    await world.pep.changed(ALICE, TUNE, node("silence"))
+
+    (event,) = world.written
+    assert path(event, "event", "items", "item", "silence")
+    world.tunes.silent = False
+    await world.pep.changed(ALICE, TUNE, node("silence"))
+    assert not path(world.written[-1], "event", "items", "item", "silence")
 
 
 async def test_whoever_comes_and_wants_to_know_gets_the_last_item(

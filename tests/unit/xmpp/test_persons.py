@@ -6,8 +6,10 @@ from xml.etree.ElementTree import Element
 import pytest
 
 from bridge.core.ports import Unit
+from bridge.model.pictures import NO_PICTURE, Picture
 from bridge.xmpp import persons
 from bridge.xmpp.cards import nick
+from bridge.xmpp.codec.avatar import METADATA, hint, identifier
 from bridge.xmpp.codec.caps import verification
 from bridge.xmpp.codec.names import Jid, parse
 from bridge.xmpp.codec.xml import node
@@ -23,6 +25,7 @@ JULIET = "juliet@capulet.lit/balcony"
 ALICE = f"alice_hs.example@{DOMAIN}"
 AXOLOTL = "eu.siacs.conversations.axolotl"
 NICK = "http://jabber.org/protocol/nick"
+FACE = Picture(b"face", "image/png", 96, 96)
 CAPS = "http://jabber.org/protocol/caps"
 PUBSUB = "http://jabber.org/protocol/pubsub"
 
@@ -132,6 +135,61 @@ async def test_a_puppet_has_a_visiting_card(world: PersonsWorld) -> None:
     (answer,) = world.server.written
     assert answer.get("type") == "result"
     assert answer.findtext("{vcard-temp}vCard/{vcard-temp}FN") == "Alice"
+
+
+async def test_a_visiting_card_shows_a_picture(world: PersonsWorld) -> None:
+    world.host.pictures["@alice:hs.example"] = FACE
+    world.asks("<vCard xmlns='vcard-temp'/>")
+    await world.settle()
+
+    (answer,) = world.server.written
+    assert answer.findtext(".//{vcard-temp}PHOTO/{vcard-temp}TYPE") == "image/png"
+
+
+async def test_a_card_does_without_a_picture_in_trouble(world: PersonsWorld) -> None:
+    world.host.pictures["@alice:hs.example"] = None
+    world.asks("<vCard xmlns='vcard-temp'/>")
+    await world.settle()
+
+    (answer,) = world.server.written
+    assert answer.get("type") == "result"
+    assert answer.find(".//{vcard-temp}PHOTO") is None
+
+
+async def test_a_picture_that_nobody_can_tell_now_may_be_asked_for_again(
+    world: PersonsWorld,
+) -> None:
+    world.host.pictures["@alice:hs.example"] = None
+    world.asks_for(METADATA)
+    assert await world.answer() == "remote-server-timeout"
+
+    world.host.pictures["@alice:hs.example"] = NO_PICTURE
+    world.asks_for(METADATA)
+    assert await world.answer() == "item-not-found"
+
+
+async def test_every_presence_names_the_picture_that_was_asked_for(
+    world: PersonsWorld,
+) -> None:
+    assert [one.name for one in world.persons.bears(ALICE)] == ["c"]
+    world.host.pictures["@alice:hs.example"] = FACE
+    world.asks_for(METADATA)
+    await world.settle()
+
+    assert world.persons.bears(ALICE)[1:] == (hint(identifier(FACE)),)
+
+
+async def test_too_many_new_pictures_at_once_are_not_looked_at(
+    world: PersonsWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.asks_for(METADATA)
+    await world.settle()
+    world.host.pictures["@alice:hs.example"] = FACE
+    monkeypatch.setattr(persons, "AT_ONCE_MAX", 0)
+    world.persons.repictured(ALICE)
+    await world.settle()
+
+    assert world.persons.bears(ALICE)[1:] == (hint(""),)
 
 
 async def test_nobody_has_no_visiting_card(world: PersonsWorld) -> None:

@@ -4,6 +4,7 @@ from bridge.matrix.codec.member import (
     Membership,
     Stand,
     clean_name,
+    clean_uri,
     decode,
     decode_creators,
     decode_powers,
@@ -31,8 +32,27 @@ def test_a_membership_is_read_and_written() -> None:
     assert encode(Membership(Stand.INVITE, "Al", "so", direct=True)) == content
     assert encode(Membership(Stand.LEAVE)) == {"membership": "leave"}
     assert decode(
-        {"membership": "join", "displayname": {}, "is_direct": 1}
+        {"membership": "join", "displayname": {}, "is_direct": 1, "avatar_url": 1}
     ) == Membership(Stand.JOIN)
+
+
+@pytest.mark.parametrize(
+    "picture", ["mxc://hs.example:8448/aA0_-", "mxc://[::1]:1/a", "mxc://1.2.3.4/a"]
+)
+def test_a_picture_is_a_file_of_a_homeserver(picture: str) -> None:
+    content = {"membership": "join", "avatar_url": picture}
+
+    assert decode(content) == Membership(Stand.JOIN, picture=picture)
+    assert encode(Membership(Stand.JOIN, picture=picture)) == content
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["", "https://hs/a", "mxc://hs", "mxc://hs/", "mxc://../a", "mxc://hs/a/b", "x\n"],
+)
+def test_what_is_no_file_of_a_homeserver_is_no_picture(given: str) -> None:
+    assert clean_uri(given) == ""
+    assert encode(Membership(Stand.JOIN, picture=given)) == {"membership": "join"}
 
 
 @pytest.mark.parametrize(

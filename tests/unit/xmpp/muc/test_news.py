@@ -1,7 +1,16 @@
 from datetime import UTC, datetime
 
 from bridge.model.delivery import Refusal, Route
-from bridge.model.events import Join, Leave, Message, Rank, Rename, Retitled, Subject
+from bridge.model.events import (
+    Join,
+    Leave,
+    Message,
+    Rank,
+    Rename,
+    Repictured,
+    Retitled,
+    Subject,
+)
 from bridge.model.places import Network, Person, Ref, Room
 from tests.unit.xmpp.muc.vault import Vault
 from tests.unit.xmpp.muc.world import (
@@ -295,3 +304,14 @@ async def test_members_learn_who_else_belongs_though_not_there(vault: Vault) -> 
     ]
     assert news.belongs(VAULT, "romeo@montague.lit", "member", "$3") == ()
     assert news.belongs(TEA, bare, "member", "$4") == ()
+
+
+async def test_what_somebody_looks_like_is_their_puppets_affair(
+    world: MucWorld,
+) -> None:
+    await world.joins(ROMEO, "romeo")
+    world.written()
+
+    await world.happens(Repictured(sender=ALICE, **WHERE))  # type: ignore[arg-type]
+
+    assert world.written() == []

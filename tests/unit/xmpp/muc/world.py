@@ -24,6 +24,7 @@ from bridge.model.delivery import (
     Wire,
 )
 from bridge.model.events import AnyEvent, Message, Rank, Text
+from bridge.model.pictures import NO_PICTURE, Picture
 from bridge.model.places import Network, Person, PortalId, Ref, Room
 from bridge.model.records import DeadLetter, Kind, Portal, Record, Secret
 from bridge.model.text import RichText
@@ -208,6 +209,9 @@ class FakeHost:
 
     async def called(self, person: Person) -> str:
         return person.id
+
+    async def pictured(self, person: Person) -> Picture | None:
+        return NO_PICTURE
 
     async def look(self, address: Room) -> Description | Refusal:
         if self.broken:

@@ -1,0 +1,94 @@
+"""What puppets look like: a source of PEP (XEP-0084), and for the cards of puppets.
+
+question, or who wants to hear of it -> asked of the core -> answer
+another picture in a room -> if anybody was told of one -> looked at again
+"""
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Final
+
+from bridge.model.pictures import NO_PICTURE, Picture
+from bridge.xmpp.cards import AWAY
+from bridge.xmpp.codec import avatar
+from bridge.xmpp.codec.avatar import DATA, METADATA
+from bridge.xmpp.codec.names import mxid_of
+from bridge.xmpp.codec.xml import Node
+from bridge.xmpp.means import OWN
+from bridge.xmpp.omemo.means import NotNowError
+
+TOLD_MAX: Final = 10_000
+
+_NODES: Final = (METADATA, DATA)
+
+
+class Avatars:
+    """The pictures of puppets; holds none of them.
+
+    *ask* looks somebody of Matrix up by their id: None says that nobody can tell now.
+    """
+
+    def __init__(self, ask: Callable[[str], Awaitable[Picture | None]]) -> None:
+        self._ask = ask
+        self._told: OrderedDict[str, str] = OrderedDict()
+
+    async def nodes(self, account: str) -> Sequence[str]:
+        """List the nodes that *account* has; see ``Source``."""
+        with suppress(NotNowError):
+            if await self._picture(account):
+                return _NODES
+        return ()
+
+    async def items(
+        self,
+        account: str,
+        node: str,
+        asker: str,  # noqa: ARG002 - the protocol's signature
+    ) -> Sequence[tuple[str, Node]] | None:
+        """Return the picture of *account*, or what it is; see ``Source``."""
+        if node not in _NODES:
+            return None
+        picture = await self._picture(account)
+        if not picture:
+            return None
+        write = avatar.metadata if node == METADATA else avatar.data
+        return ((avatar.identifier(picture), write(picture)),)
+
+    async def photo(self, account: str) -> Sequence[Node]:
+        """Write what the card of *account* shows, if it can be shown now."""
+        with suppress(NotNowError):
+            if picture := await self._picture(account):
+                return (avatar.photo(picture),)
+        return ()
+
+    def hint(self, account: str) -> Sequence[Node]:
+        """Write what a presence of *account* says of its picture, if that is known."""
+        told = self._told.get(account)
+        return () if told is None else (avatar.hint(told),)
+
+    async def has_changed(self, account: str) -> bool:
+        """Tell whether *account*, of whom somebody was told, looks different now."""
+        before = self._told.get(account)
+        if before is None:
+            return False
+        with suppress(NotNowError):
+            now = avatar.identifier(await self._picture(account))
+            if now != self._told.get(account):
+                self._told[account] = now
+                return True
+        return False
+
+    async def _picture(self, account: str) -> Picture:
+        """Tell what *account* looks like; raises ``NotNowError``."""
+        local = account.rpartition("@")[0]
+        mxid = None if local in OWN else mxid_of(local)
+        picture = NO_PICTURE if mxid is None else await self._ask(mxid)
+        if picture is None:
+            raise NotNowError(AWAY)
+        if mxid is not None:
+            # Not replaced: others may have been told of the one before.
+            self._told.setdefault(account, avatar.identifier(picture))
+            if len(self._told) > TOLD_MAX:
+                self._told.popitem(last=False)
+        return picture
