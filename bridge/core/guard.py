@@ -54,7 +54,7 @@ class Guard:
 
     def closed(self, portal: Portal) -> bool:
         """Tell whether either side of *portal* is blocked."""
-        return (
+        return bool(self._blocked) and (
             self.closes(Room(Network.MATRIX, portal.matrix))
             or self.closes(Room(Network.XMPP, portal.xmpp))
             or portal.alias.casefold() in self._blocked

@@ -147,11 +147,12 @@ class Lanes(Generic[K, T]):
             return None
         lane = self._lanes[key] = Lane()
         self._empty.clear()
-        self._tasks.create_task(self._drain(key, lane), name=f"lane {key}")
+        self._tasks.create_task(self._drain(key, lane), name="lane")
         return lane
 
     async def _drain(self, key: K, lane: Lane[T]) -> None:
-        await self._begun.wait()
+        if not self._begun.is_set():
+            await self._begun.wait()
         while not self._closed:
             if not lane.queue and not await self._fetch(key, lane):
                 break
@@ -166,7 +167,8 @@ class Lanes(Generic[K, T]):
             for _ in range(through):
                 lane.queue.popleft()
             self._depth -= through
-            await asyncio.sleep(0)  # one busy conversation starves nobody
+            if lane.queue:
+                await asyncio.sleep(0)  # one busy conversation starves nobody
         self._depth -= len(lane.queue)
         del self._lanes[key]
         if not self._lanes:

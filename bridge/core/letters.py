@@ -109,9 +109,11 @@ class Letters:
 
     def follow(self, unit: Unit, written: "Future[frozenset[int]]") -> None:
         """Take note that *unit* is being *written*: letters may be among it."""
-        if any(isinstance(one, DeadLetter) for one in unit.put):
-            self._under_way.add(written)
-            written.add_done_callback(self._under_way.discard)
+        for one in unit.put:
+            if isinstance(one, DeadLetter):
+                self._under_way.add(written)
+                written.add_done_callback(self._under_way.discard)
+                return
 
     def comes_late(self, parcel: Parcel, refused: Refused) -> bool:
         """Tell whether others like *parcel* were sent again while it was refused."""

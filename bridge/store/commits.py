@@ -72,8 +72,10 @@ class Commits:
 
     def told(self, unit: Unit) -> None:
         """Let what *unit* holds be read: it is said that it was written."""
-        self.unsure.difference_update(taken.seq for taken in unit.take)
-        self.unsure.difference_update(parcel.id for parcel in unit.parcels)
+        for taken in unit.take:
+            self.unsure.discard(taken.seq)
+        for parcel in unit.parcels:
+            self.unsure.discard(parcel.id)
 
     def _attempt(self, units: Sequence[Unit]) -> Sequence[Result]:
         try:

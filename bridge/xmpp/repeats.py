@@ -28,10 +28,10 @@ class Repeats:
         """
         digest = hashlib.sha256("\0".join(parts).encode(errors="replace"))
         now = time.time() if at_s is None else at_s
-        known = self._known.get(digest.digest())
+        key = digest.digest()
+        known = self._known.get(key)
         if known is not None and abs(now - known[0]) < WHILE_S:
             return known[1]
-        key = digest.digest()
         digest.update(b"\0%d" % (now // WHILE_S))
         name = digest.hexdigest()
         self._known[key] = now, name

@@ -7,6 +7,7 @@ transactions of at most 100 events, one at a time, as the specification asks.
 import asyncio
 import itertools
 import json
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, cast
@@ -59,7 +60,7 @@ class FakeHomeserver:
                 "sender": sender,
                 "type": kind,
                 "content": content,
-                "origin_server_ts": 1_700_000_000_000,
+                "origin_server_ts": int(time.time() * 1000),
                 "unsigned": {"age": 1},
             }
         )

@@ -165,7 +165,7 @@ MUTATIONS: dict[str, Mutation] = {
     "a lane has two consumers": Mutation(
         Lanes,
         "_open",
-        'self._tasks.create_task(self._drain(key, lane), name=f"lane {key}")',
+        'self._tasks.create_task(self._drain(key, lane), name="lane")',
         "[self._tasks.create_task(self._drain(key, lane)) for _ in range(2)]",
     ),
     "a full lane drops what comes": Mutation(

@@ -203,12 +203,17 @@ def about(event: Message) -> tuple[Node, ...]:
     carried = _carried(event.hops + 1)
     if datetime.now(UTC) - event.sent_at < LATE:
         return (carried,)
-    stamp = event.sent_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return (carried, Node("delay", {"xmlns": "urn:xmpp:delay", "stamp": stamp}))
+    return (carried, _delay(event.sent_at.replace(microsecond=0)))
 
 
 OWN_WORDS: Final = Node("hops", {"xmlns": HOPS, "count": str(HOPS_MAX)})
 """What a bridge says of itself crosses no other."""
+
+
+@lru_cache(maxsize=1000)
+def _delay(when: datetime) -> Node:
+    stamp = when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return Node("delay", {"xmlns": "urn:xmpp:delay", "stamp": stamp})
 
 
 @lru_cache(maxsize=2 * HOPS_MAX)
