@@ -152,7 +152,9 @@ class FakeMatrixRooms:
         made = self.made.get(guest.id, Refusal.NO_SUCH_PERSON)
         return replace(made, xmpp=chat.address) if isinstance(made, Portal) else made
 
-    async def begun(self, chat: Room) -> str | None:
+    async def begun(self, far: Room, kind: Kind) -> str | None:
+        if kind is Kind.FOREIGN:
+            return f"!{far.address}:hs.example"
         for made in self.made.values():
             if isinstance(made, Portal) and made.kind is Kind.DIRECT:
                 return made.matrix

@@ -27,7 +27,7 @@ from bridge.model.events import (
 )
 from bridge.model.pictures import Picture
 from bridge.model.places import Network, Person, Room
-from bridge.model.records import DeadLetter, Portal, Record, Secret
+from bridge.model.records import DeadLetter, Kind, Portal, Record, Secret
 
 R = TypeVar("R", bound=Record)
 
@@ -219,8 +219,8 @@ class MatrixRooms(Protocol):
         without an id.
         """
 
-    async def begun(self, chat: Room) -> str | None:
-        """Name the room that ``start_direct`` has made for *chat*, finished or not.
+    async def begun(self, far: Room, kind: Kind) -> str | None:
+        """Name what ``start_direct`` or ``found`` has made for *far*, finished or not.
 
         Empty if there is none, None if the homeserver cannot say now.
         """

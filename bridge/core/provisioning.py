@@ -3,12 +3,15 @@
 import asyncio
 import logging
 from asyncio import sleep
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import TypeVar
 from weakref import WeakValueDictionary
 
 from bridge.core.directory import Directory, side
 from bridge.core.dispatch import Dispatch
+from bridge.core.foundings import Foundings
 from bridge.core.guard import Guard, Limits
 from bridge.core.openings import Opening, Openings
 from bridge.core.ports import MatrixRooms, Store, StoreUnavailableError, Unit, XmppRooms
@@ -19,6 +22,8 @@ from bridge.model.places import Network, Person, PortalId, Room
 from bridge.model.records import Kind, Portal
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 RETRY_S = 1.0
 NOT_FOLLOWED = (
@@ -57,6 +62,7 @@ class Provisioning:
         self._matrix = matrix
         self._xmpp = xmpp
         self._openings = Openings(store)
+        self._foundings = Foundings(store)
         # A room is opened by one at a time; a lock lives as long as somebody holds it.
         self._opening: WeakValueDictionary[Room, asyncio.Lock] = WeakValueDictionary()
 
@@ -79,24 +85,35 @@ class Provisioning:
             return await self._start(opening, guest, unit)
 
     async def resume(self, room: Room) -> None:
-        """Have a portal for *room*, of Matrix, if it is a chat that is being opened.
+        """Have a portal for *room*, of Matrix, if it is one that is being made.
 
-        Whoever was invited there may speak before the portal is on disk.
+        Whoever was invited there, or came by its alias, may speak before the portal
+        is on disk.
         """
         if room.network is not Network.MATRIX or self._directory.portal(room):
             return
         for opening in await self._openings.all():
             guest = self._xmpp.addressee(opening.chat)
-            if isinstance(guest, Person) and await self._begun(opening) == room.address:
+            begun = partial(self._matrix.begun, opening.chat, Kind.DIRECT)
+            if isinstance(guest, Person) and await _sure(begun) == room.address:
                 await self._finish(opening, guest)
+        for muc in await self._foundings.all():
+            await self._go_on_founding(muc, room)
 
-    async def _begun(self, opening: Opening) -> str:
-        """Name the room that *opening* has made so far, however long that takes."""
-        while True:
-            begun = await self._matrix.begun(opening.chat)
-            if begun is not None:
-                return begun
-            await sleep(RETRY_S)
+    async def _go_on_founding(self, muc: Room, room: Room) -> None:
+        """Have the portal of *muc* if *room* is the one that was made for it."""
+        made = await _sure(partial(self._matrix.begun, muc, Kind.FOREIGN))
+        if made == room.address:
+            await _sure(partial(self._opened, muc))
+        elif not made:
+            unit = Unit()
+            await self._foundings.end(muc, unit)
+            await self._write(unit)
+
+    async def _opened(self, muc: Room) -> Portal | Refusal | None:
+        """Have a portal of *muc*; None if that cannot be now."""
+        made = await self.open_foreign(muc)
+        return None if made is Refusal.UNREACHABLE else made
 
     async def _finish(self, opening: Opening, guest: Person) -> None:
         async with self._alone(opening.chat):
@@ -210,10 +227,20 @@ class Provisioning:
             about = await self._xmpp.visit(muc.address)
             if isinstance(about, Refusal):
                 return about
-            made = await self._matrix.found(muc.address, about)
-            if isinstance(made, Refusal):
-                return made
-            return await self._commit(replace(made, xmpp=muc.address))
+            return await self._found(muc, about)
+
+    async def _found(self, muc: Room, about: Description) -> Portal | Refusal:
+        begun, unit = Unit(), Unit()
+        await self._foundings.begin(muc, begun)
+        await self._write(begun)
+        made = await self._matrix.found(muc.address, about)
+        if made is Refusal.UNREACHABLE:
+            return made  # it may have been made all the same
+        await self._foundings.end(muc, unit)
+        if isinstance(made, Portal):
+            made = self._enter(replace(made, xmpp=muc.address), unit)
+        await self._write(unit)
+        return made
 
     async def plumb(self, room: Room, muc: str) -> Portal | Refusal:
         """Link an existing Matrix room with an existing MUC."""
@@ -324,3 +351,12 @@ class Provisioning:
         self._directory.put(portal, unit)
         logger.info("portal %d: %s opened", portal.id, portal.kind.value)
         return portal
+
+
+async def _sure(ask: Callable[[], Awaitable[T | None]]) -> T:
+    """Return what *ask* returns once it is sure, however long that takes."""
+    while True:
+        answer = await ask()
+        if answer is not None:
+            return answer
+        await sleep(RETRY_S)

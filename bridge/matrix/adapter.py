@@ -44,7 +44,7 @@ from bridge.model.delivery import (
 from bridge.model.events import AnyEvent, Invite, Message, Protection
 from bridge.model.pictures import Picture
 from bridge.model.places import Network, Person, Room
-from bridge.model.records import Portal
+from bridge.model.records import Kind, Portal
 
 logger = logging.getLogger(__name__)
 
@@ -321,8 +321,8 @@ class MatrixAdapter(Adapter, MatrixRooms):
         return await self._direct.start(chat, ghost, host, guest.id, name)
 
     @override
-    async def begun(self, chat: Room) -> str | None:
-        return await self._direct.begun(chat)
+    async def begun(self, far: Room, kind: Kind) -> str | None:
+        return await self._direct.begun(far, kind)
 
     @override
     async def accept(

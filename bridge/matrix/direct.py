@@ -13,6 +13,7 @@ import msgspec
 
 from bridge.matrix.client import Homeserver, HomeserverDownError, MatrixError, join
 from bridge.matrix.codec.envelope import RawEvent, raw_event
+from bridge.matrix.codec.names import muc_alias
 from bridge.matrix.ghosts import Ghosts
 from bridge.matrix.guests import DeclinedError, Guests
 from bridge.matrix.patience import patiently
@@ -95,9 +96,11 @@ class Direct:
             return Refusal.DECLINED
         return made if isinstance(made, Refusal) else _addressed(made, chat)
 
-    async def begun(self, chat: Room) -> str | None:
-        """Name the room of *chat* by its alias; see ``MatrixRooms.begun``."""
-        alias = dm_alias(chat, self._server)
+    async def begun(self, far: Room, kind: Kind) -> str | None:
+        """Name the room of *far* by its alias; see ``MatrixRooms.begun``."""
+        alias = dm_alias(far, self._server)
+        if kind is Kind.FOREIGN:
+            alias = muc_alias(far.address, self._server)
         place = await refusing(self._views.find(alias, ""))
         if place is Refusal.UNREACHABLE:
             return None

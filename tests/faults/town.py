@@ -128,7 +128,7 @@ async def hosted_room(town: Town, word: str) -> Gathering:
 async def foreign_muc(town: Town, word: str) -> Gathering:
     """Open a MUC that people of Matrix join."""
     jid = f"{word}@{town.world.xmpp.muc}"
-    speaker, observer = await _seats(town, jid)
+    speaker, observer = await muc_seats(town, word)
     room = await town.cast.alice.joins(town.world.muc_alias(jid))
     await town.cast.bob.joins(room)
     name = f"the MUC {word}"
@@ -164,6 +164,11 @@ async def direct_chat(town: Town, person: MatrixPerson) -> Chat:
     await town.juliet.hears("hello", puppet, puppet)
     writer = Writer(town.juliet, puppet)
     return Chat(f"the chat with {person.name}", person, room, writer, puppet)
+
+
+async def muc_seats(town: Town, word: str) -> tuple[Seat, Seat]:
+    """Have those of XMPP in a MUC, which is there then."""
+    return await _seats(town, f"{word}@{town.world.xmpp.muc}")
 
 
 async def _seats(town: Town, jid: str) -> tuple[Seat, Seat]:

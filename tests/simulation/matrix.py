@@ -170,9 +170,10 @@ class SimMatrix(FakeNetwork, FakeMatrixRooms):
         room = await self._insist(partial(self._homeserver.make, f"dm {chat.address}"))
         return Portal(PortalId(0), Kind.DIRECT, room, chat.address, f"@{host.id}")
 
-    async def begun(self, chat: Room) -> str | None:
+    async def begun(self, far: Room, kind: Kind) -> str | None:
+        assert kind is Kind.DIRECT
         try:
-            find = partial(self._homeserver.find, f"dm {chat.address}")
+            find = partial(self._homeserver.find, f"dm {far.address}")
             return await self._net.ask(find)
         except DownError:
             return None

@@ -4,9 +4,10 @@ from datetime import UTC, datetime
 import pytest
 
 from bridge.core import provisioning
+from bridge.core.foundings import KIND as FOUNDING, Foundings
 from bridge.core.openings import KIND, Openings
 from bridge.core.ports import Unit
-from bridge.model.delivery import Refusal
+from bridge.model.delivery import Description, Refusal
 from bridge.model.events import Invite
 from bridge.model.pictures import NO_PICTURE, Picture
 from bridge.model.places import Network, Person, PortalId, Ref, Room
@@ -16,6 +17,8 @@ from tests.fakes import FakeMatrixRooms
 
 CHAT = Room(Network.XMPP, "juliet@capulet.example @alice:hs.example")
 NEW = Room(Network.MATRIX, "!new:hs.example")
+POND = Room(Network.XMPP, "pond@muc.example")
+MADE = Room(Network.MATRIX, "!pond@muc.example:hs.example")
 
 
 async def test_a_chat_that_both_begin_at_once_is_one_chat(world: World) -> None:
@@ -119,7 +122,7 @@ class Slow(FakeMatrixRooms):
 
     unsure: int = 1
 
-    async def begun(self, chat: Room) -> str | None:
+    async def begun(self, far: Room, kind: Kind) -> str | None:
         self.unsure -= 1
         return None if self.unsure >= 0 else NEW.address
 
@@ -190,3 +193,89 @@ async def test_only_of_those_of_matrix_it_is_asked_what_they_look_like(
 
     assert await world.hub.pictured(alice) is face
     assert await world.hub.pictured(juliet) is NO_PICTURE
+
+
+class Silent(FakeMatrixRooms):
+    """Makes the room of a MUC, or not, and the answer is lost on the way."""
+
+    makes: bool = True
+    lost: int = 1
+
+    async def found(self, muc: str, about: Description) -> Portal | Refusal:
+        self.lost -= 1
+        if self.lost >= 0:
+            return Refusal.UNREACHABLE
+        return await super().found(muc, about)
+
+    async def begun(self, far: Room, kind: Kind) -> str | None:
+        return await super().begun(far, kind) if self.makes else ""
+
+
+@pytest.fixture
+def silent(world: World, monkeypatch: pytest.MonkeyPatch) -> Silent:
+    async def at_once(_: float) -> None:
+        await asyncio.sleep(0)
+
+    made = Silent()
+    monkeypatch.setattr(world.hub._provisioning, "_matrix", made)
+    monkeypatch.setattr(provisioning, "sleep", at_once)
+    world.xmpp_rooms.mucs.add(POND.address)
+    return made
+
+
+async def foundings(world: World) -> list[str]:
+    """List the MUCs that are being made, as they stand on disk."""
+    return [c.key for c in await world.store.load(Cursor) if c.kind == FOUNDING]
+
+
+@pytest.mark.parametrize("lost", [1, 3])
+async def test_a_room_that_was_made_though_nobody_said_so_is_bridged(
+    world: World, silent: Silent, lost: int
+) -> None:
+    """Whoever finds its alias may come in, and speak, at any time."""
+    silent.lost = lost
+    assert await world.hub.open_foreign(POND) is Refusal.UNREACHABLE
+    assert await foundings(world) == [POND.address]
+
+    await world.happens(said(MADE, "is anybody here?", sender="@alice:hs.example"))
+
+    assert world.xmpp.said() == ["is anybody here?"]
+    assert await foundings(world) == []
+
+
+async def test_a_room_that_was_made_before_the_bridge_fell_is_bridged(
+    world: World, silent: Silent
+) -> None:
+    silent.lost = 0
+    unit = Unit()
+    await Foundings(world.store).begin(POND, unit)
+    await world.store.commit(unit)
+
+    await world.happens(said(MADE, "is anybody here?", sender="@alice:hs.example"))
+
+    assert world.xmpp.said() == ["is anybody here?"]
+    assert await foundings(world) == []
+
+
+async def test_a_room_that_was_not_made_is_not_asked_for_for_ever(
+    world: World, silent: Silent
+) -> None:
+    silent.makes = False
+    await world.hub.open_foreign(POND)
+
+    await world.happens(said(NEW, "elsewhere", sender="@alice:hs.example"))
+
+    assert world.xmpp.said() == []
+    assert await foundings(world) == []
+
+
+async def test_a_room_that_is_refused_is_not_being_made(
+    world: World, silent: Silent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refused(_: str, __: Description) -> Refusal:
+        return Refusal.NOT_ALLOWED
+
+    monkeypatch.setattr(silent, "found", refused)
+
+    assert await world.hub.open_foreign(POND) is Refusal.NOT_ALLOWED
+    assert await foundings(world) == []

@@ -314,11 +314,11 @@ async def test_an_invitation_is_declined_and_nobody_misses_it(
 
 
 async def test_a_room_is_found_by_the_chat_that_it_is_for(matrix: MatrixWorld) -> None:
-    assert await matrix.adapter.begun(CHAT) == ""
+    assert await matrix.adapter.begun(CHAT, Kind.DIRECT) == ""
     made = await start(matrix)
     assert isinstance(made, Portal)
 
-    assert await matrix.adapter.begun(CHAT) == made.matrix
+    assert await matrix.adapter.begun(CHAT, Kind.DIRECT) == made.matrix
 
 
 async def test_while_the_homeserver_is_away_no_room_is_said_to_be_missing(
@@ -326,7 +326,7 @@ async def test_while_the_homeserver_is_away_no_room_is_said_to_be_missing(
 ) -> None:
     matrix.server.faults.append(Fault("directory", 502, "bad gateway"))
 
-    assert await matrix.adapter.begun(CHAT) is None
+    assert await matrix.adapter.begun(CHAT, Kind.DIRECT) is None
 
 
 async def test_where_the_bridge_may_not_encrypt_both_sides_are_told(

@@ -3,7 +3,7 @@ import pytest
 from bridge.matrix.wires import Stands, order
 from bridge.model.delivery import Description, Member, Refusal
 from bridge.model.events import Protection, Rank
-from bridge.model.places import Network, Person
+from bridge.model.places import Network, Person, Room
 from bridge.model.records import Kind, Portal
 from tests.homeserver import Fault
 from tests.unit.matrix.world import (
@@ -159,6 +159,15 @@ async def test_a_room_that_nobody_can_enter_any_more_is_replaced(
 
     assert isinstance(second, Portal)
     assert second.matrix != first.matrix
+
+
+async def test_the_room_of_a_muc_is_found_by_it(matrix: MatrixWorld) -> None:
+    muc = Room(Network.XMPP, MUC)
+    assert await matrix.adapter.begun(muc, Kind.FOREIGN) == ""
+    made = await matrix.adapter.found(MUC, Description())
+    assert isinstance(made, Portal)
+
+    assert await matrix.adapter.begun(muc, Kind.FOREIGN) == made.matrix
 
 
 async def test_a_muc_that_is_not_open_to_all_is_not_opened_to_all(
