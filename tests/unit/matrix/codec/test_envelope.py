@@ -69,7 +69,7 @@ def test_bytes_that_are_no_text_are_sanitised() -> None:
 
 
 def test_an_event_too_deep_to_read_harms_no_neighbour() -> None:
-    deep = said(event_id="$2").replace('"tea"', "[" * 9000 + "]" * 9000)
+    deep = said(event_id="$2").replace('"tea"', "[" * 200_000 + "]" * 200_000)
 
     push = open_push(body(said(), deep, said(event_id="$3", state_key="]}")))
 
