@@ -1,5 +1,6 @@
 """The machine talks with matrix-nio, which others wrote."""
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
@@ -20,7 +21,8 @@ class Nio:
 
     def __init__(self, server: FakeKeyServer) -> None:
         self.server = server
-        self.olm = Olm(BOB, DEVICE, SqliteMemoryStore(BOB, DEVICE))
+        self.store = SqliteMemoryStore(BOB, DEVICE)
+        self.olm = Olm(BOB, DEVICE, self.store)
 
     async def joins(self) -> None:
         await self.server.put_device(BOB, DEVICE, "nio")
@@ -69,10 +71,11 @@ class Nio:
 
 
 @pytest.fixture
-async def nio(server: FakeKeyServer) -> Nio:
+async def nio(server: FakeKeyServer) -> AsyncIterator[Nio]:
     bob = Nio(server)
     await bob.joins()
-    return bob
+    yield bob
+    bob.store.database.close()
 
 
 async def test_nio_reads_what_a_ghost_says(bridge: Party, nio: Nio) -> None:
