@@ -136,8 +136,9 @@ async def test_a_chat_and_a_room_in_the_clear(
 async def test_a_private_room_sealed(scene: Scene) -> None:
     """She is a contact of nobody; the relay asks to be hers.
 
-    On Prosody 0.12 Profanity lists no device at first (it waits for an error with the
-    code 404): whoever is to write to it has to have read from it before, or the relay.
+    On Prosody Profanity lists no device at first (it waits for an error with the code
+    404): whoever is to write to it has to have read from it before, or the relay. Since
+    Prosody 13 that is no secret, and only the keys are for contacts.
 
     0.15 has the keys at once because the relay has told of its devices before, as her
     answer comes before what she asks next.
@@ -159,6 +160,9 @@ async def test_a_private_room_sealed(scene: Scene) -> None:
 
     await scene.client.types("soft!")
     await scene.alice.hears("soft!", room, scene.ghost)
+    await scene.client.types("/win 1")
+    await scene.client.sees("authorization request")
+    await scene.client.types(f"/join {hall}")
     await scene.client.types(f"/sub allow {relay}")
     await scene.alice.says(room, "what light")
     await scene.client.sees(": what light")
@@ -202,9 +206,9 @@ async def test_restarts(scene: Scene, *, contacts: bool) -> None:
 async def test_matrix_begins(scene: Scene) -> None:
     """What could not be sealed arrives once she has written.
 
-    On Prosody 0.12 there is no list of hers that a contact could read; see above.
+    On Prosody there is no list of hers that a contact could read; see above.
     """
-    listed = scene.world.kind != "prosody"
+    listed = not scene.world.kind.startswith("prosody")
     await scene.juliet.log_out()
     await scene.logs_in()
     await scene.seals_from_now_on()
@@ -215,6 +219,7 @@ async def test_matrix_begins(scene: Scene) -> None:
         await scene.client.sees("chat message")
     else:
         await scene.alice.hears_next()
+    if scene.world.kind == "prosody":
         await scene.client.sees("authorization request")
         await scene.client.types(f"/sub allow {scene.puppet}")
     await scene.client.types(f"/msg {scene.puppet}")

@@ -139,6 +139,8 @@ class Opening:
         trust.decide_first(account.shelf, passage.peer, device.identity_key)
         if lists.is_unlisted(account, peer, sealed.device):
             self._remote.met(sealed.namespace, peer, sealed.device)
+            if account.jid == self._remote.relay:
+                self._upkeep.inquire(sealed.namespace, peer, sealed.device)
         if opened is None:
             return Empty()
         return self._read(account, (sealed, stanza, device), opened, passage)

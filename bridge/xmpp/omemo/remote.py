@@ -155,6 +155,14 @@ class Remote:
             if self.lack(account, (namespace, peer, device)) is None
         ]
 
+    def hides(self, account: str, peer: str) -> bool:
+        """Tell whether a device that ours have met shows its keys to contacts alone."""
+        return any(
+            self.lack(account, (namespace, peer, device)) is State.UNREADABLE
+            for namespace in NAMESPACES
+            for device in self._met.get((namespace, peer)) or ()
+        )
+
     def bundle(self, account: str, wanted: Wanted) -> Bundle | None:
         """Return a bundle; see ``Bundles``."""
         found = self._bundles.get(wanted)
@@ -286,6 +294,8 @@ class Remote:
         item, _ = await self._item(account, peer, name, only)
         if isinstance(item, State) and item is not State.MISSING:
             self._missing.put((account, wanted), item, TROUBLE_KEPT_S)
+            if item is State.UNREADABLE:
+                self._unreadable(self._whom_to_let_see(account, wanted), peer)
             return
         if isinstance(item, Element):
             found = wire.bundle(item, namespace, peer, device)
@@ -293,6 +303,12 @@ class Remote:
                 self._bundles.put(wanted, found, BUNDLE_KEPT_S)
                 return
         self._missing.put(("", wanted), State.MISSING, MISSING_KEPT_S)
+
+    def _whom_to_let_see(self, account: str, wanted: Wanted) -> str:
+        """Name who asks to be a contact: the relay, if it has met the device."""
+        namespace, peer, device = wanted
+        met = device in (self._met.get((namespace, peer)) or ())
+        return self.relay if met and self.relay else account
 
     async def _item(
         self, account: str, peer: str, name: str, item_id: str

@@ -120,7 +120,9 @@ class Sealing:
         states = {State.TROUBLE if one is None else one.state for one in known}
         if State.KNOWN in states:
             return True
-        return False if states == {State.MISSING} else None
+        if states == {State.MISSING} and not self._remote.hides(jid, peer):
+            return False
+        return None
 
     async def _learn(self, jid: str, peers: Collection[str]) -> None:
         """Have at hand what is listed, and for who lists nothing what the relay met.
@@ -199,7 +201,8 @@ class Sealing:
             }
             untrusted = levels and levels <= {Trust.WAITING, Trust.DISTRUSTED}
             return Unsealable(UNTRUSTED if untrusted else KEYLESS, jids)
-        if State.UNREADABLE in states:
+        hidden = any(self._remote.hides(account.jid, peer) for peer in jids)
+        if hidden or State.UNREADABLE in states:
             return Unsealable(UNREADABLE, jids)
         if State.TROUBLE in states:
             return Unsealable(TROUBLE, jids, passing=True)

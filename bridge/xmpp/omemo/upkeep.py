@@ -58,6 +58,7 @@ class Upkeep:
         self._published = published
         self._due: dict[str, None] = {}
         self._patients: dict[Patient, None] = {}
+        self._unlisted: dict[Patient, None] = {}
         self._stale: dict[str, None] = {}
         self._repaired: OrderedDict[Patient, float] = OrderedDict()
         self._visits = False
@@ -80,6 +81,14 @@ class Upkeep:
         if len(self._repaired) > REPAIRS_MAX:
             self._repaired.popitem(last=False)
         self._patients[patient] = None
+        self._wake.set()
+
+    def inquire(self, namespace: str, peer: str, device: int) -> None:
+        """Ask soon for the keys of a device on no list that has written to the relay.
+
+        The others will need them, and may have to be let see them first.
+        """
+        self._unlisted[self._remote.relay, namespace, peer, device] = None
         self._wake.set()
 
     def republish(self, account: str) -> None:
@@ -119,6 +128,9 @@ class Upkeep:
         for patient in list(self._patients):
             del self._patients[patient]
             await self._repair(patient)
+        for unlisted in list(self._unlisted):
+            del self._unlisted[unlisted]
+            await self._remote.fetch(unlisted[0], [unlisted[1:]])
         for jid in list(self._due):
             del self._due[jid]
             await self._send_queued(jid)

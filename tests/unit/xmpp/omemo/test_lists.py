@@ -3,7 +3,7 @@ import pytest
 from bridge.core.ports import Unit
 from bridge.xmpp.codec.xml import Node, node
 from bridge.xmpp.endtoend import Sealed, Unsealable
-from bridge.xmpp.omemo import lists
+from bridge.xmpp.omemo import lists, sealing
 from bridge.xmpp.omemo.account import Account
 from bridge.xmpp.omemo.names import LEGACY, LEGACY_DEVICES, OMEMO2, OMEMO2_DEVICES
 from bridge.xmpp.omemo.shelf import session_row
@@ -173,3 +173,26 @@ async def test_a_device_on_no_list_whose_keys_cannot_be_had_is_no_device(
 
     assert isinstance(await world.try_to_send("hello", BOB), Unsealable)
     assert not await world.omemo.capable(BOB, ROMEO)
+
+
+async def test_whose_keys_only_contacts_may_read_is_asked_to_be_one_of_the_relay(
+    world: World,
+) -> None:
+    """Profanity on Prosody 13: no list, and keys that only contacts may read."""
+    world.relay = ALICE
+    world.restart()
+    romeo = await world.person()
+    bundle = f"{LEGACY}.bundles:{romeo.id}"
+    del world.pep.items[ROMEO, LEGACY_DEVICES]
+    await world.words(await romeo.seal(ALICE, "hello, all of you"))
+    world.pep.trouble[ROMEO, bundle] = "forbidden"
+    refused = await world.try_to_send("hello", BOB)
+    begged = world.begged.copy()
+
+    del world.pep.trouble[ROMEO, bundle]
+    world.omemo.admitted(ALICE, ROMEO)
+    sealed = await world.send("hello again", BOB)
+
+    assert refused == Unsealable(sealing.UNREADABLE, (ROMEO,))
+    assert begged == [(ALICE, ROMEO)]
+    assert await romeo.open(BOB, sealed.children) == "hello again"

@@ -160,3 +160,30 @@ async def run_until_posted(world: World) -> None:
         while not world.posts:  # noqa: ASYNC110 - there is nothing else to wait for
             await asyncio.sleep(0)
         running.cancel()
+
+
+async def test_who_writes_to_the_relay_unlisted_is_asked_soon_to_be_a_contact(
+    world: World,
+) -> None:
+    """Before anybody of Matrix answers: only contacts may read these keys."""
+    world.relay = ALICE
+    world.restart()
+    romeo = await world.person()
+    del world.pep.items[ROMEO, LEGACY_DEVICES]
+    world.pep.trouble[ROMEO, f"{LEGACY}.bundles:{romeo.id}"] = "forbidden"
+
+    await world.words(await romeo.seal(ALICE, "hello, all of you"))
+    await world.omemo.settle()
+
+    assert world.begged == [(ALICE, ROMEO)]
+
+
+async def test_nobody_else_looks_for_keys_that_nobody_needs_yet(world: World) -> None:
+    romeo = await world.person()
+    del world.pep.items[ROMEO, LEGACY_DEVICES]
+    await world.words(await romeo.seal(ALICE, "hello"))
+    asked = len(world.pep.asked)
+
+    await world.omemo.settle()
+
+    assert len(world.pep.asked) == asked
