@@ -90,13 +90,23 @@ class HostedRoom:
         """Show from now on who the occupants are: encryption needs to know."""
         self._present(public=False)
 
-    def fill(self, members: Iterable[Member]) -> None:
-        """Seat those *members* who are not here yet and did not leave meanwhile."""
+    def fill(self, members: Iterable[Member]) -> list[Seat]:
+        """Seat those *members* who are not here yet and did not leave meanwhile.
+
+        Return the seats of those who are here, but were shown with another rank.
+        """
+        mistaken = []
         for member in members:
             person = member.person
-            known = person.id in self.people or person.id in self.gone
-            if not known and person.network is Network.MATRIX:
+            if person.network is not Network.MATRIX or person.id in self.gone:
+                continue
+            seat = self.people.get(person.id)
+            if seat is None:
                 self.presence(self.seat(person, member.name, member.rank))
+            elif seat.rank is not member.rank:
+                seat.rank, seat.shown = member.rank, None
+                mistaken.append(seat)
+        return mistaken
 
     def holder(self, nick: str) -> Seat | None:
         """Return who goes by *nick*, or by one that could be mistaken for it."""

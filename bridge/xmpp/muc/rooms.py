@@ -4,16 +4,17 @@ import asyncio
 import logging
 import secrets
 from collections import OrderedDict
+from collections.abc import Iterable
 
 from bridge.core.ports import StoreUnavailableError, Unit
-from bridge.model.delivery import Parcel, Refusal
+from bridge.model.delivery import Parcel, Refusal, Wire
 from bridge.model.places import Network, Person, PortalId, Room
 from bridge.model.records import Cursor, Kind, Occupant, Portal, Record
 from bridge.xmpp.muc.history import HISTORY_MAX, Said
-from bridge.xmpp.muc.packing import UnknownFormatError, ready
+from bridge.xmpp.muc.packing import UnknownFormatError, ready, sheet
 from bridge.xmpp.muc.ports import Means
 from bridge.xmpp.muc.presence import Stencils
-from bridge.xmpp.muc.room import HostedRoom, occupant_id
+from bridge.xmpp.muc.room import HostedRoom, Seat, occupant_id
 
 logger = logging.getLogger(__name__)
 
@@ -113,11 +114,20 @@ class Rooms:
         )
         room.history.restore([said for p in parcels if (said := remembered(p))])
         room.describe(about)
+        mistaken: list[Seat] = []
         for start in range(0, len(about.members), SLICE):
-            room.fill(about.members[start : start + SLICE])
+            mistaken += room.fill(about.members[start : start + SLICE])
             await asyncio.sleep(0)  # a large room stops nobody else's conversation
         room.loaded = True
         room.gone.clear()
+        self._correct(room, mistaken)
+
+    def _correct(self, room: HostedRoom, mistaken: Iterable[Seat]) -> None:
+        """Show anew who spoke before we knew what they may do in *room*."""
+        if room.devices:
+            seen = [sheet(room.presence(seat)) for seat in mistaken]
+            wires = [Wire(f"{secrets.token_hex(12)}/presence", one) for one in seen]
+            self._means.host.later(Room(Network.XMPP, room.address), wires)
 
     def rest(self, room: HostedRoom) -> None:
         """Keep *room* for a while after its last occupant of XMPP has left."""

@@ -1,6 +1,9 @@
 import asyncio
+from dataclasses import replace
+from xml.etree.ElementTree import Element
 
-from bridge.model.delivery import Wire
+from bridge.model.delivery import Member, Wire
+from bridge.model.events import Rank
 from bridge.model.records import Cursor, Kind, Occupant
 from bridge.xmpp.muc.rooms import IDLE_MAX, remembered
 from tests.unit.xmpp.muc.world import (
@@ -13,6 +16,7 @@ from tests.unit.xmpp.muc.world import (
     build,
     codes,
     condition,
+    item,
     name,
     nick,
     settled,
@@ -75,6 +79,29 @@ async def test_words_before_the_members_are_known_are_heard(world: MucWorld) -> 
 
     assert first == [("presence", "Alice"), ("message", "Alice")]
     assert [name(s) for s in again.written()] == ["message"]
+
+
+async def test_who_speaks_before_the_members_are_known_keeps_their_rank(
+    world: MucWorld,
+) -> None:
+    """Clients had seen an owner become a participant when the bridge came back."""
+    await world.joins(ROMEO, "romeo")
+    members = (Member(ALICE, "Alice", Rank.OWNER),)
+    async with asyncio.TaskGroup() as tasks:
+        again = await restarted(world, tasks)
+        again.host.rooms[TEA] = replace(again.host.rooms[TEA], members=members)
+        await again.says(ALICE, "early")
+        await again.hosted.up()
+        await settled()
+        await again.sends([wire for _, wire in again.host.sent_later])
+        await again.joins(JULIET, "juliet")
+
+    told = [item(s).get("affiliation") for s in again.written(ROMEO) if is_alice(s)]
+    assert told == ["member", "owner"]
+
+
+def is_alice(stanza: Element) -> bool:
+    return name(stanza) == "presence" and nick(stanza) == "Alice"
 
 
 async def test_a_homeserver_that_is_away_is_asked_again(world: MucWorld) -> None:
