@@ -230,10 +230,7 @@ class FakeHomeserver:
         return _ok({})
 
     async def _media(self, request: web.Request) -> web.Response:
-        """Return the file of that id, under whatever name; a kind has its own."""
-        asked = request.match_info
-        media = self.media.get(f"{asked['kind']}/{asked['id']}")
-        media = self.media.get(asked["id"]) if media is None else media
+        media = self.media.get(request.match_info["id"])
         if media is None:
             return _error(404, "M_NOT_FOUND")
         return (

@@ -1,9 +1,10 @@
 """What people of Matrix look like: asked for once somebody wants to see it.
 
-    profile -> mxc://server/id -> thumbnail, else the file itself -> told by its bytes
+    profile -> mxc://server/id -> thumbnail of the homeserver's -> told by its bytes
 
 Rules: what is kept has a bound, whoever asks; whoever keeps a file may lie, be slow or
-send without end; what was seen is fresh for a while, or until a room shows another.
+send without end, and what they uploaded goes nowhere as it is; what was seen is fresh
+for a while, or until a room shows another.
 """
 
 import asyncio
@@ -30,11 +31,15 @@ FILES_MAX: Final = 5_000
 ROOM_MAX: Final = 8 * 1024 * 1024
 AT_ONCE_MAX: Final = 8
 
-_WAIT: Final = {"timeout_ms": f"{ANSWER_S * 1000:.0f}"}
-_SMALL: Final = {"width": "96", "height": "96", "method": "crop", "animated": "false"}
 # A size that homeservers make beforehand; one that does not move is a PNG or JPEG
 # (Client-Server API, "GET /_matrix/client/v1/media/thumbnail").
-_WAYS: Final = (("thumbnail", {**_SMALL, **_WAIT}), ("download", _WAIT))
+_SMALL: Final = {
+    "width": "96",
+    "height": "96",
+    "method": "crop",
+    "animated": "false",
+    "timeout_ms": f"{ANSWER_S * 1000:.0f}",
+}
 _NOBODY: Final = (HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND)
 
 
@@ -107,23 +112,18 @@ class Pictures:
 
     async def _download(self, file: str) -> Picture | None:
         server, _, name = file.removeprefix("mxc://").partition("/")
-        for kind, query in _WAYS:
-            path = join("media", kind, server, name, version="v1")
-            try:
-                data = await self._homeserver.fetch(
-                    path, query, bytes_max=BYTES_MAX, timeout_s=ANSWER_S
-                )
-            except HomeserverDownError as error:
-                logger.debug("%s cannot be had now: %s", file, error)
-                return None
-            except MatrixError as error:
-                logger.debug("%s: no %s: %s", file, kind, error)
-                if error.retry_after_s:
-                    return None
-                continue
-            if found := recognise(data):
-                return found
-        return NO_PICTURE
+        path = join("media", "thumbnail", server, name, version="v1")
+        try:
+            data = await self._homeserver.fetch(
+                path, _SMALL, bytes_max=BYTES_MAX, timeout_s=ANSWER_S
+            )
+        except HomeserverDownError as error:
+            logger.debug("%s cannot be had now: %s", file, error)
+            return None
+        except MatrixError as error:
+            logger.debug("%s has no thumbnail: %s", file, error)
+            return None if error.retry_after_s else NO_PICTURE
+        return recognise(data)
 
     def _keep(self, file: str, found: Picture | None) -> None:
         for_s = TROUBLE_S if found is None else BROKEN_S

@@ -89,7 +89,7 @@ class Account:
         if not rows:
             await _choose_identity(shelf)
         desk = Desk(jid, shelf, bundles)
-        versions = backends(shelf, bundles.used)
+        versions = backends(shelf, desk.pick)
         device = await device_class(desk).create(
             list(versions),
             shelf,
@@ -149,8 +149,10 @@ class Account:
                 yield
             except BaseException:
                 self.shelf.undo()
+                self.desk.unpick()
                 self.fed.clear()
                 raise
+            self._stage_used(unit)
             rows = self.shelf.touched()
             if self._found is None:
                 self._stage(unit, rows, "")
@@ -218,6 +220,13 @@ class Account:
             self._waiting[key] = time.monotonic()
         if rows or key:
             unit.late.append(lambda: self._records(rows, key))
+
+    def _stage_used(self, unit: Unit) -> None:
+        """Write, too, which keys of others have begun sessions."""
+        devices = {device for device, _ in self.desk.picked}
+        if devices:
+            record = self.desk.bundles.used.record
+            unit.late.append(lambda: map(record, devices))
 
     def _records(self, rows: frozenset[str], key: str) -> Iterable[Secret]:
         self._waiting.pop(key, None)

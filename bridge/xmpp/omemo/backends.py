@@ -5,7 +5,6 @@ safely carried, and for those who chose the same one meanwhile, it still works. 
 forget theirs at once: so no two accounts of ours use the same one of somebody.
 """
 
-import secrets
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -33,8 +32,8 @@ _BYTES: Final = "latin-1"
 _SESSIONS: Final = (LegacySession, Omemo2Session)
 _BUNDLES: Final = (LegacyBundle, Omemo2Bundle)
 
-Used = Callable[[Wanted], set[bytes]]
-"""Tells which pre keys of a device accounts of ours have used; to be added to."""
+Pick = Callable[[Wanted, frozenset[bytes]], bytes]
+"""Chooses one of the pre keys that a device offers, if possible one not used yet."""
 
 
 class Spent:
@@ -92,11 +91,11 @@ class Spare(Backend):
     It stands before one of python-omemo's in the order of bases.
     """
 
-    def __init__(self, shelf: Shelf, used: Used) -> None:
+    def __init__(self, shelf: Shelf, pick: Pick) -> None:
         # The next base is one of python-omemo's, which knows more than ``Backend``.
         super().__init__(shelf, SKIPPED_MAX)  # type: ignore[arg-type]
         self._spent = Spent(shelf, self.namespace)
-        self._used = used
+        self._pick = pick
 
     @override
     async def build_session_active(
@@ -106,9 +105,13 @@ class Spare(Backend):
         bundle: Bundle,
         plain_key_material: Any,
     ) -> Any:
-        used = self._used((self.namespace, bare_jid, device_id))
+        assert isinstance(bundle, _BUNDLES)
+        offered = bundle.bundle.pre_keys
+        if offered:
+            place = (self.namespace, bare_jid, device_id)
+            bundle = _with_one(bundle, self._pick(place, offered))
         return await super().build_session_active(  # type: ignore[safe-super]
-            bare_jid, device_id, _with_one(bundle, used), plain_key_material
+            bare_jid, device_id, bundle, plain_key_material
         )
 
     @override
@@ -150,16 +153,9 @@ class Omemo2(Spare, twomemo.Twomemo):
         return Omemo2Bundle(bare_jid, device_id, bundle, whole.signed_pre_key_id, ids)
 
 
-def _with_one(bundle: Bundle, used: set[bytes]) -> Bundle:
-    """Return *bundle* with one pre key only, if possible none of *used*; add it."""
-    assert isinstance(bundle, _BUNDLES)
+def _with_one(bundle: LegacyBundle | Omemo2Bundle, key: bytes) -> Bundle:
+    """Return *bundle* with one pre key only."""
     offered = bundle.bundle
-    used.intersection_update(offered.pre_keys)
-    fresh = sorted(offered.pre_keys - used) or sorted(offered.pre_keys)
-    if not fresh:
-        return bundle
-    key = secrets.choice(fresh)
-    used.add(key)
     only = x3dh.Bundle(
         offered.identity_key,
         offered.signed_pre_key,
@@ -176,6 +172,6 @@ def _public(private: str) -> str:
     return xeddsa.priv_to_curve25519_pub(private.encode(_BYTES)).hex()
 
 
-def backends(shelf: Shelf, used: Used) -> tuple[Backend, Backend]:
+def backends(shelf: Shelf, pick: Pick) -> tuple[Backend, Backend]:
     """Return both versions, the one that we prefer first."""
-    return Omemo2(shelf, used), Legacy(shelf, used)
+    return Omemo2(shelf, pick), Legacy(shelf, pick)

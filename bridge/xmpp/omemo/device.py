@@ -24,6 +24,7 @@ from twomemo.etree import serialize_bundle as omemo2_bundle
 from twomemo.twomemo import BundleImpl as Omemo2Bundle
 from typing_extensions import override
 
+from bridge.model.records import Secret
 from bridge.xmpp.codec.xml import Node, node
 from bridge.xmpp.muc.stanza import to_node
 from bridge.xmpp.omemo import trust
@@ -42,6 +43,19 @@ Wanted = tuple[str, str, int]
 hush()
 
 
+class Keys(Protocol):
+    """Which pre keys of others' devices ours have used; see ``Used``."""
+
+    def pick(self, device: Wanted, offered: frozenset[bytes]) -> bytes:
+        """Choose one of the keys that are *offered*, and take note of it."""
+
+    def unpick(self, device: Wanted, key: bytes) -> None:
+        """Take note that *key* was not used after all."""
+
+    def record(self, device: Wanted) -> Secret:
+        """Write what is used of *device*."""
+
+
 class Bundles(Protocol):
     """What is known of others' bundles."""
 
@@ -51,15 +65,17 @@ class Bundles(Protocol):
         Raises ``KeyError`` if nothing is known of it.
         """
 
-    def used(self, wanted: Wanted) -> set[bytes]:
-        """Return the pre keys of a device that ours have used; to be added to."""
+    @property
+    def used(self) -> Keys:
+        """Return the pre keys that ours have used."""
 
 
 class Desk:
     """What an operation needs and leaves behind, beside the shelf.
 
     *wanted* are bundles that were not at hand, *posts* empty messages and whom they
-    are for. *sealing* says that the operation encrypts.
+    are for, *picked* the pre keys with which it began sessions. *sealing* says that
+    the operation encrypts.
     """
 
     def __init__(self, account: str, shelf: Shelf, bundles: Bundles) -> None:
@@ -68,13 +84,26 @@ class Desk:
         self.bundles = bundles
         self.wanted: set[Wanted] = set()
         self.posts: list[tuple[Message, str]] = []
+        self.picked: list[tuple[Wanted, bytes]] = []
         self.sealing = False
 
     def clear(self) -> None:
         """Take note that an operation begins."""
         self.wanted.clear()
         self.posts.clear()
+        self.picked.clear()
         self.sealing = False
+
+    def pick(self, device: Wanted, offered: frozenset[bytes]) -> bytes:
+        """Choose a pre key of somebody's *device*, for a session that begins."""
+        key = self.bundles.used.pick(device, offered)
+        self.picked.append((device, key))
+        return key
+
+    def unpick(self) -> None:
+        """Take note that no session has begun."""
+        for device, key in self.picked:
+            self.bundles.used.unpick(device, key)
 
 
 class OwnDevice(SessionManager):

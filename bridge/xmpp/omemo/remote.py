@@ -37,6 +37,7 @@ from bridge.xmpp.omemo.names import (
     bundle_item,
     namespace_of,
 )
+from bridge.xmpp.omemo.used import Used
 
 logger = logging.getLogger(__name__)
 
@@ -106,15 +107,21 @@ class _Kept(Generic[K, V]):
 class Remote:
     """What others publish; *unreadable* is called with (account, peer).
 
-    *watch* is called with (account, namespace, peer) when an account has read a list:
-    so may it be told of changes. What an account may not read, *relay* may: it is the
-    contact of those who let all of ours see what they publish.
+    *used* is what ours have used of their pre keys. *watch* is called with (account,
+    namespace, peer) when an account has read a list: so may it be told of changes. What
+    an account may not read, *relay* may: it is the contact of those who let all of ours
+    see what they publish.
     """
 
     def __init__(
-        self, ask: Ask, unreadable: Callable[[str, str], None], relay: str = ""
+        self,
+        ask: Ask,
+        unreadable: Callable[[str, str], None],
+        used: Used,
+        relay: str = "",
     ) -> None:
         self.relay = relay
+        self.used = used
         self._ask = ask
         self._unreadable = unreadable
         self.watch: Callable[[str, str, str], None] = lambda *_: None
@@ -122,7 +129,6 @@ class Remote:
         self._met: _Kept[tuple[str, str], tuple[int, ...]] = _Kept()
         self._refused: _Kept[tuple[str, str, str], State] = _Kept()
         self._bundles: _Kept[Wanted, Bundle] = _Kept()
-        self._used: _Kept[Wanted, set[bytes]] = _Kept()
         self._missing: _Kept[tuple[str, Wanted], State] = _Kept()
         self._asking: dict[tuple[str, str, str], asyncio.Future[None]] = {}
         self._gate = asyncio.Semaphore(AT_ONCE_MAX)
@@ -166,19 +172,10 @@ class Remote:
     def bundle(self, account: str, wanted: Wanted) -> Bundle | None:
         """Return a bundle; see ``Bundles``."""
         found = self._bundles.get(wanted)
-        if found is None and self.lack(account, wanted) is None:
+        at_hand = found is not None and self.used.knows(wanted)
+        if not at_hand and self.lack(account, wanted) is None:
             raise KeyError(wanted)
         return found
-
-    def used(self, wanted: Wanted) -> set[bytes]:
-        """Return the pre keys of a device that ours have used; see ``Bundles``.
-
-        It may be away, and offer them for long.
-        """
-        known = self._used.get(wanted)
-        used = set[bytes]() if known is None else known
-        self._used.put(wanted, used, MET_KEPT_S)
-        return used
 
     def lack(self, account: str, wanted: Wanted) -> State | None:
         """Tell why *account* cannot have a bundle; None if it can, or may."""
@@ -200,7 +197,9 @@ class Remote:
 
     async def fetch(self, account: str, wanted: Iterable[Wanted]) -> None:
         """Have bundles at hand, or know that they are not to be had."""
-        await _together(self._fetch(account, one) for one in wanted)
+        places = list(wanted)
+        await self.used.learn(places)
+        await _together(self._fetch(account, one) for one in places)
 
     def heard(self, stanza: Element, peer: str) -> bool:
         """Take an event of *peer*; False if it is not about their devices."""

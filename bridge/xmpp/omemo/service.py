@@ -25,6 +25,7 @@ from bridge.xmpp.omemo.remote import ANSWER_S, Remote
 from bridge.xmpp.omemo.sealing import Sealing, opt_out
 from bridge.xmpp.omemo.subscribing import Subscribing
 from bridge.xmpp.omemo.upkeep import Upkeep
+from bridge.xmpp.omemo.used import Used
 
 
 class Omemo:
@@ -34,7 +35,8 @@ class Omemo:
 
     def __init__(self, means: OmemoMeans) -> None:
         self._means = means
-        self._remote = Remote(self._ask, means.unreadable, means.relay)
+        used = Used(means.store)
+        self._remote = Remote(self._ask, means.unreadable, used, means.relay)
         self._accounts = Accounts(means.store, self._remote, means.exists, means.label)
         self._subscribing = Subscribing(self._tell, self._remote.unwatched)
         self._remote.watch = self._subscribing.want

@@ -162,6 +162,7 @@ class Upkeep:
     async def _renew_all(self) -> None:
         for account in self._accounts.loaded():
             await self.renew(account)
+        await self._remote.used.prune()
 
     async def _send_queued(self, jid: str) -> None:
         account = await self._accounts.find(jid)

@@ -10,18 +10,16 @@ PNG = b"\x89PNG\r\n\x1a\n"
 EXIF = b"\xff\xe1\x00\x08Exif\x00\x00"
 
 
-def png(width: int, height: int, tail: bytes = b"") -> bytes:
-    """Write a whole picture, black all over."""
+def png(width: int, height: int, shade: int = 0) -> bytes:
+    """Write a whole picture, of one shade all over."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         sum_ = zlib.crc32(name + data)
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", sum_)
 
     head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    rows = zlib.compress(b"\x00" * (width + 1) * height)
-    return (
-        PNG + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"") + tail
-    )
+    rows = zlib.compress((b"\x00" + bytes((shade,)) * width) * height)
+    return PNG + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
 def jpeg(width: int, height: int, before: bytes = EXIF, frame: int = 0xC0) -> bytes:

@@ -8,8 +8,11 @@ from bridge.xmpp.omemo import account as module
 from bridge.xmpp.omemo.account import Account
 from bridge.xmpp.omemo.device import Wanted
 from bridge.xmpp.omemo.names import LEGACY, OMEMO2
+from bridge.xmpp.omemo.used import Used
+from tests.fakes_store import FakeStore
 from tests.unit.xmpp.omemo.world import ALICE, ROMEO
 
+KEYS = frozenset((b"a", b"b"))
 FOUND = Plain((), ROMEO, 1, Trust.BLIND, LEGACY)
 
 
@@ -17,8 +20,8 @@ class Nothing:
     def bundle(self, account: str, wanted: Wanted) -> None:
         raise KeyError(wanted)
 
-    def used(self, _: Wanted) -> set[bytes]:
-        return set()
+    def __init__(self) -> None:
+        self.used = Used(FakeStore())
 
 
 _made: dict[str, bytes] = {}
@@ -210,3 +213,27 @@ async def test_the_sign_of_an_identity_is_one_that_converse_understands() -> Non
     pairs = [await IdentityKeyPair.get(one.shelf) for one in made]
 
     assert [pair.identity_key[-1] & 0x80 for pair in pairs] == [0] * 8
+
+
+async def test_what_an_operation_uses_of_others_is_kept_with_it(
+    rows: dict[str, bytes],
+) -> None:
+    account, unit = await load(rows), Unit()
+    async with account.operation(unit):
+        key = account.desk.pick((LEGACY, ROMEO, 7), KEYS)
+
+    assert key in KEYS
+    assert key.hex().encode() in handed_in(unit)[f"{LEGACY} 7 {ROMEO}"]
+
+
+async def test_an_operation_that_fails_uses_nothing_of_others(
+    rows: dict[str, bytes],
+) -> None:
+    account, unit = await load(rows), Unit()
+    with pytest.raises(ZeroDivisionError):
+        async with account.operation(unit):
+            account.desk.pick((LEGACY, ROMEO, 7), KEYS)
+            raise ZeroDivisionError
+
+    assert unit == Unit()
+    assert b'"keys":[]' in account.desk.bundles.used.record((LEGACY, ROMEO, 7)).value

@@ -5,6 +5,8 @@ from bridge.xmpp.codec.xml import Node
 from bridge.xmpp.omemo.device import Desk, Wanted, device_class, published_key
 from bridge.xmpp.omemo.names import LEGACY, LEGACY_DEVICES, OMEMO2, OMEMO2_DEVICES
 from bridge.xmpp.omemo.shelf import Shelf
+from bridge.xmpp.omemo.used import Used
+from tests.fakes_store import FakeStore
 from tests.unit.xmpp.omemo.world import ALICE, ROMEO, World
 
 
@@ -13,8 +15,8 @@ class Some:
         if wanted[2] == 1:
             raise KeyError(wanted)
 
-    def used(self, _: Wanted) -> set[bytes]:
-        return set()
+    def __init__(self) -> None:
+        self.used = Used(FakeStore())
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ from bridge.xmpp.muc.stanza import STREAM
 from bridge.xmpp.omemo import remote as module
 from bridge.xmpp.omemo.names import LEGACY, LEGACY_DEVICES, OMEMO2
 from bridge.xmpp.omemo.remote import Remote, State
+from bridge.xmpp.omemo.used import Used
+from tests.fakes_store import FakeStore
 from tests.unit.xmpp.omemo.world import ALICE, BOB, PUBSUB, ROMEO, World
 
 
@@ -132,7 +134,7 @@ async def test_a_server_that_answers_with_something_else_has_no_list() -> None:
         SubElement(items, f"{{{PUBSUB}}}item")
         return answer
 
-    remote = Remote(ask, lambda *_: None)
+    remote = Remote(ask, lambda *_: None, Used(FakeStore()))
     await remote.learn(ALICE, (ROMEO,))
     await remote.fetch(ALICE, [(OMEMO2, ROMEO, 1)])
 
@@ -146,7 +148,7 @@ async def test_a_lost_stream_is_trouble() -> None:
     async def ask(to: str, sender: str, payload: object) -> Element:
         raise ConnectionError
 
-    remote = Remote(ask, lambda *_: None)
+    remote = Remote(ask, lambda *_: None, Used(FakeStore()))
     await remote.learn(ALICE, (ROMEO,))
 
     found = remote.listed(ALICE, LEGACY, ROMEO)
@@ -179,7 +181,7 @@ async def test_what_only_the_relay_may_read_it_reads_for_all(world: World) -> No
             return Element(f"{{{STREAM}}}iq")
         raise IqError("forbidden", "auth", "")
 
-    remote = Remote(ask, lambda *who: begged.append(who), relay=BOB)
+    remote = Remote(ask, lambda *who: begged.append(who), Used(FakeStore()), BOB)
     await remote.learn(ALICE, (ROMEO,))
     refused = remote.listed(ALICE, LEGACY, ROMEO)
     friends.add(BOB)
