@@ -30,6 +30,7 @@ PEOPLE_MAX: Final = 10_000
 FILES_MAX: Final = 5_000
 ROOM_MAX: Final = 8 * 1024 * 1024
 AT_ONCE_MAX: Final = 8
+"""So many questions are open at once: others need the way to the homeserver, too."""
 
 # A size that homeservers make beforehand; one that does not move is a PNG or JPEG
 # (Client-Server API, "GET /_matrix/client/v1/media/thumbnail").
@@ -82,7 +83,8 @@ class Pictures:
             known = self._files.get(mxid)
             if known is not None and self._clock() < known[1]:
                 return known[0]
-            file = await self._profiled(mxid)
+            async with self._gate:
+                file = await self._profiled(mxid)
             if file is not None and mxid not in self._doubted:
                 self._files.put(mxid, (file, self._clock() + FRESH_S))
             self._doubted.discard(mxid)

@@ -4,6 +4,7 @@ question, or who wants to hear of it -> asked of the core -> answer
 another picture in a room -> if anybody was told of one -> looked at again
 """
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -19,6 +20,9 @@ from bridge.xmpp.means import OWN
 from bridge.xmpp.omemo.means import NotNowError
 
 TOLD_MAX: Final = 10_000
+AT_ONCE_MAX: Final = 300
+"""Pictures may take long: so many are looked for at once, that others are answered."""
+LISTED_S: Final = 2.0
 
 _NODES: Final = (METADATA, DATA)
 
@@ -29,15 +33,19 @@ class Avatars:
     *ask* looks somebody of Matrix up by their id: None says that nobody can tell now.
     """
 
+    slow = True
+
     def __init__(self, ask: Callable[[str], Awaitable[Picture | None]]) -> None:
         self._ask = ask
         self._told: OrderedDict[str, str] = OrderedDict()
+        self._asking = 0
 
     async def nodes(self, account: str) -> Sequence[str]:
-        """List the nodes that *account* has; see ``Source``."""
-        with suppress(NotNowError):
-            if await self._picture(account):
-                return _NODES
+        """List the nodes that *account* has, if that is soon known; see ``Source``."""
+        with suppress(NotNowError, TimeoutError):
+            async with asyncio.timeout(LISTED_S):
+                if await self._picture(account):
+                    return _NODES
         return ()
 
     async def items(
@@ -83,12 +91,22 @@ class Avatars:
         """Tell what *account* looks like; raises ``NotNowError``."""
         local = account.rpartition("@")[0]
         mxid = None if local in OWN else mxid_of(local)
-        picture = NO_PICTURE if mxid is None else await self._ask(mxid)
+        if mxid is None:
+            return NO_PICTURE
+        picture = await self._asked(mxid)
         if picture is None:
             raise NotNowError(AWAY)
-        if mxid is not None:
-            # Not replaced: others may have been told of the one before.
-            self._told.setdefault(account, avatar.identifier(picture))
-            if len(self._told) > TOLD_MAX:
-                self._told.popitem(last=False)
+        # Not replaced: others may have been told of the one before.
+        self._told.setdefault(account, avatar.identifier(picture))
+        if len(self._told) > TOLD_MAX:
+            self._told.popitem(last=False)
         return picture
+
+    async def _asked(self, mxid: str) -> Picture | None:
+        if self._asking >= AT_ONCE_MAX:
+            return None
+        self._asking += 1
+        try:
+            return await self._ask(mxid)
+        finally:
+            self._asking -= 1

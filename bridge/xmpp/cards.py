@@ -36,6 +36,8 @@ class Cards:
     nobody can tell now. *clock* counts seconds.
     """
 
+    slow = False
+
     def __init__(
         self,
         ask: Callable[[str], Awaitable[str | None]],

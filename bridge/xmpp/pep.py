@@ -68,6 +68,10 @@ _IDENTITY: Final = replies.Identity("client", "bot", "Matrix bridge")
 class Source(Protocol):
     """What can be read of a puppet under some nodes; OMEMO is one, avatars another."""
 
+    @property
+    def slow(self) -> bool:
+        """Whether what there is takes so long to find that nobody waits for a list."""
+
     async def nodes(self, account: str) -> Sequence[str]:
         """List the nodes that *account* has; makes none."""
 
@@ -150,7 +154,8 @@ class Pep:
         for source in self._sources:
             # What is not known now keeps nobody from hearing of devices.
             with suppress(NotNowError):
-                has = wanted if ready else await source.nodes(to.bare)
+                ask = ready or source.slow
+                has = wanted if ask else await source.nodes(to.bare)
                 for name in wanted.intersection(has):
                     items = await source.items(to.bare, name, sender.bare)
                     self._notify(to.bare, name, (sender.full,), items)

@@ -33,6 +33,7 @@ class LazyOmemo:
     """Stands for an ``Omemo`` until that is loaded; see there and ``EndToEnd``."""
 
     name = "OMEMO"
+    slow = False
 
     def __init__(self, means: OmemoMeans) -> None:
         self._means = means

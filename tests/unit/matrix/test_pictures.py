@@ -249,6 +249,20 @@ async def test_few_are_downloaded_at_once(world: World) -> None:
     assert all(one.result() for one in asking)
 
 
+async def test_few_profiles_are_asked_for_at_once(world: World) -> None:
+    """Profiles of other servers may take long, and others wait for connections."""
+    gate = asyncio.Event()
+    world.server.faults.append(Fault("profile", hold=gate, times=100))
+    async with asyncio.TaskGroup() as tasks:
+        for number in range(AT_ONCE_MAX + 40):
+            tasks.create_task(world.pictures.of(f"@p{number}:hs"))
+        async with asyncio.timeout(5):
+            while len(world.server.requests) < AT_ONCE_MAX:  # noqa: ASYNC110 - a list
+                await asyncio.sleep(0)
+            await world.homeserver.request("GET", "/_matrix/client/v3/account/whoami")
+        gate.set()
+
+
 @pytest.mark.parametrize(("bound", "most"), [("ROOM_MAX", len(FACE)), ("FILES_MAX", 1)])
 async def test_what_is_kept_has_a_bound(
     world: World, monkeypatch: pytest.MonkeyPatch, bound: str, most: int

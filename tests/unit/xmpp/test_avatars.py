@@ -1,3 +1,4 @@
+import asyncio
 from dataclasses import dataclass, field
 
 import pytest
@@ -23,9 +24,12 @@ class Matrix:
 
     faces: dict[str, Picture] | None = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    gate: asyncio.Event | None = None
 
     async def pictured(self, mxid: str) -> Picture | None:
         self.asked.append(mxid)
+        if self.gate is not None:
+            await self.gate.wait()
         return None if self.faces is None else self.faces.get(mxid, NO_PICTURE)
 
 
@@ -125,6 +129,34 @@ async def test_while_the_homeserver_is_away_nothing_has_changed(
     matrix.faces = None
 
     assert not await avatars.has_changed(ALICE)
+
+
+async def test_nobody_waits_long_for_a_list(
+    avatars: Avatars, matrix: Matrix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clients list the nodes of others on the way to their devices."""
+    monkeypatch.setattr(module, "LISTED_S", 0.01)
+    matrix.gate = asyncio.Event()
+
+    assert await avatars.nodes(ALICE) == ()
+    matrix.gate.set()
+    assert await avatars.nodes(ALICE)
+
+
+async def test_slow_pictures_leave_room_for_other_questions(
+    avatars: Avatars, matrix: Matrix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "AT_ONCE_MAX", 1)
+    matrix.gate = asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+        first = tasks.create_task(avatars.items(ALICE, METADATA, ""))
+        await asyncio.sleep(0)
+        with pytest.raises(NotNowError):
+            await avatars.items(BOB, METADATA, "")
+        matrix.gate.set()
+
+    assert first.result()
+    assert await avatars.items(BOB, METADATA, "") is None
 
 
 async def test_not_everything_that_was_told_is_remembered(

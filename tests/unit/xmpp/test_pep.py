@@ -20,6 +20,8 @@ TUNE = "http://jabber.org/protocol/tune"
 class Tunes:
     """A source with two tunes for Alice."""
 
+    slow = False
+
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.silent = False
