@@ -23,11 +23,12 @@ from bridge.matrix.codec import (
 )
 from bridge.model.delivery import Refusal
 from bridge.model.events import Text
+from bridge.model.pictures import SIDE_MAX, recognise
 from bridge.model.text import RichText
 from bridge.store.errors import SealError
 from bridge.store.seal import Seal
 from bridge.xmpp import archive, packing, replies
-from bridge.xmpp.codec import message as xmpp, names as xmpp_names, peek, text
+from bridge.xmpp.codec import avatar, message as xmpp, names as xmpp_names, peek, text
 from bridge.xmpp.codec.about import about
 from bridge.xmpp.codec.fault import fault
 from bridge.xmpp.codec.nicks import safe_nick
@@ -53,6 +54,12 @@ HTML = re.compile(
 EVENT_BYTES_MAX = 60_000
 
 _SEAL = Seal(bytes(32))
+_PICTURES = (
+    b"",
+    b"\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR\x00\x00",
+    b"\xff\xd8\xff",
+    b"\xff\xd8\xff\xc0\x00\x0b\x08",
+)
 
 
 def shown_on_matrix(content: Text) -> None:
@@ -213,6 +220,19 @@ def sealed(data: bytes) -> None:
     assert _SEAL.open(b"label", box) == data
 
 
+def picture(data: bytes) -> None:
+    """See what a file that begins like a picture shows, and tell of it."""
+    for start in _PICTURES:
+        found = recognise(start + data)
+        if not found:
+            continue
+        assert 0 < found.width <= SIDE_MAX
+        assert 0 < found.height <= SIDE_MAX
+        for told in (avatar.metadata(found), avatar.data(found), avatar.photo(found)):
+            about = {"from": DOMAIN, "to": "romeo@montague.lit"}
+            assert serialise(Node("iq", about, (told,)), DOMAIN)
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "stanza": stanza,
     "event": event,
@@ -223,4 +243,5 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "names": names,
     "packed": packed,
     "sealed": sealed,
+    "picture": picture,
 }

@@ -62,6 +62,7 @@ WORDS = {
     "names": SIGNS,
     "packed": "D|M|H|\x94|\xa1|{|}|[",
     "sealed": "a|b",
+    "picture": "\x00|\x01|\x02|IHDR|IDAT|\x08|a",
 }
 
 
@@ -92,6 +93,7 @@ PIECES = {
     "names": ["\\20", "=40", "\u0301"],
     "packed": ["\x91"],
     "sealed": ["x"],
+    "picture": ["\x00\x01", "a"],
 }
 LARGE = [(name, piece) for name, pieces in PIECES.items() for piece in pieces]
 
