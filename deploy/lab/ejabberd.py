@@ -21,6 +21,8 @@ loglevel: info
 listen:
   - {{port: {c2s}, ip: "127.0.0.1", module: ejabberd_c2s, starttls: false,
      max_stanza_size: 1048576}}
+  - {{port: {web}, ip: "127.0.0.1", module: ejabberd_http,
+     request_handlers: {{/xmpp-websocket: ejabberd_http_ws}}}}
   - port: {component}
     ip: "127.0.0.1"
     module: ejabberd_service
@@ -89,6 +91,7 @@ class Ejabberd:
         self.secret = secret
         self.c2s_port = ports.port("ejabberd-c2s")
         self.component_port = ports.port("ejabberd-component")
+        self.web_port = ports.port("ejabberd-web")
         self._folder = folder
 
     def child(self) -> Child:
@@ -107,6 +110,7 @@ class Ejabberd:
                 secret=json.dumps(self.secret),
                 c2s=self.c2s_port,
                 component=self.component_port,
+                web=self.web_port,
             )
         )
         command: list[str | Path] = [debian.find("erl"), "-noinput"]

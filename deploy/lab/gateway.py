@@ -33,6 +33,7 @@ class XmppServer(Server, Protocol):
     secret: str
     c2s_port: int
     component_port: int
+    web_port: int
 
 
 class Gateway:

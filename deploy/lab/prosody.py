@@ -21,18 +21,23 @@ local_interfaces = {{ "127.0.0.1" }}
 c2s_ports = {{ {c2s} }}
 legacy_ssl_ports = {{ }}
 s2s_ports = {{ }}
+http_ports = {{ {web} }}
+https_ports = {{ }}
+http_interfaces = {{ "127.0.0.1" }}
+http_default_host = {host}
 component_ports = {{ {component} }}
 component_interfaces = {{ "127.0.0.1" }}
 
 modules_enabled = {{
     "roster", "saslauth", "disco", "carbons", "pep", "private", "blocklist",
     "vcard4", "vcard_legacy", "version", "ping", "register", "time", "uptime",
-    "mam", "csi_simple", "smacks", "offline",
+    "mam", "csi_simple", "smacks", "offline", "bookmarks", "http", "websocket",
 }}
 modules_disabled = {{ "s2s", "tls" }}
 
 -- On loopback, for clients without certificates:
 c2s_require_encryption = false
+consider_websocket_secure = true
 allow_unencrypted_plain_auth = true
 allow_registration = true
 authentication = "internal_hashed"
@@ -71,6 +76,7 @@ class Prosody:
         self.secret = secret
         self.c2s_port = ports.port("prosody-c2s")
         self.component_port = ports.port("prosody-component")
+        self.web_port = ports.port("prosody-web")
         self._folder = folder
 
     def child(self) -> Child:
@@ -88,6 +94,7 @@ class Prosody:
                 secret=json.dumps(self.secret),
                 c2s=self.c2s_port,
                 component=self.component_port,
+                web=self.web_port,
             )
         )
         command: list[str | Path] = [program, "--config", config, "-F"]

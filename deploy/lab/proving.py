@@ -28,6 +28,8 @@ def prove(arguments: list[str]) -> int:
         venvs.tests()
         venvs.synapse()
         node.ensure()
+        if "--all-clients" in arguments:
+            node.ensure_converse()
         with suppress(LabError):  # the tests that need them say why they are left out
             backports.unpacked()
         with suppress(LabError):
