@@ -66,7 +66,10 @@ class Openings:
         if self._open is None:
             records = await self._store.load(Cursor)
             found = [_read(one) for one in records if one.kind == KIND]
-            self._open = {opening.chat: opening for opening in found}
+            if (
+                self._open is None
+            ):  # else others have read, and perhaps begun, meanwhile
+                self._open = {opening.chat: opening for opening in found}
         return self._open
 
 

@@ -1,8 +1,9 @@
 """Remembers everything in one database; see the port ``Store``."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from operator import attrgetter
 from typing import TypeVar, cast
 
 from sqlalchemy import Connection
@@ -17,6 +18,7 @@ from bridge.store.database import Database, epoch
 from bridge.store.engine import file_of, parse
 from bridge.store.errors import SupersededError
 from bridge.store.fence import Fence
+from bridge.store.paging import read_sure
 from bridge.store.reader import Reader
 from bridge.store.recent import Recent
 from bridge.store.records import shelf
@@ -125,10 +127,13 @@ class SqlStore:
         self, rooms: Sequence[Room], after: int, limit: int
     ) -> Sequence[Taken]:
         """Read arrivals of *rooms* that are not done, in order of seq."""
-        found = await self._read_ours(
-            lambda c: inbox.waiting(c, self._seal, rooms, after, limit)
-        )
-        return [taken for taken in found if taken.seq not in self._unsure]
+
+        def page(last: int) -> Awaitable[Sequence[Taken]]:
+            return self._read_ours(
+                lambda c: inbox.waiting(c, self._seal, rooms, last, limit)
+            )
+
+        return await read_sure(page, after, attrgetter("seq"), self._unsure)
 
     async def lanes_pending(self) -> Sequence[tuple[Network, str]]:
         """List the lanes that have parcels which are not sent."""
@@ -138,10 +143,13 @@ class SqlStore:
         self, network: Network, lane: str, after: int, limit: int
     ) -> Sequence[Parcel]:
         """Read the parcels of a lane that are not sent, in order of id."""
-        found = await self._read_ours(
-            lambda c: outbox.pending(c, self._seal, (network, lane), after, limit)
-        )
-        return [parcel for parcel in found if parcel.id not in self._unsure]
+
+        def page(last: int) -> Awaitable[Sequence[Parcel]]:
+            return self._read_ours(
+                lambda c: outbox.pending(c, self._seal, (network, lane), last, limit)
+            )
+
+        return await read_sure(page, after, attrgetter("id"), self._unsure)
 
     async def archive(
         self, network: Network, lane: str, limit: int, before: int = NEWEST

@@ -207,11 +207,15 @@ class JabberServer:
         return act
 
     def restart(self) -> None:
-        """Fall: MUCs forget who is in them, and keep their archives."""
+        """Fall: MUCs forget who is in them, and keep their archives.
+
+        What a process that has died just before has left to the kernel gets through;
+        see ``World._cut``.
+        """
         self.up = False
         for muc in self.mucs.values():
             muc.occupants.clear()
-        if self.link is not None:
+        if self.link is not None and self.link.process.alive:
             self.link.sever()
 
     def gone(self, link: Link) -> None:

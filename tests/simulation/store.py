@@ -9,6 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import TypeVar
 
 from bridge.core.hub import WAITING_MAX
@@ -16,6 +17,7 @@ from bridge.core.ports import StoreUnavailableError, Unit
 from bridge.model.delivery import Parcel, Taken
 from bridge.model.places import Network, Room
 from bridge.model.records import Record
+from bridge.store.paging import read_sure
 from tests.fakes_store import Disk, FakeStore
 from tests.simulation.dice import Dice
 from tests.simulation.loop import Process, SimLoop
@@ -185,9 +187,13 @@ class SimStore(FakeStore):
         self, rooms: Sequence[Room], after: int, limit: int
     ) -> Sequence[Taken]:
         await self._read()
-        found = await super().waiting(rooms, after, self._page(limit))
-        await asyncio.sleep(self._dice.delay(0.002))
-        return [taken for taken in found if taken.seq not in self._unsure]
+
+        async def page(last: int) -> Sequence[Taken]:
+            found = await FakeStore.waiting(self, rooms, last, self._page(limit))
+            await asyncio.sleep(self._dice.delay(0.002))
+            return found
+
+        return await read_sure(page, after, attrgetter("seq"), self._unsure)
 
     async def lanes_pending(self) -> Sequence[tuple[Network, str]]:
         await self._read()
@@ -198,9 +204,14 @@ class SimStore(FakeStore):
         self, network: Network, lane: str, after: int, limit: int
     ) -> Sequence[Parcel]:
         await self._read()
-        found = await super().pending(network, lane, after, self._page(limit))
-        await asyncio.sleep(self._dice.delay(0.002))
-        return [parcel for parcel in found if parcel.id not in self._unsure]
+
+        async def page(last: int) -> Sequence[Parcel]:
+            limited = self._page(limit)
+            found = await FakeStore.pending(self, network, lane, last, limited)
+            await asyncio.sleep(self._dice.delay(0.002))
+            return found
+
+        return await read_sure(page, after, attrgetter("id"), self._unsure)
 
     def _page(self, limit: int) -> int:
         """Give lanes that read on less than they asked for: they come back."""
