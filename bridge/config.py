@@ -296,6 +296,8 @@ def web_address(text: str) -> str:
         port = parts.port
     except ValueError:
         known, port = None, None
+    if known and "@" in parts.netloc:
+        raise ValueError("should be http(s)://host[:port], without user and password")
     if not known or port == 0:
         raise ValueError(f"should be http(s)://host[:port], is {text!r}")
     return text
@@ -303,7 +305,7 @@ def web_address(text: str) -> str:
 
 def domain(text: str) -> str:
     """Read the name of a server; raises ``ValueError``."""
-    if not text or set(text) & set(" /@_#") or text != text.lower():
+    if not text or set(text) & set(" /@_#*?") or text != text.lower():
         raise ValueError(f"should be a domain in lower case, is {text!r}")
     return text
 

@@ -40,6 +40,8 @@ def test_a_complete_file_is_read() -> None:
         ("xmpp", "secret", 5, "xmpp.secret: should be a string, is int"),
         ("xmpp", "component", "a b", "xmpp.component: should be a domain"),
         ("homeserver", "url", "ftp://x", "homeserver.url: should be http(s)://"),
+        ("homeserver", "url", "http://u:p@x", "homeserver.url: should be http(s)://"),
+        ("homeserver", "name", "*.x", "homeserver.name: should be a domain"),
         ("xmpp", "component", "Bridge.example", "xmpp.component: should be a domain"),
         ("xmpp", "secret", "", "xmpp.secret: should not be empty"),
         ("appservice", "hs_token", "", "appservice.hs_token: should be letters"),
