@@ -293,10 +293,10 @@ def web_address(text: str) -> str:
     try:
         parts = urlsplit(text)
         known = parts.scheme in ("http", "https") and parts.hostname
-        port = parts.port
+        port, named = parts.port, "@" in parts.netloc
     except ValueError:
-        known, port = None, None
-    if known and "@" in parts.netloc:
+        known, port, named = None, None, False
+    if known and named:
         raise ValueError("should be http(s)://host[:port], without user and password")
     if not known or port == 0:
         raise ValueError(f"should be http(s)://host[:port], is {text!r}")
