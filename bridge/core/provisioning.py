@@ -105,10 +105,16 @@ class Provisioning:
         made = await _sure(partial(self._matrix.begun, muc, Kind.FOREIGN))
         if made == room.address:
             await _sure(partial(self._opened, muc))
-        elif not made:
-            unit = Unit()
-            await self._foundings.end(muc, unit)
-            await self._write(unit)
+        elif not made and not self._alone(muc).locked():
+            await self._abandon(muc)
+
+    async def _abandon(self, muc: Room) -> None:
+        """Forget that the room of *muc* is being made, unless it was made meanwhile."""
+        async with self._alone(muc):
+            if not await _sure(partial(self._matrix.begun, muc, Kind.FOREIGN)):
+                unit = Unit()
+                await self._foundings.end(muc, unit)
+                await self._write(unit)
 
     async def _opened(self, muc: Room) -> Portal | Refusal | None:
         """Have a portal of *muc*; None if that cannot be now."""

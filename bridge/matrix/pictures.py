@@ -52,7 +52,7 @@ class Pictures:
     ) -> None:
         self._homeserver = homeserver
         self._clock = clock
-        self._files: Recent[str, tuple[str, float]] = Recent(PEOPLE_MAX)
+        self._files: Recent[str, tuple[str | None, float]] = Recent(PEOPLE_MAX)
         self._kept: OrderedDict[str, tuple[Picture | None, float]] = OrderedDict()
         self._size = 0
         self._locks: Locks[str] = Locks()
@@ -78,17 +78,23 @@ class Pictures:
             self._doubted.add(mxid)  # what is being asked for may be old
 
     async def _file(self, mxid: str) -> str | None:
-        """Name the file that somebody's profile shows; "" if it shows none."""
+        """Name the file that somebody's profile shows; "" if it shows none.
+
+        None if that cannot be said now: then those who wait need not ask, too.
+        """
         async with self._locks(mxid):
             known = self._files.get(mxid)
             if known is not None and self._clock() < known[1]:
                 return known[0]
-            async with self._gate:
-                file = await self._profiled(mxid)
-            if file is not None and mxid not in self._doubted:
-                self._files.put(mxid, (file, self._clock() + FRESH_S))
-            self._doubted.discard(mxid)
-            return file
+            try:
+                async with self._gate:
+                    file = await self._profiled(mxid)
+                if mxid not in self._doubted:
+                    for_s = TROUBLE_S if file is None else FRESH_S
+                    self._files.put(mxid, (file, self._clock() + for_s))
+                return file
+            finally:
+                self._doubted.discard(mxid)
 
     async def _profiled(self, mxid: str) -> str | None:
         path = join("profile", mxid)

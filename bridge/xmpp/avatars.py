@@ -23,6 +23,7 @@ TOLD_MAX: Final = 10_000
 AT_ONCE_MAX: Final = 300
 """Pictures may take long: so many are looked for at once, that others are answered."""
 LISTED_S: Final = 2.0
+CARD_S: Final = 10.0
 
 _NODES: Final = (METADATA, DATA)
 
@@ -64,10 +65,11 @@ class Avatars:
         return ((avatar.identifier(picture), write(picture)),)
 
     async def photo(self, account: str) -> Sequence[Node]:
-        """Write what the card of *account* shows, if it can be shown now."""
-        with suppress(NotNowError):
-            if picture := await self._picture(account):
-                return (avatar.photo(picture),)
+        """Write what the card of *account* shows, if that is soon known."""
+        with suppress(NotNowError, TimeoutError):
+            async with asyncio.timeout(CARD_S):
+                if picture := await self._picture(account):
+                    return (avatar.photo(picture),)
         return ()
 
     def hint(self, account: str) -> Sequence[Node]:

@@ -12,7 +12,6 @@ import logging
 import secrets
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from xml.etree.ElementTree import Element
 
 from bridge.core.ports import StoreUnavailableError, Unit
@@ -217,9 +216,14 @@ class Persons:
         return replies.result(iq, card._replace(children=(*card.children, *photo)))
 
     async def _look_at(self, account: str) -> None:
-        if await self._avatars.has_changed(account):
-            with suppress(NotNowError):
+        try:
+            if await self._avatars.has_changed(account):
                 await self._pep.changed(account, METADATA, metadata(NO_PICTURE))
+        except NotNowError:
+            logger.debug("nobody is told what %s looks like now", account)
+        except Exception:
+            # The end of the line: a picture must not stop the bridge.
+            logger.exception("the picture of %s cannot be looked at", account)
 
     async def _pictured(self, mxid: str) -> Picture | None:
         return await self._means.host.pictured(Person(Network.MATRIX, mxid))

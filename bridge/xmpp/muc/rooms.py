@@ -125,7 +125,9 @@ class Rooms:
     def _correct(self, room: HostedRoom, mistaken: Iterable[Seat]) -> None:
         """Show anew who spoke before we knew what they may do in *room*."""
         if room.devices:
-            seen = [sheet(room.presence(seat)) for seat in mistaken]
+            # Who has left meanwhile would be seen there for ever.
+            here = [one for one in mistaken if room.people.get(one.person.id) is one]
+            seen = [sheet(room.presence(seat)) for seat in here]
             wires = [Wire(f"{secrets.token_hex(12)}/presence", one) for one in seen]
             self._means.host.later(Room(Network.XMPP, room.address), wires)
 

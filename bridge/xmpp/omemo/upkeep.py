@@ -23,6 +23,7 @@ from bridge.xmpp.codec.xml import Node, node
 from bridge.xmpp.omemo import envelope, lists, wire
 from bridge.xmpp.omemo.account import Account
 from bridge.xmpp.omemo.accounts import Accounts
+from bridge.xmpp.omemo.device import Wanted
 from bridge.xmpp.omemo.names import DEVICES_NODES
 from bridge.xmpp.omemo.remote import Remote
 
@@ -58,7 +59,7 @@ class Upkeep:
         self._published = published
         self._due: dict[str, None] = {}
         self._patients: dict[Patient, None] = {}
-        self._unlisted: dict[Patient, None] = {}
+        self._unlisted: dict[Wanted, None] = {}
         self._stale: dict[str, None] = {}
         self._repaired: OrderedDict[Patient, float] = OrderedDict()
         self._visits = False
@@ -88,7 +89,7 @@ class Upkeep:
 
         The others will need them, and may have to be let see them first.
         """
-        self._unlisted[self._remote.relay, namespace, peer, device] = None
+        self._unlisted[namespace, peer, device] = None
         self._wake.set()
 
     def republish(self, account: str) -> None:
@@ -128,9 +129,6 @@ class Upkeep:
         for patient in list(self._patients):
             del self._patients[patient]
             await self._repair(patient)
-        for unlisted in list(self._unlisted):
-            del self._unlisted[unlisted]
-            await self._remote.fetch(unlisted[0], [unlisted[1:]])
         for jid in list(self._due):
             del self._due[jid]
             await self._send_queued(jid)
@@ -139,6 +137,9 @@ class Upkeep:
             if await self._accounts.has_device(jid):
                 for name in DEVICES_NODES.values():
                     await self._published(jid, name)
+        # The last, and all at once: their servers may be slow, or answer nothing.
+        unlisted, self._unlisted = self._unlisted, {}
+        await self._remote.fetch(self._remote.relay, unlisted)
 
     async def renew(self, account: Account) -> None:
         """Renew the signed pre keys of *account* if they are too old."""

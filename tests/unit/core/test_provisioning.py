@@ -279,3 +279,27 @@ async def test_a_room_that_is_refused_is_not_being_made(
 
     assert await world.hub.open_foreign(POND) is Refusal.NOT_ALLOWED
     assert await foundings(world) == []
+
+
+async def test_a_room_that_is_being_made_just_now_may_still_be_made(
+    world: World, silent: Silent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That the homeserver has not made it yet says nothing of what it will do."""
+    silent.lost, silent.makes = 1, False
+    asked, answer = asyncio.Event(), asyncio.Event()
+    found = silent.found
+
+    async def slow(muc: str, about: Description) -> Portal | Refusal:
+        asked.set()
+        await answer.wait()
+        return await found(muc, about)
+
+    monkeypatch.setattr(silent, "found", slow)
+    async with asyncio.TaskGroup() as tasks:
+        opening = tasks.create_task(world.hub.open_foreign(POND))
+        await asked.wait()
+        await world.happens(said(NEW, "elsewhere", sender="@alice:hs.example"))
+        answer.set()
+
+    assert opening.result() is Refusal.UNREACHABLE
+    assert await foundings(world) == [POND.address]

@@ -275,3 +275,28 @@ async def test_what_is_kept_has_a_bound(
 
     assert world.downloads() == 3
     assert world.pictures._size == len(FACE)
+
+
+async def test_a_profile_in_trouble_is_asked_for_once_for_all(world: World) -> None:
+    """Else each of many who want to see it would wait for the one before."""
+    world.server.faults.append(Fault("profile", 502, "bad gateway", times=100))
+    ask = world.pictures.of
+
+    assert await asyncio.gather(*(ask(ALICE) for _ in range(5))) == [None] * 5
+    assert len(world.server.asked("profile")) == 1
+
+
+async def test_who_gives_up_leaves_no_doubt_behind(world: World) -> None:
+    gate = asyncio.Event()
+    world.server.faults.append(Fault("profile", hold=gate))
+    async with asyncio.TaskGroup() as tasks:
+        first = tasks.create_task(world.pictures.of(ALICE))
+        while not world.server.requests:  # noqa: ASYNC110 - a list
+            await asyncio.sleep(0)
+        world.pictures.learn(ALICE, "mxc://hs/mask")
+        first.cancel()
+    gate.set()
+
+    await world.pictures.of(ALICE)
+    await world.pictures.of(ALICE)
+    assert len(world.server.asked("profile")) == 2

@@ -4,11 +4,15 @@ from dataclasses import dataclass, field
 import pytest
 
 from bridge.model.pictures import NO_PICTURE, Picture
+from bridge.model.places import Person
 from bridge.xmpp import avatars as module
 from bridge.xmpp.avatars import Avatars
 from bridge.xmpp.codec import avatar
 from bridge.xmpp.codec.avatar import DATA, METADATA
+from bridge.xmpp.disco import Disco
 from bridge.xmpp.omemo.means import NotNowError
+from bridge.xmpp.persons import Persons
+from tests.unit.xmpp.elsewhere import DOMAIN, build
 
 ALICE = "alice_hs.example@matrix.example"
 BOB = "bob_hs.example@matrix.example"
@@ -143,6 +147,19 @@ async def test_nobody_waits_long_for_a_list(
     assert await avatars.nodes(ALICE)
 
 
+async def test_nobody_waits_long_for_a_card(
+    avatars: Avatars, matrix: Matrix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What somebody is called is known long before."""
+    monkeypatch.setattr(module, "CARD_S", 0.01)
+    matrix.gate = asyncio.Event()
+
+    async with asyncio.timeout(5):
+        assert await avatars.photo(ALICE) == ()
+    matrix.gate.set()
+    assert await avatars.photo(ALICE)
+
+
 async def test_slow_pictures_leave_room_for_other_questions(
     avatars: Avatars, matrix: Matrix, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,3 +185,22 @@ async def test_not_everything_that_was_told_is_remembered(
 
     assert avatars.hint(ALICE) == ()
     assert avatars.hint(BOB)
+
+
+async def test_a_picture_that_breaks_us_stops_nobody(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The task in which it is looked at is one of the whole bridge."""
+
+    async def breaks(_: Person) -> Picture | None:
+        raise RuntimeError
+
+    async with asyncio.TaskGroup() as tasks:
+        world = build(tasks)
+        persons = Persons(world.means, Disco(DOMAIN).puppet)
+        await persons._avatars.nodes(ALICE)
+        monkeypatch.setattr(world.host, "pictured", breaks)
+        persons.repictured(ALICE)
+        await world.settle()
+
+    assert f"the picture of {ALICE} cannot be looked at" in caplog.text

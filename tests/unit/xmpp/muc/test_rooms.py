@@ -2,12 +2,17 @@ import asyncio
 from dataclasses import replace
 from xml.etree.ElementTree import Element
 
+import pytest
+
 from bridge.model.delivery import Member, Wire
 from bridge.model.events import Rank
 from bridge.model.records import Cursor, Kind, Occupant
+from bridge.xmpp.muc import rooms as module
 from bridge.xmpp.muc.rooms import IDLE_MAX, remembered
+from tests.unit.xmpp.muc.test_news import went
 from tests.unit.xmpp.muc.world import (
     ALICE,
+    BOB,
     JULIET,
     ROMEO,
     TEA,
@@ -98,6 +103,29 @@ async def test_who_speaks_before_the_members_are_known_keeps_their_rank(
 
     told = [item(s).get("affiliation") for s in again.written(ROMEO) if is_alice(s)]
     assert told == ["member", "owner"]
+
+
+async def test_who_leaves_while_the_members_are_learnt_is_not_shown_again(
+    world: MucWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody would ever see them leave a second time."""
+    monkeypatch.setattr(module, "SLICE", 1)
+    await world.joins(ROMEO, "romeo")
+    members = (Member(ALICE, "Alice", Rank.OWNER), *[Member(BOB, "Bob")] * 9)
+    async with asyncio.TaskGroup() as tasks:
+        again = await restarted(world, tasks)
+        again.host.rooms[TEA] = replace(again.host.rooms[TEA], members=members)
+        await again.says(ALICE, "early")
+        room = again.hosted._rooms.get(TEA)
+        assert room is not None
+        await again.hosted.up()
+        while room.people[ALICE.id].rank is not Rank.OWNER:  # noqa: ASYNC110 - a seat
+            await asyncio.sleep(0)
+        await again.happens(went(ALICE))
+        await settled()
+
+    assert BOB.id in room.people
+    assert again.host.sent_later == []
 
 
 def is_alice(stanza: Element) -> bool:

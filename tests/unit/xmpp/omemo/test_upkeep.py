@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+from xml.etree.ElementTree import Element
 
 import pytest
 
@@ -176,6 +177,27 @@ async def test_who_writes_to_the_relay_unlisted_is_asked_soon_to_be_a_contact(
     await world.omemo.settle()
 
     assert world.begged == [(ALICE, ROMEO)]
+
+
+async def test_who_hides_their_keys_holds_up_nobody_elses_sessions(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their server may take long, or never answer."""
+    world.relay = ALICE
+    world.restart()
+    romeo = await world.person()
+    del world.pep.items[ROMEO, LEGACY_DEVICES]
+    await world.words(await romeo.seal(ALICE, "hello, all of you"))
+    confirmed: list[int] = []
+
+    async def silent(*_: object) -> Element:
+        confirmed.append(len(world.posts))
+        raise TimeoutError
+
+    monkeypatch.setattr(world.pep, "iq", silent)
+    await world.omemo.settle()
+
+    assert confirmed == [1]
 
 
 async def test_nobody_else_looks_for_keys_that_nobody_needs_yet(world: World) -> None:
