@@ -3,8 +3,7 @@
 import asyncio
 import json
 import secrets
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +29,8 @@ from deploy.lab.stanzas import (
 )
 from deploy.lab.venvs import ROOT
 
+PROGRAM = "deploy.lab.xmpp_client"
+
 
 @dataclass(slots=True)
 class Entered:
@@ -46,10 +47,7 @@ class Cast:
     """All the XMPP devices of one scenario: one process, and who is who in it."""
 
     def __init__(
-        self,
-        python: Path,
-        server: XmppServer,
-        program: str = "deploy.lab.xmpp_client",
+        self, python: Path, server: XmppServer, program: str = PROGRAM
     ) -> None:
         self.server = server
         self._python = python
@@ -108,18 +106,27 @@ class Cast:
 
     async def pull(self, within_s: float) -> None:
         """Take in what some device has heard."""
+        await self._take(min(within_s, 1.0))
+
+    async def catch_up(self) -> None:
+        """Take in all that the devices have heard by now."""
+        while await self._take(0.0):
+            pass
+
+    async def _take(self, within_s: float) -> bool:
         async with self._reading:
             if self._process is None or self._process.stdout is None:
                 raise NotHeardError("the XMPP clients do not run")
             try:
-                async with asyncio.timeout(min(within_s, 1.0)):
+                async with asyncio.timeout(within_s):
                     line = await self._process.stdout.readline()
             except TimeoutError:
-                return
+                return False
             if not line:
                 raise NotHeardError("the XMPP clients have ended")
             told = json.loads(line)
             self._people[told["who"]].take(told["kind"], told["text"])
+            return True
 
 
 class XmppPerson:
@@ -146,6 +153,7 @@ class XmppPerson:
         self.all_heard = self._ears.all_heard
         self.count = self._ears.count
         self.until = self._ears.until
+        self.catch_up = cast.catch_up
         self._answers: dict[str, Element] = {}
         self._archived: list[Heard] = []
 
@@ -384,10 +392,3 @@ class XmppPerson:
                 return presence
             entered.occupants.append(resource(sender))
         return None
-
-
-@asynccontextmanager
-async def cast(python: Path, server: XmppServer) -> AsyncIterator[Cast]:
-    """Run the process of the clients."""
-    async with Cast(python, server) as running:
-        yield running

@@ -224,6 +224,7 @@ class Writer:
 
     async def confirm(self) -> None:
         """Say that what came has come, as clients do (XEP-0184)."""
+        await self.person.catch_up()
         came = self.person.all[self._confirmed :]
         self._confirmed += len(came)
         for stanza in came:

@@ -192,7 +192,10 @@ class Chat:
         return set(self.writer.again)
 
     async def on_matrix(self, count: int) -> None:
-        await self.said.speak(self.alice, self.room, count)
+        """Speak; what came is confirmed soon, as clients do, or it would come again."""
+        for _ in range(count):
+            await self.said.speak(self.alice, self.room, 1)
+            await self.writer.confirm()
 
     async def on_xmpp(self, count: int) -> None:
         texts = self.said.on_xmpp(count)
