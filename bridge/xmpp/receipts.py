@@ -9,6 +9,7 @@ more, under the same id, and if that does not help, its sender is told.
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -41,6 +42,7 @@ KEEP_AFTER_S = 10.0
 FORGET_S = 7 * 86_400
 OF_ONE_MAX = 100
 CONFIRMING_MAX = 50_000
+EARLY_MAX = 1000
 
 OWNER = "unconfirmed"
 _CONFIRMS = "confirms"
@@ -89,6 +91,7 @@ class Receipts:
         self._means = means
         self._confirming: dict[str, None] = {}
         self._open: dict[str, dict[str, Open]] = {}
+        self._early: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._timer: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
@@ -105,7 +108,10 @@ class Receipts:
         post = unpack(Post, parcel.wire.data)
         if post is None or not parcel.receipt:
             return  # nobody waits to hear of it
-        if post.to.partition("/")[0] in self._confirming:
+        bare = post.to.partition("/")[0]
+        if (bare, parcel.wire.key) in self._early:
+            del self._early[bare, parcel.wire.key]
+        elif bare in self._confirming:
             self._watch(parcel, _now())
             self._look_in(KEEP_AFTER_S)
 
@@ -118,7 +124,8 @@ class Receipts:
         confirmed, displayed = _confirmed(stanza) if message else ("", "")
         if confirmed:
             self._learn(bare)
-            self._drop(bare, confirmed)
+            if not self._drop(bare, confirmed):
+                self._came_early(bare, confirmed)
         elif displayed:
             self._read(bare, displayed)
         elif bare in self._open and (message or not stanza.get("type")):
@@ -135,6 +142,7 @@ class Receipts:
         mine = self._open.get(bare, {})
         last = mine.get(key)
         if last is None:
+            self._came_early(bare, key)
             return
         for name, one in list(mine.items()):
             if one.parcel.lane == last.parcel.lane:
@@ -159,13 +167,21 @@ class Receipts:
         if len(mine) > OF_ONE_MAX:
             self._drop(bare, next(iter(mine)))
 
-    def _drop(self, bare: str, key: str) -> None:
+    def _came_early(self, bare: str, key: str) -> None:
+        """Take note that *key* is confirmed, which may not be known as sent yet."""
+        self._early[bare, key] = None
+        if len(self._early) > EARLY_MAX:
+            self._early.popitem(last=False)
+
+    def _drop(self, bare: str, key: str) -> bool:
+        """Watch over *key* no more; tell whether it was watched."""
         mine = self._open.get(bare, {})
         one = mine.pop(key, None)
         if one is not None and one.kept:
             self._means.drop(Secret(OWNER, key))
         if not mine:
             self._open.pop(bare, None)
+        return one is not None
 
     def _look_in(self, after_s: float) -> None:
         if self._timer is None:

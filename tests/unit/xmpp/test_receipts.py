@@ -12,7 +12,14 @@ from bridge.xmpp import receipts
 from bridge.xmpp.codec.names import Jid, parse
 from bridge.xmpp.codec.xml import node
 from bridge.xmpp.packing import CHAT, Post, pack
-from bridge.xmpp.receipts import OF_ONE_MAX, QUIET_S, Receipts, asks, received
+from bridge.xmpp.receipts import (
+    EARLY_MAX,
+    OF_ONE_MAX,
+    QUIET_S,
+    Receipts,
+    asks,
+    received,
+)
 from tests.unit.xmpp.elsewhere import World, build, stanza
 
 JULIET = "juliet@capulet.lit"
@@ -131,6 +138,34 @@ async def test_what_is_confirmed_is_not_sent_again(world: ReceiptsWorld) -> None
     await world.pass_time(QUIET_S + 1)
 
     assert world.ids_written() == []
+
+
+@pytest.mark.parametrize("tells", [ReceiptsWorld.confirms, ReceiptsWorld.reads])
+async def test_what_is_confirmed_before_we_know_that_it_was_sent_is_not_sent_again(
+    world: ReceiptsWorld, tells: Callable[[ReceiptsWorld, str], None]
+) -> None:
+    """The answer of their server to our ping may come behind it, or be read later."""
+    await usual(world)
+    tells(world, "$1")
+    world.sent("$1")
+    world.came("", "presence")
+    await world.pass_time(QUIET_S + 1)
+
+    assert world.ids_written() == []
+
+
+async def test_only_so_many_are_remembered_that_come_too_early(
+    world: ReceiptsWorld,
+) -> None:
+    await usual(world)
+    for number in range(1, EARLY_MAX + 2):
+        world.confirms(f"${number}")
+    world.sent("$1")
+    world.sent("$2")
+    world.came("", "presence")
+    await world.pass_time(QUIET_S + 1)
+
+    assert world.ids_written() == ["$1"]
 
 
 async def test_who_is_back_and_does_not_confirm_gets_it_once_more(
