@@ -225,11 +225,10 @@ class Dispatch:
         if not isinstance(done.exception(), StoreUnavailableError):
             logger.error("a change can never be written: %s", done.exception())
             return
+        self._unwritten.append(unit)  # what comes after it relies on it
         if self._closed:
             logger.warning("nothing can be written; it will be done after the start")
-            return
-        self._unwritten.append(unit)
-        if self._written.is_set():
+        elif self._written.is_set():
             self._written.clear()
             self._tasks.create_task(self._write_again(), name="lane unwritten")
 

@@ -231,6 +231,24 @@ async def test_once_closed_it_does_not_wait_for_the_disk(world: World) -> None:
         await world.dispatch.wait_empty()
 
 
+async def test_once_closed_what_relies_on_what_was_not_written_is_not_either(
+    world: World,
+) -> None:
+    """A mark behind what a MUC has shown would have it sent again (seed 61275)."""
+    world.dispatch.close()
+    world.store.broken = True
+    world.dispatch.later(TEA_XMPP, world.xmpp.notice(TEA_XMPP, "too late"))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    world.store.broken = False
+
+    world.dispatch.note(Cursor("muc", "tea", "2"))
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+    assert await world.store.load(Cursor) == []
+
+
 IN_PARTS = (Wire("part-1", b"one"), Wire("part-2", b"two"), Wire("part-3", b"three"))
 
 
