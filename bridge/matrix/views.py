@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Awaitable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -23,6 +24,9 @@ _NOBODY = (HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND)
 _V12_OPAQUE_LENGTH = 43
 TEXT_MAX = 2000
 VIA_MAX = 5
+ANSWER_S = 15.0
+FAR_AT_ONCE_MAX = 8
+"""Other servers may be slow: others need the way to the homeserver, too."""
 _YEAR_9999_MS = 253_370_764_800_000
 
 
@@ -73,14 +77,21 @@ class Views:
 
     def __init__(self, homeserver: Homeserver) -> None:
         self._homeserver = homeserver
+        self._near = f":{homeserver.server_name}"
+        self._gate = asyncio.Semaphore(FAR_AT_ONCE_MAX)
 
     async def called(self, mxid: str) -> str | None:
         """Tell what somebody's profile says (Client-Server API §13.2), "" of nobody.
 
         None if the homeserver cannot say now.
         """
+        path = join("profile", mxid)
+        gate = nullcontext() if mxid.endswith(self._near) else self._gate
         try:
-            profile = await self._homeserver.request("GET", join("profile", mxid))
+            async with gate:
+                profile = await self._homeserver.request(
+                    "GET", path, timeout_s=ANSWER_S
+                )
         except HomeserverDownError:
             return None
         except MatrixError as error:

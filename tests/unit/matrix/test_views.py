@@ -1,7 +1,9 @@
+import asyncio
+
 import pytest
 
 from bridge.matrix.client import HomeserverDownError, MatrixError
-from bridge.matrix.views import About, Place, place_of, refusing
+from bridge.matrix.views import FAR_AT_ONCE_MAX, About, Place, place_of, refusing
 from bridge.model.delivery import Refusal
 from bridge.model.events import Rank
 from bridge.model.places import Network, Person
@@ -54,6 +56,29 @@ async def test_nobody_is_said_not_to_exist_by_a_homeserver_in_trouble(
     called = await matrix.adapter.called(Person(Network.MATRIX, ALICE))
 
     assert (None if called is None else bool(called)) is exists
+
+
+async def test_slow_servers_of_others_leave_the_way_to_the_homeserver_free(
+    matrix: MatrixWorld,
+) -> None:
+    """Anybody on XMPP may ask what people are called, of servers that never answer."""
+    gate, asked = asyncio.Event(), matrix.server.asked
+    matrix.server.faults.append(Fault("profile", hold=gate, times=100))
+    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        for number in range(40):
+            slow = Person(Network.MATRIX, f"@p{number}:far.example")
+            tasks.create_task(matrix.adapter.called(slow))
+        try:
+            while len(asked("far.example")) < FAR_AT_ONCE_MAX:  # noqa: ASYNC110 - a list
+                await asyncio.sleep(0)
+            matrix.server.faults.clear()
+            called = await matrix.adapter.called(Person(Network.MATRIX, ALICE))
+            waited = len(asked("far.example"))
+        finally:
+            gate.set()
+
+    assert called is not None
+    assert waited == FAR_AT_ONCE_MAX
 
 
 async def test_somebody_is_called_as_their_profile_says(matrix: MatrixWorld) -> None:
