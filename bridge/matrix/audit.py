@@ -42,9 +42,6 @@ SAVE_EVERY_S = 60.0
 ROUND_EVERY = 10
 """Every so many saves, the rooms that had traffic are read."""
 CLOCK_SLACK_MS = 60_000
-FRESH_MS = 2_000
-"""What is younger is most likely on its way. If several people speak at once, it is not
-always pushed in the order in which it is read, and clients show it as it is pushed."""
 
 _Chunk = Sequence[Mapping[str, Any]]
 
@@ -118,16 +115,13 @@ class Audit:
         await self._store.commit(Unit(drop=list(gone)))
 
     async def audit(self, rooms: Iterable[tuple[str, str]]) -> None:
-        """Read on in *rooms*, several at once; a room that fails is due again.
-
-        What was said just now is left to the homeserver to push.
-        """
+        """Read on in *rooms*, several at once; a room that fails is due again."""
         async with self._lock:
             await self._load()
             todo = iter(rooms)
             async with asyncio.TaskGroup() as tasks:
                 for _ in range(ROOMS_AT_ONCE):
-                    tasks.create_task(self._work(todo, FRESH_MS), name="audit")
+                    tasks.create_task(self._work(todo), name="audit")
             await self._save()
 
     async def look_again(self, rooms: Callable[[], Iterable[tuple[str, str]]]) -> None:
@@ -145,12 +139,12 @@ class Audit:
     async def catch_up(self, rooms: Iterable[tuple[str, str]]) -> None:
         """Read on in a few *rooms* at once, whatever else is being read."""
         await self._load()
-        await self._work(iter(rooms), 0)
+        await self._work(iter(rooms))
 
-    async def _work(self, todo: Iterator[tuple[str, str]], fresh_ms: int) -> None:
+    async def _work(self, todo: Iterator[tuple[str, str]]) -> None:
         for room, agent in todo:
             try:
-                await self._room(room, agent, fresh_ms)
+                await self._room(room, agent)
             except (HomeserverDownError, StoreUnavailableError) as error:
                 self._due.add(room)
                 logger.warning("room %s cannot be audited now: %s", room, error)
@@ -162,7 +156,7 @@ class Audit:
                 # The end of the line for one room: the others are read all the same.
                 logger.exception("room %s cannot be audited", room)
 
-    async def _room(self, room: str, agent: str, fresh_ms: int) -> None:
+    async def _room(self, room: str, agent: str) -> None:
         glance = await self._messages(room, agent, dir="b", limit=str(GLANCE_EVENTS))
         chunk = _chunk(glance)
         if not chunk:
@@ -176,15 +170,14 @@ class Audit:
         marked = mark.value.partition(" ")[0]
         ids = [event.get("event_id") for event in chunk]
         if marked not in ids:
-            await self._read_on(room, agent, mark, chunk, fresh_ms)
+            await self._read_on(room, agent, mark, chunk)
             return
-        missing = _settled(chunk[: ids.index(marked)][::-1], fresh_ms)
-        await self._rescue(room, missing)
-        if missing:
-            self._mark(room, str(missing[-1].get("event_id", "")))
+        missing = chunk[: ids.index(marked)]
+        await self._rescue(room, missing[::-1])
+        self._mark(room, newest)
 
     async def _read_on(
-        self, room: str, agent: str, mark: Cursor, glance: _Chunk, fresh_ms: int
+        self, room: str, agent: str, mark: Cursor, glance: _Chunk
     ) -> None:
         """Read forward from *mark*, page by page."""
         marked, _, at_ms = mark.value.partition(" ")
@@ -202,14 +195,11 @@ class Audit:
             page = await self._messages(
                 room, agent, dir="f", limit=str(PAGE_EVENTS), **{"from": token}
             )
-            whole = _chunk(page)
-            chunk = _settled(whole, fresh_ms)
+            chunk = _chunk(page)
             if not chunk:
                 return
             rescued += await self._rescue(room, chunk)
             self._mark(room, str(chunk[-1].get("event_id", "")))
-            if len(chunk) < len(whole):
-                return
             if rescued >= RESCUED_MAX:
                 break
             token = page.get("end", "")
@@ -298,18 +288,6 @@ def _chunk(page: Mapping[str, Any]) -> _Chunk:
     if not isinstance(chunk, list):
         return ()
     return [event for event in chunk if isinstance(event, dict)]
-
-
-def _settled(chunk: _Chunk, fresh_ms: int) -> _Chunk:
-    """Leave out what was said last and less than *fresh_ms* ago; the oldest is first.
-
-    A server whose clock is far ahead says that of all: that is not believed.
-    """
-    now_ms = time.time_ns() // 1_000_000
-    end = len(chunk)
-    while end and -CLOCK_SLACK_MS < now_ms - _sent_at_ms(chunk[end - 1]) < fresh_ms:
-        end -= 1
-    return chunk[:end]
 
 
 def _sent_at_ms(event: Mapping[str, Any]) -> int:

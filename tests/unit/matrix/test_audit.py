@@ -1,5 +1,4 @@
 import asyncio
-import time
 from collections.abc import AsyncIterator, Sequence
 
 import msgspec
@@ -8,7 +7,7 @@ import pytest
 from bridge.core.ports import StoreUnavailableError, Unit
 from bridge.matrix import audit as module
 from bridge.matrix.appservice import RawEvent
-from bridge.matrix.audit import CLOCK_SLACK_MS, FRESH_MS, Audit
+from bridge.matrix.audit import Audit
 from bridge.matrix.client import Homeserver
 from bridge.matrix.codec.envelope import raw_event
 from bridge.model.records import Cursor
@@ -331,39 +330,3 @@ async def test_what_is_pushed_late_is_looked_for_twice_more(
     await watched.audit.look_again(rooms)
 
     assert len(looked) == 2
-
-
-@pytest.mark.parametrize("others", [3, 30])
-async def test_what_was_said_just_now_is_left_to_be_pushed(
-    watched: Watched, others: int
-) -> None:
-    """Of people who speak at once, the order is the one in which they are pushed."""
-    watched.pushes()
-    missed = watched.says(others)
-    now_ms = time.time_ns() // 1_000_000
-    new = watched.fake.say(ROOM, "@alice:hs", "new", origin_server_ts=now_ms)
-
-    assert await watched.reads() == missed
-
-    new["origin_server_ts"] = now_ms - FRESH_MS
-    assert await watched.reads() == [new["event_id"]]
-
-
-async def test_a_clock_that_is_far_ahead_makes_nothing_new(watched: Watched) -> None:
-    watched.pushes()
-    ahead_ms = time.time_ns() // 1_000_000 + 2 * CLOCK_SLACK_MS
-    said = watched.fake.say(ROOM, "@alice:hs", "new", origin_server_ts=ahead_ms)
-
-    assert await watched.reads() == [said["event_id"]]
-
-
-async def test_before_the_first_of_a_room_is_taken_all_is_read(
-    watched: Watched,
-) -> None:
-    watched.pushes()
-    now_ms = time.time_ns() // 1_000_000
-    said = watched.fake.say(ROOM, "@alice:hs", "new", origin_server_ts=now_ms)
-
-    await watched.audit.catch_up([(ROOM, BOT)])
-
-    assert watched.kept == [said["event_id"]]
