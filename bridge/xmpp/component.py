@@ -16,7 +16,6 @@ from bridge.xmpp.session import (
     Session,
     SharedDomainError,
 )
-from bridge.xmpp.silences import Silences
 from bridge.xmpp.written import Written
 
 __all__ = [
@@ -105,7 +104,6 @@ class Stream:
         self._written = written
         self._wanted = wanted
         self._disco = disco or Disco(domain)
-        self._silences = Silences()
         self._session: Session | None = None
         self._stop = asyncio.Event()
         self._may_open = asyncio.Event()
@@ -211,20 +209,11 @@ class Stream:
         return answer
 
     async def ping(self, to: str, sender: str, timeout_s: float) -> bool:
-        """Tell whether anything at all comes back from *to*; XEP-0199.
-
-        A server that has just left a question unanswered is not waited for again.
-        """
-        if self._silences.expects(to):
-            return False
+        """Tell whether anything at all comes back from *to*; XEP-0199."""
         try:
             payload = node("ping", {"xmlns": PING})
             return await self._ask("get", to, sender, payload, timeout_s) is not None
-        except TimeoutError:
-            logger.info("nothing comes back from the server of %s", to)
-            self._silences.note(to)
-            return False
-        except NotConnectedError:
+        except (TimeoutError, NotConnectedError):
             return False
 
     async def barrier(self) -> bool:
