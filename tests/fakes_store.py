@@ -175,6 +175,22 @@ class FakeStore:
                 self.disk.kept[parcel.id] = row
 
 
+class SlowStore(FakeStore):
+    """A store that answers who reads first only when it is told to."""
+
+    def __init__(self, disk: Disk | None = None) -> None:
+        super().__init__(disk)
+        self.asked = asyncio.Event()
+        self.may_answer = asyncio.Event()
+
+    async def load(self, kind: type[R]) -> Sequence[R]:
+        found = await super().load(kind)
+        if not self.asked.is_set():
+            self.asked.set()
+            await self.may_answer.wait()
+        return found
+
+
 def _key(record: Record) -> tuple[object, ...]:
     return (type(record), *(getattr(record, name) for name in record.KEY))
 

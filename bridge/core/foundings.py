@@ -38,8 +38,10 @@ class Foundings:
     async def _load(self) -> set[Room]:
         if not self._loaded:
             records = await self._store.load(Cursor)
-            self._open |= {_read(one) for one in records if one.kind == KIND}
-            self._loaded = True
+            # Others may have read them meanwhile, and have ended some.
+            if not self._loaded:
+                self._open |= {_read(one) for one in records if one.kind == KIND}
+                self._loaded = True
         return self._open
 
 

@@ -66,9 +66,8 @@ class Openings:
         if self._open is None:
             records = await self._store.load(Cursor)
             found = [_read(one) for one in records if one.kind == KIND]
-            if (
-                self._open is None
-            ):  # else others have read, and perhaps begun, meanwhile
+            # Others may have read them meanwhile, and have begun more.
+            if self._open is None:
                 self._open = {opening.chat: opening for opening in found}
         return self._open
 

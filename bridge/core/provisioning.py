@@ -38,6 +38,8 @@ NOT_OURS = (
     "{person} was not asked in: who of XMPP is here is for {muc} to say. They can join"
     " it there."
 )
+WAITS = "{muc} does not answer: what is said here waits until it does."
+LOST = "What is said here reaches nobody: {muc} cannot be bridged: {why}"
 
 
 class Provisioning:
@@ -104,9 +106,19 @@ class Provisioning:
         """Have the portal of *muc* if *room* is the one that was made for it."""
         made = await _sure(partial(self._matrix.begun, muc, Kind.FOREIGN))
         if made == room.address:
-            await _sure(partial(self._opened, muc))
+            await self._go_on(muc, room)
         elif not made and not self._alone(muc).locked():
             await self._abandon(muc)
+
+    async def _go_on(self, muc: Room, room: Room) -> None:
+        """Have the portal of *muc*, or tell those in *room* why there is none."""
+        made = await self._opened(muc)
+        if made is None:
+            self._dispatch.tell(room, WAITS.format(muc=muc.address))
+            made = await _sure(partial(self._opened, muc))
+        if isinstance(made, Refusal):
+            words = LOST.format(muc=muc.address, why=made.value)
+            self._dispatch.tell(room, words)
 
     async def _abandon(self, muc: Room) -> None:
         """Forget that the room of *muc* is being made, unless it was made meanwhile."""

@@ -60,6 +60,7 @@ _PICTURES = (
     b"\xff\xd8\xff",
     b"\xff\xd8\xff\xc0\x00\x0b\x08",
 )
+_ANSWER = {"from": DOMAIN, "to": "romeo@montague.lit", "id": "1", "type": "result"}
 
 
 def shown_on_matrix(content: Text) -> None:
@@ -229,8 +230,7 @@ def picture(data: bytes) -> None:
         assert 0 < found.width <= SIDE_MAX
         assert 0 < found.height <= SIDE_MAX
         for told in (avatar.metadata(found), avatar.data(found), avatar.photo(found)):
-            about = {"from": DOMAIN, "to": "romeo@montague.lit"}
-            assert serialise(Node("iq", about, (told,)), DOMAIN)
+            assert serialise(Node("iq", _ANSWER, (told,)), DOMAIN)
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {

@@ -1,7 +1,9 @@
+import asyncio
+
 from bridge.core.foundings import Foundings
 from bridge.core.ports import Unit
 from bridge.model.places import Network, Room
-from tests.fakes_store import FakeStore
+from tests.fakes_store import FakeStore, SlowStore
 
 POND = Room(Network.XMPP, "pond@muc.example")
 
@@ -29,6 +31,22 @@ async def test_what_is_made_is_forgotten() -> None:
 
     assert await foundings.all() == ()
     assert await Foundings(store).all() == ()
+
+
+async def test_what_is_made_while_somebody_looks_is_forgotten() -> None:
+    before = FakeStore()
+    await begun(before)
+    store = SlowStore(before.disk)
+    foundings = Foundings(store)
+
+    async with asyncio.TaskGroup() as tasks:
+        looking = tasks.create_task(foundings.all())
+        await store.asked.wait()
+        await foundings.end(POND, Unit())
+        store.may_answer.set()
+
+    assert looking.result() == ()
+    assert await foundings.all() == ()
 
 
 async def test_what_was_never_begun_ends_nothing() -> None:

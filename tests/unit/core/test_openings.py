@@ -1,15 +1,12 @@
 import asyncio
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import TypeVar
 
 from bridge.core.openings import Opening, Openings
 from bridge.core.ports import Unit
 from bridge.model.events import Protection
 from bridge.model.places import Network, Room
-from bridge.model.records import Record
 from tests.conftest import said
-from tests.fakes_store import FakeStore
+from tests.fakes_store import FakeStore, SlowStore
 
 CHAT = Room(Network.XMPP, "juliet@capulet.example @alice:hs.example")
 FIRST = replace(
@@ -17,25 +14,6 @@ FIRST = replace(
     name="Juliet\nof old",
     protection=Protection.END_TO_END,
 )
-
-
-R = TypeVar("R", bound=Record)
-
-
-class SlowStore(FakeStore):
-    """A store that answers those who ask first when it is told to."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.asked = asyncio.Event()
-        self.may_answer = asyncio.Event()
-
-    async def load(self, kind: type[R]) -> Sequence[R]:
-        found = await super().load(kind)
-        if not self.asked.is_set():
-            self.asked.set()
-            await self.may_answer.wait()
-        return found
 
 
 async def test_what_is_begun_while_somebody_looks_is_not_forgotten() -> None:

@@ -239,8 +239,23 @@ async def test_a_room_that_was_made_though_nobody_said_so_is_bridged(
 
     await world.happens(said(MADE, "is anybody here?", sender="@alice:hs.example"))
 
+    waits = [provisioning.WAITS.format(muc=POND.address)]
     assert world.xmpp.said() == ["is anybody here?"]
+    assert world.matrix.said() == (waits if lost > 1 else [])
     assert await foundings(world) == []
+
+
+async def test_those_in_a_room_whose_muc_refuses_us_now_are_told(
+    world: World, silent: Silent
+) -> None:
+    await world.hub.open_foreign(POND)
+    world.xmpp_rooms.mucs.clear()
+
+    await world.happens(said(MADE, "is anybody here?", sender="@alice:hs.example"))
+
+    why = Refusal.NO_SUCH_ROOM.value
+    assert world.xmpp.said() == []
+    assert world.matrix.said() == [provisioning.LOST.format(muc=POND.address, why=why)]
 
 
 async def test_a_room_that_was_made_before_the_bridge_fell_is_bridged(
