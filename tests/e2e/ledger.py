@@ -7,7 +7,7 @@ nothing lost, nothing double, in order.
 import asyncio
 import secrets
 from collections import Counter
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element, SubElement
 
@@ -227,7 +227,7 @@ class Writer:
         await self.person.catch_up()
         came = self.person.all[self._confirmed :]
         self._confirmed += len(came)
-        for stanza in came:
+        for stanza in _delivered(came):
             asked = stanza.find(tag("request", RECEIPTS)) is not None
             if asked and bare(stanza.get("from", "")) == self._puppet:
                 receipt = Element("message", {"type": "chat", "to": self._puppet})
@@ -282,9 +282,14 @@ class Writer:
         )
 
     def _received(self) -> set[str]:
-        for stanza in self.person.all[self._read :]:
+        for stanza in _delivered(self.person.all[self._read :]):
             receipt = stanza.find(tag("received", RECEIPTS))
             if receipt is not None:
                 self._receipts.add(receipt.get("id", ""))
         self._read = len(self.person.all)
         return self._receipts
+
+
+def _delivered(stanzas: Iterable[Element]) -> Iterator[Element]:
+    """Leave out what comes back: some servers return all that was in it."""
+    return (stanza for stanza in stanzas if stanza.get("type") != "error")
