@@ -6,6 +6,7 @@ nothing lost, nothing double, in order.
 
 import asyncio
 import secrets
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -94,6 +95,20 @@ def verdict(
 ) -> str:
     """Say what is lost, double or out of order; empty if nothing is."""
     return account(said, seen, spare, loose).words
+
+
+def displaced(said: Sequence[str], seen: Sequence[str]) -> set[str]:
+    """Name the fewest of *said* without which the others were seen in their order."""
+    place = {text: number for number, text in enumerate(said)}
+    ends: list[tuple[int, tuple[str, ...]]] = []
+    for text in dict.fromkeys(seen):
+        if text not in place:
+            continue
+        at = bisect_left(ends, place[text], key=lambda end: end[0])
+        before = ends[at - 1][1] if at else ()
+        ends[at : at + 1] = [(place[text], (*before, text))]
+    in_order = set(ends[-1][1]) if ends else set()
+    return (set(seen) & set(said)) - in_order
 
 
 async def speak_on_matrix(

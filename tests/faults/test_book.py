@@ -1,6 +1,6 @@
 """The ledger says what was compared; or its figures prove nothing."""
 
-from tests.e2e.ledger import account
+from tests.e2e.ledger import account, displaced
 from tests.faults.book import Entry, table
 
 SAID = ["matrix 0000", "matrix 0001", "matrix 0002"]
@@ -15,6 +15,17 @@ def test_an_entry_sums_up_what_was_compared() -> None:
     assert entry.messages == len(SAID)
     assert (entry.lost, entry.doubled, entry.allowed) == (1, 1, 1)
     assert entry.inverted == 2
+
+
+def test_what_came_out_of_its_order_is_as_little_as_can_be() -> None:
+    said = list("abcdef")
+
+    assert displaced(said, list("abcdef")) == set()
+    assert displaced(said, list("acdebf")) == {"b"}
+    assert displaced(said, list("acdexf")) == set()
+    assert displaced(said, list("bcdefa")) == {"a"}
+    assert displaced(said, list("abcabcdef")) == set()
+    assert len(displaced(said, list("fedcba"))) == len(said) - 1
 
 
 def test_the_table_is_in_the_order_of_the_rows_and_has_a_sum() -> None:
