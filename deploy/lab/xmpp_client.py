@@ -18,6 +18,7 @@ from typing import Any
 import slixmpp
 from slixmpp.exceptions import IqError
 from slixmpp.xmlstream import StanzaBase, tostring
+from slixmpp.xmlstream.xmlstream import NotConnectedError
 
 Tell = Callable[[str, str], None]
 
@@ -76,6 +77,7 @@ class Clients:
     def __init__(self, write: Callable[[bytes], None]) -> None:
         self._write = write
         self._clients: dict[str, Client] = {}
+        self._unsent: dict[str, list[str]] = {}
 
     def obey(self, order: dict[str, Any]) -> None:
         """Do what one line asks for."""
@@ -84,7 +86,7 @@ class Clients:
             client = self._clients[who] = self.make(order, self._teller(who))
             _ = client.connect(order["host"], order["port"])
         elif do == "send":
-            self._clients[who].send_raw(order["xml"])
+            self._send(who, order["xml"])
         elif do == "logout":
             _ = self._clients[who].disconnect()
         elif do == "vanish":
@@ -95,10 +97,20 @@ class Clients:
         """Make the device that is to log in."""
         return Client(order["jid"], order["password"], tell)
 
+    def _send(self, who: str, xml: str) -> None:
+        """Send *xml* now, or, as devices do, when there is a connection again."""
+        try:
+            self._clients[who].send_raw(xml)
+        except NotConnectedError:
+            self._unsent.setdefault(who, []).append(xml)
+
     def _teller(self, who: str) -> Tell:
         def tell(kind: str, text: str) -> None:
             line = json.dumps({"who": who, "kind": kind, "text": text})
             self._write(line.encode() + b"\n")
+            if kind == "online":
+                for xml in self._unsent.pop(who, ()):
+                    self._send(who, xml)
 
         return tell
 

@@ -240,6 +240,8 @@ class Writer:
     async def confirm(self) -> None:
         """Say that what came has come, as clients do (XEP-0184)."""
         await self.person.catch_up()
+        if self.person.state != "online":
+            return  # later, then: else it would be written again by the bridge
         came = self.person.all[self._confirmed :]
         self._confirmed += len(came)
         for stanza in _delivered(came):
