@@ -28,6 +28,7 @@ from tests.simulation.xmpp import HOSTED, OCCUPANTS
 REST_S = 25.0
 """Longer than from one audit to the next."""
 QUIET_S_MAX = 900.0
+SAME_MOMENT_S = 0.1
 
 TEA = "tea@muc"
 PORTALS: tuple[Portal, ...] = (
@@ -62,6 +63,7 @@ class World:
         self.loop = SimLoop(self.dice)  # type: ignore[abstract]  # no I/O here
         self.ledger = Ledger()
         self.incidents = 0
+        self._froze_at = -SAME_MOMENT_S
         self.trace = trace
         net = Net(self.loop, self.dice)
         net.latency_s = self.plan.latency_s
@@ -242,16 +244,19 @@ class World:
         """Break the stream; what a dead process left to the kernel gets through.
 
         That both go in the same tenth of a second is not survived: the kernel had the
-        bytes, and nobody is left to learn that they did not arrive.
+        bytes, and nobody is left to learn that they did not arrive. A process that is
+        frozen learns it too late.
         """
         link = self.jabber.link
-        if link is not None and link.process.alive:
+        just_frozen = self.loop.time() - self._froze_at < SAME_MOMENT_S
+        if link is not None and link.process.alive and not just_frozen:
             link.sever()
 
     def _freeze(self, bridge: Bridge) -> None:
         """Stop a process; its stream is lost, and a successor starts meanwhile."""
         process = bridge.process
         process.frozen = True
+        self._froze_at = self.loop.time()
         link = self.jabber.link
         if link is not None and link.process is process:
             self._later(3.0, self._cut)
