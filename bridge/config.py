@@ -189,9 +189,18 @@ def parse(
 def address(text: str) -> Address:
     """Read ``host:port``; raises ``ValueError``."""
     host, colon, port = text.rpartition(":")
-    if not colon or not host or not port.isdigit() or not 0 < int(port) < 1 << 16:
+    known = colon and _is_host(host) and port.isdigit()
+    if not known or not 0 < int(port) < 1 << 16:
         raise ValueError(f"should be host:port, is {text!r}")
     return Address(host.removeprefix("[").removesuffix("]"), int(port))
+
+
+def _is_host(name: str) -> bool:
+    """Tell whether *name* can be looked up at all: nobody who does so says why not."""
+    try:
+        return bool(name.encode("idna"))
+    except UnicodeError:
+        return False
 
 
 class _Reader:
@@ -292,7 +301,7 @@ def web_address(text: str) -> str:
     """Read a URL; raises ``ValueError``."""
     try:
         parts = urlsplit(text)
-        known = parts.scheme in ("http", "https") and parts.hostname
+        known = parts.scheme in ("http", "https") and _is_host(parts.hostname or "")
         port, named = parts.port, "@" in parts.netloc
     except ValueError:
         known, port, named = None, None, False
@@ -306,6 +315,15 @@ def web_address(text: str) -> str:
 def domain(text: str) -> str:
     """Read the name of a server; raises ``ValueError``."""
     if not text or set(text) & set(" /@_#*?") or text != text.lower():
+        raise ValueError(f"should be a domain in lower case, is {text!r}")
+    return text
+
+
+def component(text: str) -> str:
+    """Read the domain of a component, which is a JID's; raises ``ValueError``."""
+    labels = domain(text).split(".")
+    whole = all(label and label.strip("-") == label for label in labels)
+    if not whole or ":" in text or not text.isprintable() or not _is_host(text):
         raise ValueError(f"should be a domain in lower case, is {text!r}")
     return text
 
@@ -353,7 +371,7 @@ def _check(config: Config) -> None:
         ("appservice.url", web_address, config.appservice.url or "http://unset"),
         ("appservice.as_token", _token, config.appservice.as_token),
         ("appservice.hs_token", _token, config.appservice.hs_token),
-        ("xmpp.component", domain, config.xmpp.component),
+        ("xmpp.component", component, config.xmpp.component),
         ("xmpp.secret", _secret, config.xmpp.secret),
         ("store.database", database, config.store.database),
         ("log.level", _level, config.log.level),

@@ -13,6 +13,7 @@ from bridge.config import (
     Address,
     ConfigError,
     address,
+    component,
     database,
     domain,
     web_address,
@@ -190,7 +191,7 @@ QUESTIONS = (
         "component",
         "Domain of the component (one of its own, not the XMPP server's)",
         lambda known: f"matrix.{known['server-name'].partition(':')[0]}",
-        domain,
+        component,
     ),
     Question(
         "component-address",
