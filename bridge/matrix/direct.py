@@ -32,6 +32,9 @@ logger = logging.getLogger(__name__)
 PATIENCE_S = 300.0
 MISSED_MAX = 200
 PAGE = 50
+PAGES_MAX = 20
+"""Pages of what is hidden from those who come later are empty, down to the first."""
+PAGE_PATIENCE_S = 30.0
 TWO = 2
 TOLD_MAX = 10_000
 TOLD_EVERY_S = 3600.0
@@ -293,12 +296,9 @@ class Direct:
         """
         missed: list[RawEvent] = []
         query = {"dir": "b", "limit": str(PAGE)}
-        path = join("rooms", room, "messages")
-        while len(missed) < MISSED_MAX:
+        for _ in range(PAGES_MAX):
             try:
-                page = await self._homeserver.request(
-                    "GET", path, user=ghost, query=query
-                )
+                page = await self._page(room, ghost, query)
             except (MatrixError, HomeserverDownError) as error:
                 logger.warning("room %s: cannot be read back: %s", room, error)
                 break
@@ -308,10 +308,20 @@ class Direct:
                 read = raw_event(msgspec.json.encode(event))
                 if isinstance(read, RawEvent):
                     missed.append(read)
-            if not isinstance(page.get("end"), str):
+            if len(missed) >= MISSED_MAX or not isinstance(page.get("end"), str):
                 break
-            query["from"] = page["end"]
+            query = query | {"from": page["end"]}
         return missed[::-1]
+
+    async def _page(
+        self, room: str, ghost: str, query: Mapping[str, str]
+    ) -> Mapping[str, Any]:
+        """Read a page; what was said there must not be lost to a moment's outage."""
+        path = join("rooms", room, "messages")
+        return await patiently(
+            lambda: self._homeserver.request("GET", path, user=ghost, query=query),
+            PAGE_PATIENCE_S,
+        )
 
 
 def dm_alias(chat: Room, server: str) -> str:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from bridge.matrix.direct import dm_alias
+from bridge.matrix.direct import PAGES_MAX, dm_alias
 from bridge.matrix.wires import Says, order
 from bridge.model.delivery import Refusal
 from bridge.model.events import Invite
@@ -217,6 +217,36 @@ async def test_a_long_wait_is_read_back_page_by_page(matrix: MatrixWorld) -> Non
     assert not isinstance(accepted, Refusal)
     assert len(accepted[1]) == 120
     assert "number 0" in accepted[1][0].raw.decode()
+
+
+async def test_a_history_that_is_hidden_is_not_read_to_its_beginning(
+    matrix: MatrixWorld,
+) -> None:
+    """Where only members may read, pages are empty, with more behind them."""
+    invite = asks_in(matrix)
+    hidden = {"chunk": [], "end": "t1"}
+    matrix.server.faults.append(Fault("messages", 200, hidden, times=1_000))
+
+    accepted = await matrix.adapter.accept(invite)
+
+    assert not isinstance(accepted, Refusal)
+    assert accepted[1] == []
+    assert len(matrix.server.asked("/messages")) <= PAGES_MAX
+
+
+@pytest.mark.parametrize("status", [429, 502])
+async def test_a_history_that_cannot_be_read_just_now_is_waited_for(
+    matrix: MatrixWorld, status: int
+) -> None:
+    invite = asks_in(matrix)
+    matrix.server.say(ROOM, ALICE, "are you there?")
+    trouble = {"errcode": "M_LIMIT_EXCEEDED", "retry_after_ms": 10}
+    matrix.server.faults.append(Fault("messages", status, trouble))
+
+    accepted = await matrix.adapter.accept(invite)
+
+    assert not isinstance(accepted, Refusal)
+    assert [b"are you there?" in arrival.raw for arrival in accepted[1]] == [True]
 
 
 async def test_a_history_that_cannot_be_read_costs_only_itself(
