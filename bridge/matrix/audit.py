@@ -167,7 +167,7 @@ class Audit:
             # Seen for the first time: what was said before was not said to us.
             self._mark(room, newest)
             return
-        marked = mark.value.partition(" ")[0]
+        marked = mark.value.rpartition(" ")[0]
         ids = [event.get("event_id") for event in chunk]
         if marked not in ids:
             await self._read_on(room, agent, mark, chunk)
@@ -180,7 +180,7 @@ class Audit:
         self, room: str, agent: str, mark: Cursor, glance: _Chunk
     ) -> None:
         """Read forward from *mark*, page by page."""
-        marked, _, at_ms = mark.value.partition(" ")
+        marked, _, at_ms = mark.value.rpartition(" ")
         try:
             token = await self._token(room, agent, marked)
         except MatrixError as error:

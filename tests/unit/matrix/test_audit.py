@@ -203,6 +203,16 @@ async def test_a_mark_that_is_gone_brings_no_old_history(watched: Watched) -> No
     assert watched.shelf.cursors[ROOM].value.startswith(recent["event_id"])
 
 
+async def test_a_mark_with_a_space_is_a_mark(watched: Watched) -> None:
+    """Up to room version 2 servers choose the ids of their events."""
+    odd = watched.fake.say(ROOM, "@mallory:evil", "hi", event_id="$a b:evil")
+    watched.audit.note([pushed(odd)])
+    await watched.reads()
+    lost = watched.says(30)
+
+    assert await watched.reads() == lost
+
+
 async def test_a_room_that_cannot_be_read_stops_no_other(watched: Watched) -> None:
     """Not in one, an error in the next, and one that answers nonsense."""
     rooms = [f"!r{number}:hs" for number in range(12)]
