@@ -161,6 +161,21 @@ async def test_a_room_that_nobody_can_enter_any_more_is_replaced(
     assert second.matrix != first.matrix
 
 
+@pytest.mark.parametrize("status", [401, 429, 500])
+async def test_a_room_that_cannot_be_entered_just_now_keeps_its_alias(
+    matrix: MatrixWorld, status: int
+) -> None:
+    """Those who are in it would be cut off from the MUC, and from those who come."""
+    first = await matrix.adapter.found(MUC, Description())
+    assert isinstance(first, Portal)
+    await matrix.restarts()
+    refused = {"errcode": "M_UNKNOWN", "error": "not now"}
+    matrix.server.faults.append(Fault("/join/", status, refused))
+
+    assert await matrix.adapter.found(MUC, Description()) is Refusal.UNREACHABLE
+    assert await matrix.adapter.found(MUC, Description()) == first
+
+
 async def test_the_room_of_a_muc_is_found_by_it(matrix: MatrixWorld) -> None:
     muc = Room(Network.XMPP, MUC)
     assert await matrix.adapter.begun(muc, Kind.FOREIGN) == ""
