@@ -183,8 +183,12 @@ class Persons:
         return (nick(name),)
 
     def heard(self, stanza: Element, sender: Jid) -> bool:
-        """Take a message if it only tells what somebody has published."""
-        if stanza.find(f"{{{EVENT}}}event") is None:
+        """Take a message if it only tells what somebody has published.
+
+        What of our own comes back as undelivered tells what we have published.
+        """
+        returned = stanza.get("type") == "error"
+        if returned or stanza.find(f"{{{EVENT}}}event") is None:
             return False
         self.omemo.heard(stanza, sender.bare)
         self.hopes.heard(sender.bare)

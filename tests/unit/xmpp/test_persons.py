@@ -299,15 +299,20 @@ async def test_who_asks_too_much_at_once_keeps_nobody_else_from_asking(
     assert await world.answer()
 
 
-async def test_what_others_publish_is_no_message(world: PersonsWorld) -> None:
-    event = stanza(
-        f"<message from='juliet@capulet.lit' to='{ALICE}' type='headline'>"
-        f"<event xmlns='{PUBSUB}#event'><items node='{AXOLOTL}.devicelist'/></event>"
-        "</message>"
+def event(kind: str) -> Element:
+    items = f"<items node='{AXOLOTL}.devicelist'><item id='current'/></items>"
+    return stanza(
+        f"<message from='juliet@capulet.lit' to='{ALICE}' type='{kind}'>"
+        f"<event xmlns='{PUBSUB}#event'>{items}</event></message>"
     )
+
+
+async def test_what_others_publish_is_no_message(world: PersonsWorld) -> None:
+    """Of ours that comes back it is not theirs: ejabberd returns all that was in it."""
     message = stanza(f"<message from='{JULIET}' to='{ALICE}'><body>hi</body></message>")
 
-    assert world.persons.heard(event, jid("juliet@capulet.lit"))
+    assert world.persons.heard(event("headline"), jid("juliet@capulet.lit"))
+    assert not world.persons.heard(event("error"), jid("juliet@capulet.lit"))
     assert not world.persons.heard(message, jid(JULIET))
 
 
@@ -317,14 +322,9 @@ async def test_there_is_hope_once_more_is_known_of_somebody(
     hopes: list[str] = []
     monkeypatch.setattr(world.persons.hopes, "heard", hopes.append)
     agreed = stanza(f"<presence type='subscribed' from='{JULIET}' to='{ALICE}'/>")
-    event = stanza(
-        f"<message from='juliet@capulet.lit' to='{ALICE}' type='headline'>"
-        f"<event xmlns='{PUBSUB}#event'><items node='{AXOLOTL}.devicelist'/></event>"
-        "</message>"
-    )
 
     world.persons.seen(agreed, jid(JULIET), jid(ALICE))
-    world.persons.heard(event, jid("juliet@capulet.lit"))
+    world.persons.heard(event("headline"), jid("juliet@capulet.lit"))
 
     assert hopes == ["juliet@capulet.lit"] * 2
 
