@@ -203,15 +203,21 @@ class Remote:
 
     def heard(self, stanza: Element, peer: str) -> bool:
         """Take an event of *peer*; False if it is not about their devices."""
-        items = stanza.find(f"{_EVENT}event/{_EVENT}items")
-        namespace = None if items is None else namespace_of(items.get("node", ""))
-        if items is None or namespace is None:
+        event = stanza.find(f"{_EVENT}event")
+        told = next((one for one in event or () if one.get("node")), None)
+        name = "" if told is None else told.get("node", "")
+        namespace = namespace_of(name)
+        if told is None or namespace is None:
             return False
-        if items.get("node") != DEVICES_NODES[namespace]:
+        if name != DEVICES_NODES[namespace]:
             return True
-        item = items.find(f"{_EVENT}item")
+        item = told.find(f"{_EVENT}item")
         devices = None if item is None else wire.device_list(item, namespace)
-        self._take_list(namespace, peer, devices or {}, LIST_KEPT_S)
+        if devices is None:
+            # It tells that there is something new, but not what; XEP-0060 §7.1.2.2.
+            self._forget_list(namespace, peer)
+        else:
+            self._take_list(namespace, peer, devices, LIST_KEPT_S)
         return True
 
     def admitted(self, account: str, peer: str) -> None:
@@ -267,9 +273,13 @@ class Remote:
     def _take_list(
         self, namespace: str, peer: str, devices: DeviceList, kept_s: float
     ) -> None:
+        self._forget_list(namespace, peer)
         self._lists.put((namespace, peer), devices, kept_s)
-        self._refused.drop(key for key in self._refused if key[1:] == (namespace, peer))
         self._missing.drop(key for key in self._missing if key[1][1] == peer)
+
+    def _forget_list(self, namespace: str, peer: str) -> None:
+        self._lists.drop(((namespace, peer),))
+        self._refused.drop(key for key in self._refused if key[1:] == (namespace, peer))
 
     def _forget_bundles(self, peer: str) -> None:
         self._bundles.drop(key for key in self._bundles if key[1] == peer)

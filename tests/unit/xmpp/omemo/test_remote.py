@@ -3,7 +3,7 @@ from xml.etree.ElementTree import Element, SubElement
 
 import pytest
 
-from bridge.xmpp.codec.xml import Node
+from bridge.xmpp.codec.xml import Node, node
 from bridge.xmpp.iq import IqError
 from bridge.xmpp.muc.stanza import STREAM
 from bridge.xmpp.omemo import remote as module
@@ -11,6 +11,7 @@ from bridge.xmpp.omemo.names import LEGACY, LEGACY_DEVICES, OMEMO2
 from bridge.xmpp.omemo.remote import Remote, State
 from bridge.xmpp.omemo.used import Used
 from tests.fakes_store import FakeStore
+from tests.unit.xmpp.elsewhere import stanza
 from tests.unit.xmpp.omemo.world import ALICE, BOB, PUBSUB, ROMEO, World
 
 
@@ -77,7 +78,7 @@ async def test_a_server_that_refuses_is_not_asked_at_once_again(
 async def test_an_event_replaces_the_list(world: World, remote: Remote) -> None:
     romeo = await world.person()
     await remote.learn(ALICE, (ROMEO,))
-    del world.pep.items[ROMEO, LEGACY_DEVICES]
+    world.publish(ROMEO, LEGACY_DEVICES, "current", node("list", {"xmlns": LEGACY}))
 
     assert world.tell_of(ROMEO, LEGACY_DEVICES)
 
@@ -85,6 +86,33 @@ async def test_an_event_replaces_the_list(world: World, remote: Remote) -> None:
     assert found is not None
     assert found.state is State.MISSING
     assert romeo.id not in found.devices
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        f"<items node='{LEGACY_DEVICES}'><item id='current'/></items>",
+        f"<items node='{LEGACY_DEVICES}'><retract id='old'/></items>",
+        f"<items node='{LEGACY_DEVICES}'/>",
+        f"<purge node='{LEGACY_DEVICES}'/>",
+        f"<delete node='{LEGACY_DEVICES}'/>",
+    ],
+)
+async def test_an_event_that_holds_no_list_has_it_asked_for(
+    world: World, remote: Remote, told: str
+) -> None:
+    """XEP-0060 §7.1.2.2: an event may only say that there is something new."""
+    romeo = await world.person()
+    await remote.learn(ALICE, (ROMEO,))
+    event = f"<event xmlns='{PUBSUB}#event'>{told}</event>"
+
+    assert remote.heard(stanza(f"<message>{event}</message>"), ROMEO)
+
+    assert remote.listed(ALICE, LEGACY, ROMEO) is None
+    await remote.learn(ALICE, (ROMEO,))
+    found = remote.listed(ALICE, LEGACY, ROMEO)
+    assert found is not None
+    assert list(found.devices) == [romeo.id]
 
 
 async def test_other_events_are_others_affair(world: World, remote: Remote) -> None:
@@ -121,6 +149,7 @@ async def test_no_more_is_kept_than_fits(
     jids = [f"p{n}@x.example" for n in range(3)]
 
     for jid in jids:
+        world.publish(jid, LEGACY_DEVICES, "current", node("list", {"xmlns": LEGACY}))
         world.tell_of(jid, LEGACY_DEVICES)
 
     known = [remote.listed(ALICE, LEGACY, jid) is not None for jid in jids]
