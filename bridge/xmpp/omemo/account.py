@@ -3,7 +3,8 @@
     operation(unit) -> changes in memory -> staged -> unit committed -> on disk
 
 Rules: an operation never waits for the network; if it fails nothing has changed; its
-unit writes only the rows that it touched, as they stand when the unit is handed in.
+unit writes only the rows that it touched, as they stand when the unit is handed in,
+and those of operations before it whose unit was not: it may never be.
 
 A row may by then hold what a later operation did. So while one has been done whose
 unit was not handed in yet (a message read, not yet carried), what it had found out
@@ -17,6 +18,7 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from itertools import chain
 from typing import Final, NamedTuple
 
 import msgspec
@@ -28,7 +30,7 @@ from bridge.model.records import Secret
 from bridge.xmpp.endtoend import Empty, Plain
 from bridge.xmpp.omemo import trust
 from bridge.xmpp.omemo.backends import backends
-from bridge.xmpp.omemo.device import Bundles, Desk, OwnDevice, device_class
+from bridge.xmpp.omemo.device import Bundles, Desk, OwnDevice, Wanted, device_class
 from bridge.xmpp.omemo.names import NAMESPACES, owner
 from bridge.xmpp.omemo.shelf import Shelf
 
@@ -76,6 +78,8 @@ class Account:
         self._lock = asyncio.Lock()
         self._waiting: dict[str, float] = {}
         self._recalled: OrderedDict[str, Recalled] = OrderedDict()
+        self._unwritten: frozenset[str] = frozenset()
+        self._begun: frozenset[Wanted] = frozenset()
         self._found: tuple[str, Plain | Empty] | None = None
         self._written = self.shelf.holds(_OPENED)
         self._reload()
@@ -152,13 +156,16 @@ class Account:
                 self.desk.unpick()
                 self.fed.clear()
                 raise
-            self._stage_used(unit)
             rows = self.shelf.touched()
+            begun = frozenset(device for device, _ in self.desk.picked)
+            self._begun |= begun
             if self._found is None:
-                self._stage(unit, rows, "")
+                # What comes to nothing, as it is too large once sealed, is not undone.
+                self._unwritten |= rows
+                self._stage(unit, rows, "", begun)
             else:
                 self._keep(*self._found, rows)
-                self._stage(unit, rows, self._found[0])
+                self._stage(unit, rows, self._found[0], begun)
 
     def remember(self, key: str, found: Plain | Empty) -> None:
         """Within an operation: keep what the arrival *key* turned out to be.
@@ -215,20 +222,24 @@ class Account:
             old = next(one for one in self._recalled if one not in self._waiting)
             del self._recalled[old]
 
-    def _stage(self, unit: Unit, rows: frozenset[str], key: str) -> None:
+    def _stage(
+        self,
+        unit: Unit,
+        rows: frozenset[str],
+        key: str,
+        begun: frozenset[Wanted] = frozenset(),
+    ) -> None:
         if key:
             self._waiting[key] = time.monotonic()
-        if rows or key:
-            unit.late.append(lambda: self._records(rows, key))
+        if rows or key or begun:
+            unit.late.append(lambda: self._records(rows, key, begun))
 
-    def _stage_used(self, unit: Unit) -> None:
-        """Write, too, which keys of others have begun sessions."""
-        devices = {device for device, _ in self.desk.picked}
-        if devices:
-            record = self.desk.bundles.used.record
-            unit.late.append(lambda: map(record, devices))
-
-    def _records(self, rows: frozenset[str], key: str) -> Iterable[Secret]:
+    def _records(
+        self, rows: frozenset[str], key: str, begun: frozenset[Wanted]
+    ) -> Iterable[Secret]:
+        """Write *rows*, and which keys of others have begun sessions, as they stand."""
+        rows, self._unwritten = rows | self._unwritten, frozenset()
+        begun, self._begun = begun | self._begun, frozenset()
         self._waiting.pop(key, None)
         opened = {k: self._recalled[k] for k in self._waiting if k in self._recalled}
         known_places = {_opened(one) for one in opened}
@@ -239,7 +250,8 @@ class Account:
         if opened or self._written:
             rows |= {_OPENED}
         self._written = bool(opened)
-        return self.shelf.records(rows)
+        used = map(self.desk.bundles.used.record, begun)
+        return chain(self.shelf.records(rows), used)
 
 
 def _opened(key: str) -> str:

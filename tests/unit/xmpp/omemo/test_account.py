@@ -101,6 +101,19 @@ async def test_a_row_is_written_as_it_stands_when_it_is_handed_in(
     assert b'"/a":2' in written["own"]
 
 
+async def test_what_was_done_for_nothing_is_written_with_what_comes_after_it(
+    rows: dict[str, bytes],
+) -> None:
+    account = await load(rows)
+    unit = Unit()
+    async with account.operation(Unit()):
+        account.shelf.put(f"/trust/{ROMEO}/key", "BLIND")
+    async with account.operation(unit):
+        account.shelf.put("/a", 1)
+
+    assert sorted(handed_in(unit)) == ["own", f"peer {ROMEO}"]
+
+
 async def test_what_touches_nothing_writes_nothing(rows: dict[str, bytes]) -> None:
     account = await load(rows)
     unit = Unit()

@@ -3,6 +3,8 @@ import time
 import pytest
 
 from bridge.core.ports import Unit
+from bridge.xmpp.codec.xml import node
+from bridge.xmpp.endtoend import Passage
 from bridge.xmpp.omemo import used as module
 from bridge.xmpp.omemo.names import LEGACY, OMEMO2, bundle_item
 from bridge.xmpp.omemo.used import KEPT_S, OWNER, Used
@@ -113,6 +115,25 @@ async def test_after_a_restart_no_two_of_ours_use_the_same_pre_key(
     monkeypatch.setattr(module, "choose", choose)
     romeo = await world.person(ROMEO, namespace)
     narrow(world, romeo, namespace, 2)
+    first = await world.send("one", ALICE)
+
+    world.restart()
+    second = await world.send("two", BOB)
+
+    assert await romeo.open(ALICE, first.children) == "one"
+    assert await romeo.open(BOB, second.children) == "two"
+
+
+async def test_what_began_a_session_is_kept_with_the_first_message_that_leaves(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one before had come to nothing: once sealed it was too large."""
+    monkeypatch.setattr(module, "choose", choose)
+    romeo = await world.person()
+    narrow(world, romeo, LEGACY, 2)
+    way = Passage(account=ALICE, peer="", to=ROMEO)
+    words = (node("body", None, "too large"),)
+    await world.omemo.encrypt(words, way, (ROMEO,), Unit())
     first = await world.send("one", ALICE)
 
     world.restart()
