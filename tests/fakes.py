@@ -131,6 +131,7 @@ class FakeMatrixRooms:
     changed: Sequence[str] | Refusal = ()
     pictures: dict[str, Picture | None] = field(default_factory=dict)
     gate: asyncio.Event | None = None
+    on_the_way: asyncio.Event | None = None
 
     async def enter(self, address: str, guest: Person, name: str) -> Portal | Refusal:
         return self.made.get(address, Refusal.NO_SUCH_ROOM)
@@ -193,6 +194,8 @@ class FakeMatrixRooms:
         )
 
     async def follow(self, portal: Portal, room: str, by: Person) -> Portal | Refusal:
+        if self.on_the_way is not None:
+            await self.on_the_way.wait()
         return self.made.get(room, Refusal.NOT_ALLOWED)
 
     async def describe(self, room: str) -> Description:

@@ -167,7 +167,9 @@ class Provisioning:
             logger.info("invitation to %s: %s", event.room.address, why)
             await self._matrix.decline(event)
             return ()
-        async with self._alone(self._xmpp.chat(event.person, event.sender)):
+        chat = self._xmpp.chat(event.person, event.sender)
+        # A portal may just be on its way into the room to which somebody is asked.
+        async with self._alone(event.room), self._alone(chat):
             return await self._accept(event)
 
     def _bars(self, event: Invite) -> str:
@@ -285,10 +287,12 @@ class Provisioning:
         if portal is None:
             return
         there = Room(Network.MATRIX, event.address)
-        made: Portal | Refusal = Refusal.NOT_ALLOWED
-        # A room that is linked already could be taken over by naming it.
-        if not (self._directory.portal(there) or self._guard.closes(there)):
-            made = await self._matrix.follow(portal, event.address, event.sender)
+        async with self._alone(there):
+            made = await self._followed(portal, there, event.sender)
+        # Meanwhile a chat may have begun anew elsewhere.
+        portal = self._directory.by_id(portal.id)
+        if portal is None:
+            return
         if isinstance(made, Refusal):
             logger.warning("portal %d: not followed: %s", portal.id, made.name)
             words = NOT_FOLLOWED.format(room=event.address, why=made.value)
@@ -299,6 +303,17 @@ class Provisioning:
         moved = replace(portal, matrix=made.matrix, via=made.via, encrypted=sealed)
         logger.info("portal %d: goes on in %s", portal.id, moved.matrix)
         self._directory.put(moved, unit)
+
+    async def _followed(
+        self, portal: Portal, there: Room, by: Person
+    ) -> Portal | Refusal:
+        """Go with *portal* to *there*, unless that is linked already.
+
+        Whoever names such a room could take it over.
+        """
+        if self._directory.portal(there) or self._guard.closes(there):
+            return Refusal.NOT_ALLOWED
+        return await self._matrix.follow(portal, there.address, by)
 
     async def describe(self, portal: Portal) -> Description:
         """Tell what the Matrix room of *portal* looks like; see ``Host``."""

@@ -5,11 +5,15 @@ one that is none of theirs: only what the new room itself says proves it
 (CVE-2021-32659).
 """
 
+import asyncio
 import logging
+import time
 from collections.abc import Callable
+from http import HTTPStatus
 
 from bridge.matrix.bot import Bot
 from bridge.matrix.client import Homeserver, MatrixError, join
+from bridge.matrix.patience import patiently
 from bridge.matrix.presences import Presences
 from bridge.matrix.rooms import Rooms
 from bridge.matrix.views import About, Place, Views, place_of, refusing
@@ -17,6 +21,11 @@ from bridge.model.delivery import Refusal
 from bridge.model.records import Portal
 
 logger = logging.getLogger(__name__)
+
+PATIENCE_S = 300.0
+INVITED_S = 60.0
+"""Clients that replace a private room have it made first, and invite people then."""
+INVITED_EVERY_S = 1.0
 
 
 class Upgrades:
@@ -44,7 +53,9 @@ class Upgrades:
 
         Return what *room* is like, without an id and an XMPP address.
         """
-        return await refusing(self._follow(portal, room, by))
+        return await refusing(
+            patiently(lambda: self._follow(portal, room, by), PATIENCE_S)
+        )
 
     async def _follow(self, portal: Portal, room: str, by: str) -> Portal | Refusal:
         place = place_of(room)
@@ -61,6 +72,20 @@ class Upgrades:
         return await self._rooms.portal(portal.kind, place, agent)
 
     async def _enter(self, place: Place, agent: str) -> None:
+        """Let *agent* in, for whom an invitation may still be under way."""
+        until = time.monotonic() + INVITED_S
+        while True:
+            try:
+                await self._join(place, agent)
+            except MatrixError as error:
+                closed = error.status == HTTPStatus.FORBIDDEN
+                if not closed or time.monotonic() > until:
+                    raise
+            else:
+                return
+            await asyncio.sleep(INVITED_EVERY_S)
+
+    async def _join(self, place: Place, agent: str) -> None:
         if agent == self._bot.mxid:
             await self._bot.join(place)
             return

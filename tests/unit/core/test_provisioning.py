@@ -1,4 +1,5 @@
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -8,12 +9,12 @@ from bridge.core.foundings import KIND as FOUNDING, Foundings
 from bridge.core.openings import KIND, Openings
 from bridge.core.ports import Unit
 from bridge.model.delivery import Description, Refusal
-from bridge.model.events import Invite
+from bridge.model.events import Invite, Replaced
 from bridge.model.pictures import NO_PICTURE, Picture
 from bridge.model.places import Network, Person, PortalId, Ref, Room
 from bridge.model.records import Cursor, Kind, Portal
 from tests.conftest import World, said
-from tests.fakes import FakeMatrixRooms
+from tests.fakes import TEA, TEA_MATRIX, FakeMatrixRooms
 
 CHAT = Room(Network.XMPP, "juliet@capulet.example @alice:hs.example")
 NEW = Room(Network.MATRIX, "!new:hs.example")
@@ -318,3 +319,56 @@ async def test_a_room_that_is_being_made_just_now_may_still_be_made(
 
     assert opening.result() is Refusal.UNREACHABLE
     assert await foundings(world) == [POND.address]
+
+
+def replaced() -> Replaced:
+    return Replaced(
+        ref=Ref(Network.MATRIX, "$tombstone"),
+        room=TEA_MATRIX,
+        sender=Person(Network.MATRIX, "@alice:hs.example"),
+        sent_at=datetime.now(UTC),
+        address=NEW.address,
+    )
+
+
+async def test_who_is_asked_into_a_room_that_replaces_another_is_so_in_the_old_muc(
+    world: World,
+) -> None:
+    """Clients invite ghosts, too, while the bot is still on its way there."""
+    hosted = replace(TEA, kind=Kind.HOSTED)
+    world.directory.put(hosted, Unit())
+    world.matrix_rooms.made[NEW.address] = replace(hosted, matrix=NEW.address)
+    world.matrix_rooms.on_the_way = asyncio.Event()
+    invite = Invite(
+        ref=Ref(Network.MATRIX, "$invite"),
+        room=NEW,
+        sender=Person(Network.MATRIX, "@alice:hs.example"),
+        sent_at=datetime.now(UTC),
+        person=Person(Network.XMPP, "juliet@capulet.example"),
+    )
+
+    await world.comes(replaced())
+    await asyncio.sleep(0)
+    await world.comes(invite)
+    world.matrix_rooms.on_the_way.set()
+    await world.settles()
+
+    portal = world.directory.portal(NEW)
+    assert portal is not None
+    assert (portal.id, portal.xmpp) == (TEA.id, TEA.xmpp)
+    assert [one for one in world.directory if one.matrix == NEW.address] == [portal]
+
+
+async def test_a_portal_that_ended_while_it_was_replaced_does_not_come_back(
+    world: World,
+) -> None:
+    world.matrix_rooms.made[NEW.address] = replace(TEA, matrix=NEW.address)
+    world.matrix_rooms.on_the_way = asyncio.Event()
+
+    await world.comes(replaced())
+    await asyncio.sleep(0)
+    world.directory.drop(TEA, Unit())
+    world.matrix_rooms.on_the_way.set()
+    await world.settles()
+
+    assert world.directory.portal(NEW) is None

@@ -1,10 +1,13 @@
+import asyncio
+
 import pytest
 
+from bridge.matrix import upgrades
 from bridge.model.delivery import Refusal
 from bridge.model.events import Replaced
 from bridge.model.places import Network, Person
 from bridge.model.records import Kind, Portal
-from tests.homeserver import Event
+from tests.homeserver import Event, Fault
 from tests.unit.matrix.world import ALICE, BOT, GHOST, HALL, MatrixWorld
 
 NEW = "!new:hs"
@@ -20,6 +23,11 @@ def made_new(matrix: MatrixWorld, predecessor: object, **more: object) -> None:
 def tombstone(matrix: MatrixWorld, there: object = NEW, key: str = "") -> Event:
     content = {"body": "moved", "replacement_room": there}
     return matrix.server.add(HALL, ALICE, "m.room.tombstone", content, state_key=key)
+
+
+async def asked_twice(matrix: MatrixWorld, path: str) -> None:
+    while len(matrix.server.asked(path)) <= 1:  # noqa: ASYNC110 - nobody tells us
+        await asyncio.sleep(0)
 
 
 async def follow(matrix: MatrixWorld, portal: Portal) -> Portal | Refusal:
@@ -87,8 +95,9 @@ async def test_a_room_that_does_not_say_so_is_not_followed(
 
 
 async def test_a_room_that_cannot_be_entered_is_not_followed(
-    matrix: MatrixWorld,
+    matrix: MatrixWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(upgrades, "INVITED_S", 0.0)
     matrix.room(HALL, ALICE)
     made_new(matrix, {"room_id": HALL})
     matrix.server.closed.add(NEW)
@@ -102,3 +111,33 @@ async def test_a_room_that_is_too_large_is_not_followed(matrix: MatrixWorld) -> 
 
     assert await follow(matrix, matrix.link()) is Refusal.TOO_LARGE
     assert matrix.server.membership(NEW, BOT) == ""
+
+
+async def test_a_room_into_which_we_are_asked_a_moment_later_is_followed(
+    matrix: MatrixWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clients that replace a private room invite those who were in the old one."""
+    monkeypatch.setattr(upgrades, "INVITED_EVERY_S", 0.01)
+    matrix.room(HALL, ALICE)
+    made_new(matrix, {"room_id": HALL})
+    matrix.server.closed.add(NEW)
+
+    async with asyncio.TaskGroup() as tasks:
+        following = tasks.create_task(follow(matrix, matrix.link()))
+        await asked_twice(matrix, "/join/")
+        asked_in = {"membership": "invite"}
+        matrix.server.add(NEW, ALICE, "m.room.member", asked_in, state_key=BOT)
+        moved = await following
+
+    assert isinstance(moved, Portal)
+    assert matrix.server.membership(NEW, BOT) == "join"
+
+
+async def test_a_homeserver_that_is_away_for_a_moment_is_asked_again(
+    matrix: MatrixWorld,
+) -> None:
+    matrix.room(HALL, ALICE)
+    made_new(matrix, {"room_id": HALL})
+    matrix.server.faults.append(Fault("/join/", 502))
+
+    assert isinstance(await follow(matrix, matrix.link()), Portal)
