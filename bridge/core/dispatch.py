@@ -265,7 +265,8 @@ class Dispatch:
         await self._written.wait()
         if given_up := self._leave_out(key, parcels):
             return given_up
-        if self._outages and not await self._turn(key, parcels):
+        await self._turn(key, parcels)
+        if self._closed:
             return 0
         outcomes = await self._send(key, through_part(parcels))
         if isinstance(outcomes[0], Later):
@@ -284,11 +285,11 @@ class Dispatch:
             self._write(unit)
         return through
 
-    async def _turn(self, key: Key, parcels: Sequence[Parcel]) -> bool:
-        """Wait while a remote is away; tell whether anything is to be sent then."""
-        awaited = next((parcel for parcel in parcels if parcel.seq), None)
-        await self._outages.turn(key, awaited)
-        return not self._closed
+    async def _turn(self, key: Key, parcels: Sequence[Parcel]) -> None:
+        """Wait while a remote is away."""
+        if self._outages:
+            awaited = next((parcel for parcel in parcels if parcel.seq), None)
+            await self._outages.turn(key, awaited)
 
     async def _put_off(
         self, key: Key, parcel: Parcel, later: Later

@@ -19,7 +19,7 @@ from bridge.model.delivery import (
 from bridge.model.places import Network, Ref, Room
 from bridge.model.records import Cursor
 from tests.conftest import World, said
-from tests.fakes import TEA_MATRIX, TEA_XMPP
+from tests.fakes import TEA, TEA_MATRIX, TEA_XMPP
 
 
 async def test_what_cannot_be_sent_yet_is_sent_again_in_order(world: World) -> None:
@@ -247,6 +247,36 @@ async def test_once_closed_what_relies_on_what_was_not_written_is_not_either(
         await asyncio.sleep(0)
 
     assert await world.store.load(Cursor) == []
+
+
+async def test_once_closed_nothing_is_sent_that_waited_for_the_disk(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That it was sent could not be written down: the next run would do it again."""
+    again = asyncio.Event()
+
+    async def wait(_: float) -> None:
+        await again.wait()
+
+    monkeypatch.setattr(dispatch, "sleep", wait)
+    world.store.broken = True
+    world.dispatch.later(TEA_XMPP, world.xmpp.notice(TEA_XMPP, "first"))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    world.store.broken = False
+    unit = Unit()
+    world.dispatch.add(unit, TEA_XMPP, world.xmpp.notice(TEA_XMPP, "second"))
+    await world.dispatch.commit(unit)
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+    world.store.broken = True
+    world.dispatch.close()
+    again.set()
+    await world.dispatch.wait_empty()
+
+    assert world.xmpp.said() == []
+    assert await world.store.lanes_pending() == [(Network.XMPP, str(TEA.id))]
 
 
 IN_PARTS = (Wire("part-1", b"one"), Wire("part-2", b"two"), Wire("part-3", b"three"))
