@@ -11,6 +11,7 @@ from asyncio import sleep
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import takewhile
 
 from bridge.core.counters import Counters
 from bridge.core.directory import Directory
@@ -69,7 +70,7 @@ class Dispatch:
         self._pauses: dict[Key, float] = {}
         self._faults: dict[Key, int] = {}
         self._rests: dict[int, Sequence[Parcel]] = {}
-        self._given_up: dict[Key, int] = {}
+        self._given_up: dict[Key, set[int]] = {}
         self._closed = False
         self._unwritten: deque[Unit] = deque()
         self._written = asyncio.Event()
@@ -345,16 +346,19 @@ class Dispatch:
             logger.warning("lane %s: the store cannot be read, will be retried", key[1])
             return [*outcomes[:-1], Later()]
         self._rests[refused.id] = rest
-        self._given_up[key] = rest[-1].id if rest else 0
+        self._given_up[key] = {part.id for part in rest}
         return outcomes
 
     def _leave_out(self, key: Key, parcels: Sequence[Parcel]) -> int:
         """Count the first *parcels*, which were given up with a part before them."""
-        through = self._given_up.get(key, 0)
-        given_up = sum(1 for parcel in parcels if parcel.id <= through)
-        if given_up < len(parcels):
-            self._given_up.pop(key, None)
-        return given_up
+        left = self._given_up.get(key)
+        if left is None:
+            return 0
+        given_up = list(takewhile(left.__contains__, (one.id for one in parcels)))
+        left.difference_update(given_up)
+        if not left:
+            del self._given_up[key]
+        return len(given_up)
 
     async def _pause(self, key: Key, after_s: float) -> None:
         pause = max(after_s, min(self._pauses.get(key, 0.0) * 2, PAUSE_S_MAX))

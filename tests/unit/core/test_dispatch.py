@@ -381,3 +381,19 @@ async def test_no_part_is_forgotten_however_many_there_are(world: World) -> None
 
     assert world.matrix.said() == ["part", "next"]
     assert await world.store.lanes_pending() == []
+
+
+async def test_what_comes_late_behind_parts_given_up_is_not_left_out(
+    world: World,
+) -> None:
+    """Its number is older than theirs, as it could not be written down at first."""
+    world.matrix.answers = [Refused(Refusal.REJECTED)]
+    older, unit = Unit(), Unit()
+    world.dispatch.add(older, TEA_MATRIX, [Wire("older", b"older")])
+    world.dispatch.add(unit, TEA_MATRIX, IN_PARTS, receipt=b"receipt", seq=7)
+
+    await asyncio.gather(world.dispatch.commit(unit), world.dispatch.commit(older))
+    await world.settles()
+
+    assert world.matrix.said() == ["one", "older"]
+    assert await world.store.lanes_pending() == []
