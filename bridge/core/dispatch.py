@@ -195,9 +195,8 @@ class Dispatch:
         try:
             await self._written.wait()
             if await self.retry(portal, why, unit):
-                await self.commit(unit)
+                self._write(unit)
         except StoreUnavailableError:
-            self.letters.spare(unit)
             logger.warning("portal %d: what was refused is not tried again", portal.id)
         except Exception:
             # The end of the line for what one portal keeps: all else goes on.

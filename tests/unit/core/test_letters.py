@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pytest
 
+from bridge.core import dispatch
 from bridge.core.letters import (
     KEPT_MS,
     LANE_MAX,
@@ -179,6 +180,26 @@ async def test_what_is_refused_is_waited_for_before_letters_are_read(
 
     assert await world.dispatch.retry(allowed, Refusal.WOULD_EXPOSE, unit) == 1
     assert burying.done()
+
+
+async def test_what_cannot_be_written_down_is_revived_later(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def mended(_: float) -> None:
+        world.store.broken = False
+
+    monkeypatch.setattr(dispatch, "sleep", mended)
+    refused = replace(letter(7, lane=str(TEA.id)), portal=TEA.id, why="WOULD_EXPOSE")
+    await world.store.commit(Unit(put=[refused]))
+    world.matrix.protects = Protection.END_TO_END
+    world.store.broken = True
+
+    world.dispatch.revive(TEA_XMPP)
+    await asyncio.sleep(0.001)
+    await world.settles()
+
+    assert [one.wire.key for one in world.matrix.sent] != []
+    assert await world.store.load(DeadLetter) == []
 
 
 async def test_a_letter_that_two_read_is_sent_once(world: World) -> None:
