@@ -63,6 +63,9 @@ class Office:
                     await self.sweep()
             except StoreUnavailableError:
                 logger.debug("dead letters cannot be seen to at present")
+            except Exception:
+                # The end of the line for one look: a broken letter ends nothing else.
+                logger.exception("dead letters cannot be seen to")
             await sleep(LOOK_EVERY_S)
 
     def _sweep_due(self) -> bool:
@@ -73,12 +76,35 @@ class Office:
     async def grant(self) -> None:
         """Do what the command line has asked for."""
         for wish in await self._store.load(Wish):
-            letter = await self._store.find(DeadLetter, wish.letter)
             unit = Unit(drop=[wish])
-            if letter is not None:
-                logger.info("dead letter %d: %s: wished for", letter.id, wish.verb)
-                self._one(letter, wish.verb, unit)
-            await self._dispatch.commit(unit)
+            try:
+                await self._grant(wish, unit)
+            except StoreUnavailableError:
+                raise
+            except Exception:
+                # The end of the line for one wish.
+                logger.exception("dead letter %d cannot be seen to", wish.letter)
+            await self._write(unit)
+
+    async def _grant(self, wish: Wish, unit: Unit) -> None:
+        letter = await self._store.find(DeadLetter, wish.letter)
+        if letter is not None:
+            logger.info("dead letter %d: %s: wished for", letter.id, wish.verb)
+            self._one(letter, wish.verb, unit)
+
+    async def _write(self, unit: Unit) -> None:
+        """Make *unit* durable, however long nothing can be written.
+
+        A letter is revived once: wished for again, it would stay where it is.
+        """
+        while True:
+            try:
+                await self._dispatch.commit(unit)
+            except StoreUnavailableError:
+                logger.debug("what was wished for cannot be written at present")
+                await sleep(LOOK_EVERY_S)
+            else:
+                return
 
     async def sweep(self) -> None:
         """Throw away the letters that are too old, or too many."""

@@ -141,6 +141,68 @@ async def test_what_the_command_line_wishes_is_done_once(world: World) -> None:
     assert await world.store.load(Wish) == []
 
 
+async def test_a_wish_that_cannot_be_written_down_is_granted_later(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (letter,) = await die(world)
+    await world.store.commit(Unit(put=[Wish(letter, "retry")]))
+    pauses = 0
+
+    async def mended(_: float) -> None:
+        nonlocal pauses
+        pauses += 1
+        world.store.broken = pauses < 3
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(office, "sleep", mended)
+    world.store.broken = True
+
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(office_of(world).run())
+        while await world.store.load(Wish):  # noqa: ASYNC110 - no event comes of it
+            await asyncio.sleep(0)
+        running.cancel()
+    await world.settles()
+
+    assert world.matrix.said() == ["words 1"]
+    assert await world.store.load(DeadLetter) == []
+
+
+async def test_a_wish_about_a_broken_letter_does_not_end_the_bridge(
+    world: World,
+) -> None:
+    (number,) = await die(world)
+    (letter,) = await world.store.load(DeadLetter)
+    broken = replace(letter, wires=b"{")
+    await world.store.commit(Unit(put=[broken, Wish(number, "retry")]))
+
+    await office_of(world).grant()
+
+    assert await world.store.load(Wish) == []
+    assert await world.store.load(DeadLetter) == [broken]
+
+
+async def test_letters_that_cannot_be_read_do_not_end_the_bridge(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def unread(*_: object) -> None:
+        raise ValueError("no such thing")
+
+    looked = asyncio.Event()
+
+    async def looks(_: float) -> None:
+        looked.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(world.store, "letters", unread)
+    monkeypatch.setattr(office, "sleep", looks)
+
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(office_of(world).run())
+        await looked.wait()
+        running.cancel()
+
+
 async def test_what_is_too_old_is_swept_out(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
