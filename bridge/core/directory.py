@@ -89,7 +89,11 @@ class Directory:
     def _leave(self, portal: Portal) -> None:
         self._by_id.pop(portal.id, None)
         for network in Network:
-            self._by_room.pop(side(portal, network), None)
+            room = side(portal, network)
+            known = self._by_room.get(room)
+            # By now another may have come in its place.
+            if known is not None and known.id == portal.id:
+                del self._by_room[room]
 
 
 def side(portal: Portal, network: Network) -> Room:

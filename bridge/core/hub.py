@@ -281,6 +281,9 @@ class Hub:
         sealed = matrix.protection(portal) is Protection.END_TO_END
         if not sealed and event.room.network is Network.XMPP and event.protection:
             sealed = await self._provisioning.protect(portal)
+            now = self._directory.portal(event.room)
+            if now is not None and now.id != portal.id:
+                return await self._guarded(event, now, unit)  # the chat has moved
         if sealed:
             portal = replace(portal, encrypted=True)
             self._directory.put(portal, unit)

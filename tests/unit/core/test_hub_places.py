@@ -2,17 +2,22 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
 from bridge.core import lanes
-from bridge.model.delivery import Arrival, Refusal, Taken
-from bridge.model.events import Invite
+from bridge.model.delivery import Arrival, Refusal, Taken, Wire
+from bridge.model.events import Invite, Leave, Protection
 from bridge.model.places import Network, Person, Ref, Room
 from bridge.model.records import Portal
 from tests.conftest import World, said
 from tests.fakes import TEA_MATRIX, TEA_XMPP
+
+CHAT = Room(Network.XMPP, "juliet@capulet.example @alice:hs.example")
+OLD = Room(Network.MATRIX, "!old:hs.example")
+NEW = Room(Network.MATRIX, "!new:hs.example")
 
 
 async def test_what_was_pushed_since_an_invitation_keeps_its_place(
@@ -114,3 +119,78 @@ async def test_what_is_on_disk_is_carried_though_nobody_waits_for_it(
     await world.settles()
 
     assert world.xmpp.said() == ["hello"]
+
+
+def into(room: Room) -> Invite:
+    return Invite(
+        ref=Ref(Network.MATRIX, f"$into {room.address}"),
+        room=room,
+        sender=Person(Network.MATRIX, "@alice:hs.example"),
+        sent_at=datetime.now(UTC),
+        person=Person(Network.XMPP, "juliet@capulet.example"),
+        direct=True,
+    )
+
+
+async def test_a_chat_that_is_left_and_begun_anew_at_once_is_the_new_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rooms have lanes of their own, and both close what there was."""
+    await world.happens(into(OLD))
+    gate, depart = asyncio.Event(), world.matrix_rooms.depart
+
+    async def slow(portal: Portal) -> Sequence[Wire]:
+        gates = [] if world.matrix_rooms.departed else [gate]
+        wires = await depart(portal)
+        for one in gates:
+            await one.wait()
+        return wires
+
+    monkeypatch.setattr(world.matrix_rooms, "depart", slow)
+    invite = into(NEW)
+    put_out = Leave(
+        ref=Ref(Network.MATRIX, "$out"),
+        room=OLD,
+        sender=invite.sender,
+        sent_at=datetime.now(UTC),
+        person=invite.person,
+    )
+
+    await world.comes(put_out)
+    await asyncio.sleep(0.001)
+    await world.comes(invite)
+    await asyncio.sleep(0.001)
+    gate.set()
+    await world.settles()
+
+    portal = world.directory.portal(CHAT)
+    assert portal is not None
+    assert portal.matrix == NEW.address
+    assert portal in await world.store.load(Portal)
+
+
+async def test_a_chat_that_moves_while_its_room_is_encrypted_stays_where_it_is(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.happens(into(OLD))
+    gate = asyncio.Event()
+
+    async def protect(portal: Portal) -> bool:
+        await gate.wait()
+        return True
+
+    monkeypatch.setattr(world.matrix_rooms, "protect", protect)
+    hidden = replace(said(CHAT, "hidden"), protection=Protection.END_TO_END)
+
+    await world.comes(hidden)
+    await asyncio.sleep(0.001)
+    await world.comes(into(NEW))
+    await asyncio.sleep(0.001)
+    gate.set()
+    await world.settles()
+
+    portal = world.directory.portal(CHAT)
+    assert portal is not None
+    assert (portal.matrix, portal.encrypted) == (NEW.address, True)
+    found = await world.store.load(Portal)
+    assert [one for one in found if one.xmpp == CHAT.address] == [portal]
