@@ -130,7 +130,7 @@ class Inbound:
                     continue
             elif kind not in _STATE or event.state_key is None:
                 continue
-            if self._ours(event.sender):
+            if self._ours(event.sender) and not self._memberships.closes(event):
                 continue
             if kind == reactions.TYPE and not self._reactions.wants(event):
                 continue

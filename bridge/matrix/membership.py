@@ -10,7 +10,9 @@ from typing import Any, TypeGuard
 
 from bridge.matrix.bot import Bot
 from bridge.matrix.client import HomeserverDownError, MatrixError
+from bridge.matrix.codec.envelope import RawEvent
 from bridge.matrix.codec.member import Membership, Stand, decode
+from bridge.matrix.codec.tolerant import decode as parsed
 from bridge.matrix.guests import Guests
 from bridge.matrix.members import Members
 from bridge.matrix.pictures import Pictures
@@ -31,6 +33,8 @@ from bridge.model.records import Kind, Portal
 logger = logging.getLogger(__name__)
 
 Change = Join | Rename | Repictured | Leave | Invite | Command
+
+MEMBER = "m.room.member"
 
 _GONE = (Stand.LEAVE, Stand.BAN)
 
@@ -83,6 +87,19 @@ class Memberships:
         self._presences = presences
         self._guests = guests
         self._pictures = pictures
+
+    def closes(self, event: RawEvent) -> bool:
+        """Tell whether *event* takes our agent out of a chat that we have not ended.
+
+        So do homeservers whose admin closes a room, in the name of everybody in it.
+        """
+        portal = self._portal(event.room_id)
+        if portal is None or portal.kind is not Kind.DIRECT:
+            return False
+        if event.type != MEMBER or not event.sender == event.state_key == portal.agent:
+            return False
+        now = decode(parsed(event.raw).get("content"))
+        return now is not None and now.stand is Stand.LEAVE
 
     async def read(self, event: Mapping[str, Any]) -> Change | None:
         """Make an event of a member event of somebody who is not ours."""
@@ -176,6 +193,9 @@ class Memberships:
             )
         if not turn.gone:
             return None
+        alone = turn.sender == turn.target
+        if alone and await self._presences.stays(turn.room, turn.target):
+            return None  # they were let in again since
         await self._presences.forget(turn.room, turn.target)
         if turn.was not in (Stand.JOIN, None):
             return None

@@ -4,13 +4,15 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from bridge.core.ports import Store
-from bridge.matrix.client import Homeserver, MatrixError, join
+from bridge.matrix.client import Homeserver, HomeserverDownError, MatrixError, join
 from bridge.matrix.ghosts import NAME_MAX, Ghosts, remember
+from bridge.matrix.patience import patiently
 from bridge.matrix.recent import Locks, Recent
 from bridge.model.records import Presence
 
 PRESENCES_MAX = 100_000
 SHOWN_MAX = 10_000
+PATIENCE_S = 300.0
 
 
 class Presences:
@@ -90,6 +92,19 @@ class Presences:
         """Remember that *mxid* is not in *room*, or no longer."""
         self._names.drop((room, mxid))
         await remember(self._store, drop=[Presence(room, mxid)])
+
+    async def stays(self, room: str, mxid: str) -> bool:
+        """Ask whether *mxid* is in *room* as it stands now; they are if nobody says."""
+        path = join("rooms", room, "state", "m.room.member", mxid)
+        try:
+            member = await patiently(
+                lambda: self._homeserver.request("GET", path, user=mxid), PATIENCE_S
+            )
+        except MatrixError:
+            return False  # whoever is not may not look
+        except HomeserverDownError:
+            return True
+        return member.get("membership") == "join"
 
     async def all_in(self, room: str) -> Sequence[Presence]:
         """List who of ours is in *room*. Slow: it reads every presence there is."""

@@ -194,6 +194,21 @@ async def test_a_chat_whose_ghost_was_put_out_begins_anew(bridge: Bridge) -> Non
     assert bridge.server.bodies(bridge.only().matrix) == ["what have I done?"]
 
 
+async def test_a_chat_whose_room_an_admin_has_closed_begins_anew(
+    bridge: Bridge,
+) -> None:
+    """Synapse lets everybody leave then, in their own names."""
+    room = await chat(bridge)
+    left = bridge.member(room, GHOST, GHOST, "leave")
+    await bridge.pushes(with_previous(left, membership="join"))
+    assert bridge.portal(room) is None
+
+    await bridge.writes("what have I done?", 2)
+
+    assert bridge.only().matrix != room
+    assert bridge.server.bodies(bridge.only().matrix) == ["what have I done?"]
+
+
 async def test_a_message_that_xmpp_refuses_is_answered_in_the_room(
     bridge: Bridge,
 ) -> None:

@@ -270,6 +270,43 @@ async def test_the_bot_in_an_encrypted_room_seals_it(matrix: MatrixWorld) -> Non
     assert HALL in matrix.adapter._sealed
 
 
+async def test_a_chat_whose_room_an_admin_has_closed_is_over(
+    matrix: MatrixWorld,
+) -> None:
+    """Synapse lets everybody leave of their own, as it seems; ghosts, too."""
+    matrix.room(HALL, ALICE, GHOST)
+    matrix.link(Kind.DIRECT, agent=GHOST)
+
+    event = await matrix.reads(changes(matrix, GHOST, GHOST, "leave"))
+
+    assert isinstance(event, Leave)
+    assert event.person == JULIET
+
+
+async def test_a_chat_that_has_begun_again_in_the_same_room_goes_on(
+    matrix: MatrixWorld,
+) -> None:
+    """What is read again may be of a time when it was over."""
+    matrix.server.users.add(GHOST)
+    matrix.room(HALL, ALICE, GHOST)
+    matrix.link(Kind.DIRECT, agent=GHOST)
+    left = changes(matrix, GHOST, GHOST, "leave")
+    matrix.joins(HALL, GHOST)
+
+    assert await matrix.reads(left) is None
+
+
+async def test_a_ghost_that_leaves_what_is_no_chat_of_its_own_says_nothing(
+    matrix: MatrixWorld,
+) -> None:
+    matrix.room(HALL, ALICE, GHOST)
+    assert await matrix.reads(changes(matrix, GHOST, GHOST, "leave")) is None
+    matrix.link(Kind.HOSTED)
+    assert await matrix.reads(changes(matrix, GHOST, GHOST, "leave")) is None
+    matrix.link(Kind.DIRECT, agent=GHOST)
+    assert await matrix.reads(changes(matrix, GHOST, GHOST, "join")) is None
+
+
 @pytest.mark.parametrize("kind", [Kind.PLUMBED, Kind.HOSTED])
 async def test_who_puts_the_bot_out_undoes_the_link(
     matrix: MatrixWorld, kind: Kind
