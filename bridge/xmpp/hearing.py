@@ -63,7 +63,11 @@ class Mark:
 
 
 class Hearing:
-    """The ears of the bridge in one MUC; *spoke* learns of everybody who speaks."""
+    """The ears of the bridge in one MUC; *spoke* learns of everybody who speaks.
+
+    As we come in, *former* is how far we had heard before, and what is older than the
+    *horizon* was not asked for.
+    """
 
     def __init__(
         self,
@@ -77,7 +81,7 @@ class Hearing:
         self.mark = Mark()
         self.about = About()
         self.nick = ""
-        self.horizon = ""
+        self.horizon = self.former = ""
         self.subject: str | None = None
         self._room = room
         self._means = means
@@ -93,6 +97,7 @@ class Hearing:
         stanza_id = self._named(stanza) if past is None else past.stanza_id
         name = stanza.get("id", "")
         if past is None and then is not None and self._over(then, stanza_id or name):
+            self._learn_subject(stanza, then)
             return
         self._advance(stanza_id, at)
         if nick and self._ours(nick, name):
@@ -188,17 +193,28 @@ class Hearing:
             return ""
         return named(stanza, self._room.address) or ""
 
+    def _learn_subject(self, stanza: Element, then: datetime) -> None:
+        """Take note of the subject, which was set *then*, as we come in.
+
+        It is news only if nobody was told before: on Matrix it may be another since.
+        """
+        if speaks(stanza):
+            return
+        if _stamp(then) > self.former:
+            self._set_subject(stanza, "", "", then)
+        elif (topic := _topic(stanza)) is not None:
+            self.subject = topic
+
     def _set_subject(
         self, stanza: Element, person: str, nick: str, at: datetime
     ) -> None:
-        """Take note of a new subject (XEP-0045 §7.2.15: a message without a body)."""
-        subject = stanza.find(_SUBJECT)
-        if subject is None or stanza.find(_THREAD) is not None:
+        """Take note of a new subject."""
+        topic = _topic(stanza)
+        if topic is None:
             return
-        topic = (subject.text or "").strip()[:TOPIC_MAX]
         known, self.subject = self.subject, topic
         portal = self._means.host.portal(self._room)
-        if portal is None or topic in (known, portal.topic):
+        if portal is None or topic == (portal.topic if known is None else known):
             return
         sender = Person(Network.XMPP, person if nick else self._room.address)
         self._means.host.tell(
@@ -211,6 +227,14 @@ class Hearing:
                 topic=topic,
             )
         )
+
+
+def _topic(stanza: Element) -> str | None:
+    """Read the subject (XEP-0045 §7.2.15: a message without a body); None if none."""
+    subject = stanza.find(_SUBJECT)
+    if subject is None or stanza.find(_THREAD) is not None:
+        return None
+    return (subject.text or "").strip()[:TOPIC_MAX]
 
 
 def _stamp(at: datetime) -> str:

@@ -344,7 +344,7 @@ class Stay:
 
     def _history(self, about: About) -> dict[str, str]:
         """Ask for what was missed where there is no archive (XEP-0045 §7.2.14)."""
-        stamp = self.hearing.mark.stamp
+        stamp = self.hearing.former = self.hearing.mark.stamp
         self.hearing.horizon = Mark.now("").stamp
         if about.archive or not stamp:
             return {"maxstanzas": "0"}

@@ -101,6 +101,7 @@ class Server:
     members: list[str] = field(default_factory=list)
     archive: list[tuple[str, str]] = field(default_factory=list)
     page_max: int = 50
+    subject: str = "<subject/>"
     received: Callable[[Element, Jid, Jid], None] = lambda *_: None
     written: list[Element] = field(default_factory=list)
     asked: list[tuple[str, str]] = field(default_factory=list)
@@ -244,7 +245,7 @@ class Server:
             self.deliver(self._presence(nick, to, extra=own))
         about = f"type='groupchat' from='{MUC}' to='{sender}'"
         if not former:
-            self.deliver(f"<message {about}><subject/></message>")
+            self.deliver(f"<message {about}>{self.subject}</message>")
 
     def _presence(
         self, nick: str, to: str, item: str = "", more: str = "", extra: str = ""

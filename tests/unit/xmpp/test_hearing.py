@@ -1,14 +1,15 @@
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from xml.etree.ElementTree import Element
 
 import pytest
 
 from bridge.model.delivery import Description
-from bridge.model.events import Message
+from bridge.model.events import Message, Subject
 from bridge.xmpp.codec.names import Jid
 from bridge.xmpp.codec.peek import UNREAD
 from bridge.xmpp.hearing import Mark
-from tests.unit.xmpp.elsewhere import DOMAIN, LISTENER, MUC
+from tests.unit.xmpp.elsewhere import DOMAIN, LISTENER, MUC, ROOM, TEA
 from tests.unit.xmpp.mucs_world import MucsWorld, tea_time
 
 LISTENING = Jid("bridge", DOMAIN, "listener")
@@ -35,6 +36,55 @@ def says(world: MucsWorld, inside: str, name: str = "x1", nick: str = "Hatter") 
 
 def given(name: str, by: str = MUC) -> str:
     return f"<stanza-id xmlns='urn:xmpp:sid:0' by='{by}' id='{name}'/>"
+
+
+def set_at(topic: str, stamp: str) -> str:
+    since = f"<delay xmlns='urn:xmpp:delay' from='{MUC}' stamp='{stamp}'/>"
+    return f"<subject>{topic}</subject>{since}"
+
+
+def topics(world: MucsWorld) -> list[str]:
+    return [event.topic for event in world.host.told if isinstance(event, Subject)]
+
+
+async def test_whoever_comes_in_learns_the_subject_of_long_ago(
+    world: MucsWorld,
+) -> None:
+    """XEP-0045 §7.2.15, as Prosody does it: it says when it was set."""
+    world.server.subject = set_at("more tea", "2020-01-01T00:00:00Z")
+
+    about = await world.mucs.visit(MUC)
+
+    assert isinstance(about, Description)
+    assert about.topic == "more tea"
+
+
+@pytest.mark.parametrize(
+    ("stamp", "told"),
+    [("2026-05-01T10:00:01Z", ["more tea"]), ("2026-05-01T09:59:59Z", [])],
+)
+async def test_a_subject_that_was_set_while_we_were_away_is_told(
+    world: MucsWorld, stamp: str, told: list[str]
+) -> None:
+    """One that was set before may have been replaced, on Matrix, by another topic."""
+    world.server.subject = set_at("more tea", stamp)
+    await world.mucs.start()
+    world.mucs._stay(MUC).restore("2026-05-01T10:00:00.000000Z ")
+
+    await world.connect()
+
+    assert topics(world) == told
+    assert world.stay.hearing.subject == "more tea"
+
+
+async def test_a_subject_that_is_changed_back_is_told_again(world: MucsWorld) -> None:
+    world.host.portals[ROOM] = replace(TEA, topic="one")
+    await enter(world)
+    for topic in ("one", "two", "one"):
+        says(world, f"<subject>{topic}</subject>")
+    await world.settle()
+
+    assert topics(world)[-2:] == ["two", "one"]
 
 
 @pytest.mark.parametrize(
