@@ -19,6 +19,7 @@ from bridge.xmpp.codec.about import About
 from bridge.xmpp.codec.message import (
     archive_ref,
     occupant_id,
+    origin_id,
     origin_ref,
     stanza_id as named,
 )
@@ -95,7 +96,7 @@ class Hearing:
         then = sent_at(stanza, self._room.address) if past is None else past.at
         at = then or datetime.now(UTC)
         stanza_id = self._named(stanza) if past is None else past.stanza_id
-        name = stanza.get("id", "")
+        name = _own_name(stanza)
         if past is None and then is not None and self._over(then, stanza_id or name):
             self._learn_subject(stanza, then)
             return
@@ -235,6 +236,15 @@ def _topic(stanza: Element) -> str | None:
     if subject is None or stanza.find(_THREAD) is not None:
         return None
     return (subject.text or "").strip()[:TOPIC_MAX]
+
+
+def _own_name(stanza: Element) -> str:
+    """Return the id that its sender gave a message.
+
+    Services older than XEP-0045 1.31 show it under another, but leave inside what was.
+    """
+    name, origin = stanza.get("id", ""), origin_id(stanza) or ""
+    return origin if origin.startswith("$") else name
 
 
 def _stamp(at: datetime) -> str:

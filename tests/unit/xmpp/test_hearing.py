@@ -4,12 +4,12 @@ from xml.etree.ElementTree import Element
 
 import pytest
 
-from bridge.model.delivery import Description
+from bridge.model.delivery import Delivered, Description
 from bridge.model.events import Message, Subject
 from bridge.xmpp.codec.names import Jid
 from bridge.xmpp.codec.peek import UNREAD
 from bridge.xmpp.hearing import Mark
-from tests.unit.xmpp.elsewhere import DOMAIN, LISTENER, MUC, ROOM, TEA
+from tests.unit.xmpp.elsewhere import DOMAIN, LISTENER, MUC, ROOM, TEA, parcels
 from tests.unit.xmpp.mucs_world import MucsWorld, tea_time
 
 LISTENING = Jid("bridge", DOMAIN, "listener")
@@ -85,6 +85,23 @@ async def test_a_subject_that_is_changed_back_is_told_again(world: MucsWorld) ->
     await world.settle()
 
     assert topics(world)[-2:] == ["two", "one"]
+
+
+async def test_a_room_that_gives_messages_other_ids_confirms_them_all_the_same(
+    world: MucsWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """XEP-0359, origin-id: those from before XEP-0045 1.31 do."""
+    monkeypatch.setattr("bridge.xmpp.saying.SHOWN_S", 0.01)
+    await world.mucs.visit(MUC)
+    show = world.server._show
+    monkeypatch.setattr(
+        world.server, "_show", lambda who, inside, _: show(who, inside, "else")
+    )
+
+    outcomes = await world.mucs.send(parcels(world.wires("tea")))
+
+    assert [type(outcome) for outcome in outcomes] == [Delivered]
+    assert world.intake.arrivals == {}
 
 
 @pytest.mark.parametrize(
