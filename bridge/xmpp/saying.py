@@ -132,7 +132,9 @@ class Saying:
         if data and not self._means.stream.write(data, [p.id for p, _ in unsaid]):
             batch.give_up()
         complete = await batch.wait(SHOWN_S)
-        if not complete and self._means.stream.connected:
+        own = [parcel.wire.key for parcel, speech in unsaid if not speech.mxid]
+        fell_out = any(_is_outside(confirmations.fate(key)) for key in own)
+        if (fell_out or not complete) and self._means.stream.connected:
             await self._look_for(unsaid)
         confirmations.forget(batch)
         for parcel, speech in items:
@@ -155,9 +157,9 @@ class Saying:
                 return None
             return _NOT_SHOWN
         self._stay.confirmations.again(key)
-        if fate.condition == "not-acceptable" and seat is not None and not last:
-            # XEP-0045 §7.4: they are not in the room, or not any more.
-            self._stay.puppets.lost(seat)
+        if _is_outside(fate) and not last:
+            if seat is not None:
+                self._stay.puppets.lost(seat)
             return None
         return _told(fate)
 
@@ -178,6 +180,11 @@ class Saying:
             if await still_in(self._means, address, seat.full) is False:
                 logger.info("%s: %s had fallen out without a word", stay.address, mxid)
                 stay.puppets.lost(seat)
+
+
+def _is_outside(fate: Shown | Fault | None) -> bool:
+    """Tell whether who spoke is not in the room, or not any more (XEP-0045 §7.4)."""
+    return isinstance(fate, Fault) and fate.condition == "not-acceptable"
 
 
 def _told(fault: Fault) -> Refused | Later:

@@ -11,6 +11,7 @@ from tests.unit.xmpp.elsewhere import (
     BOBS,
     LISTENER,
     MUC,
+    ROOM,
     build,
     parcels,
 )
@@ -98,3 +99,16 @@ async def test_one_who_keeps_falling_out_is_refused(world: MucsWorld) -> None:
     outcomes = await world.mucs.send(parcels(world.wires("one")))
 
     assert outcomes == [Refused(Refusal.REJECTED, "not acceptable")]
+
+
+async def test_what_the_bridge_itself_says_is_said_again_once_it_is_back(
+    world: MucsWorld,
+) -> None:
+    """XEP-0045 §7.4: the room may have forgotten us, as when its server fell."""
+    del world.server.occupants["Matrix bridge"]
+
+    outcomes = await world.mucs.send(parcels(world.mucs.notice(ROOM, "words")))
+
+    assert [type(outcome) for outcome in outcomes] == [Delivered]
+    assert world.server.heard() == ["words", "words"]
+    assert world.server.occupants["Matrix bridge"] == LISTENER
