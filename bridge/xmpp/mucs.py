@@ -168,7 +168,7 @@ class Mucs:
             self._whispered(stanza)
         elif listens:
             stay.message(stanza, sender.resource)
-        elif kind == "error":
+        elif kind == "error" and not sender.resource:
             stay.confirmations.bounced(stanza.get("id", ""), fault(stanza))
 
     def glance(self, arrival: Arrival) -> Message | None:

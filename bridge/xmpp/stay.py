@@ -201,7 +201,7 @@ class Stay:
             self._recall.warn(f"a message {whose}is too large to be shown here")
         elif kind == "groupchat":
             self._said(stanza, nick)
-        elif kind == "error":
+        elif kind == "error" and not nick:
             self.confirmations.bounced(stanza.get("id", ""), fault(stanza))
         elif not nick and (result := stanza.find(_RESULT)) is not None:
             self._recall.received(result)

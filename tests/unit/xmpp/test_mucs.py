@@ -111,6 +111,27 @@ async def test_a_message_the_room_sends_back_is_refused_in_its_words(
     assert outcomes == [Refused(Refusal.NOT_ALLOWED, "forbidden")]
 
 
+@pytest.mark.parametrize("to", [ALICES, LISTENER])
+async def test_only_the_room_itself_can_send_a_message_back(
+    world: MucsWorld, to: str
+) -> None:
+    """Who reads the first part of a long message knows what the next is called."""
+    await world.mucs.send(parcels(world.wires("hello")))
+    world.server.swallows.add(ALICES)
+
+    async with asyncio.TaskGroup() as tasks:
+        long = parcels(world.wires("a long one", "$2"))
+        sending = tasks.create_task(world.mucs.send(long))
+        await world.settle()
+        world.server.deliver(
+            f"<message type='error' from='{MUC}/Hatter' to='{to}' id='$2'/>"
+        )
+        await world.settle()
+        world.server.says("Alice", "a long one", "$2")
+
+    assert [type(outcome) for outcome in sending.result()] == [Delivered]
+
+
 async def test_who_fell_out_without_a_word_comes_in_again_and_says_it_again(
     world: MucsWorld,
 ) -> None:
