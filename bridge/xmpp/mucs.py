@@ -330,9 +330,8 @@ class Mucs:
 
     def _whispered(self, stanza: Element) -> None:
         """Answer a private message: it would reach nobody (XEP-0045 §7.5)."""
-        if stanza.find(_BODY) is None:
-            return
-        answer = refusals.refuse(stanza, refusals.NO_WHISPER)
+        speaks = stanza.find(_BODY) is not None
+        answer = refusals.refuse(stanza, refusals.NO_WHISPER) if speaks else None
         if answer is not None:
             self._means.stream.write(serialise(answer, self._means.domain))
 
@@ -373,6 +372,7 @@ class Mucs:
         """Enter a room that we want to be in, however often it takes."""
         pause = PAUSE_S
         try:
+            await stay.rest()
             while self._stays.get(stay.address) is stay and not stay.live:
                 answer = await stay.enter()
                 if not isinstance(answer, Refusal):

@@ -18,7 +18,7 @@ from bridge.model.records import Cursor, Puppet, Record
 from bridge.xmpp.codec.about import INFO, About, about
 from bridge.xmpp.codec.fault import Fault, fault, refused
 from bridge.xmpp.codec.peek import UNREAD
-from bridge.xmpp.codec.presence import CONFIGURED, CREATED, SELF, Seen, seen
+from bridge.xmpp.codec.presence import CONFIGURED, CREATED, SELF, SHUT_DOWN, Seen, seen
 from bridge.xmpp.codec.xml import node
 from bridge.xmpp.component import IqError
 from bridge.xmpp.confirm import Confirmations
@@ -39,6 +39,10 @@ ASK_S = 15.0
 JOIN_S = 30.0
 READY_S = 10.0
 GIVE_UP_S = 24 * 3600.0
+STEADY_S = 60.0
+"""Whoever is put out sooner after coming in is not wanted, perhaps by a robot."""
+REST_S = 2.0
+SETBACKS_MAX = 9
 MISSING_S = 120.0
 """For so long what is for a MUC that is away waits, as mail would."""
 
@@ -72,7 +76,7 @@ class Stay:
         self.room = Room(Network.XMPP, address)
         self.refusal: Refusal | None = None
         self.going_in = False
-        self.visitors = 0
+        self.visitors = self._setbacks = 0
         self.saved: Mark | None = None
         self.heard_at = 0.0
         self.confirmations = Confirmations()
@@ -85,7 +89,7 @@ class Stay:
         self._turn = asyncio.Lock()
         self._live = asyncio.Event()
         self._joined: asyncio.Future[Fault | None] | None = None
-        self._out_since = asyncio.get_running_loop().time()
+        self._out_since = self._in_since = asyncio.get_running_loop().time()
         self._destroyed = False
         self.watching = Watching(self.room, means, self.occupancy)
         self.puppets = Puppets(
@@ -168,9 +172,15 @@ class Stay:
             return MISSING_S
         return 0.0
 
+    async def rest(self) -> None:
+        """Wait before we come in again, if we were put out twice or more."""
+        if self._setbacks > 1:
+            await asyncio.sleep(REST_S * 2 ** (self._setbacks - 2))
+
     def lost(self) -> None:
         """Take note that the stream is lost."""
         self._fall_out()
+        self._setbacks = 0
         self.puppets.doubt()
         self.confirmations.interrupt()
 
@@ -267,6 +277,9 @@ class Stay:
                 return
             codes = sorted(us.statuses)
             logger.warning("%s: we were put out (%s)", self.address, codes)
+            in_s = asyncio.get_running_loop().time() - self._in_since
+            most = 2 if SHUT_DOWN in us.statuses else SETBACKS_MAX
+            self._setbacks = 1 if in_s >= STEADY_S else min(self._setbacks + 1, most)
             self._fall_out()
             if us.destroyed:
                 self.refusal, self._destroyed = Refusal.NO_SUCH_ROOM, True
@@ -355,6 +368,7 @@ class Stay:
 
     def _release(self) -> None:
         self._phase, self._destroyed = Phase.LIVE, False
+        self._in_since = asyncio.get_running_loop().time()
         self._recall.release()
         self._live.set()
         self._means.host.back(self.address)

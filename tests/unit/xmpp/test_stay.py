@@ -216,6 +216,44 @@ async def test_we_notice_that_we_fell_out_without_a_word(world: MucsWorld) -> No
     assert world.stay.live
 
 
+async def test_who_is_put_out_again_and_again_comes_back_more_and_more_slowly(
+    world: MucsWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A robot of the room would otherwise see us come a hundred times a second."""
+    monkeypatch.setattr("bridge.xmpp.stay.REST_S", 0.01)
+    await world.mucs.visit(MUC)
+    pauses = []
+    for _ in range(4):
+        began = asyncio.get_running_loop().time()
+        world.server.leaves("Matrix bridge", status="<status code='307'/>")
+        await world.settle(5)
+        await world.stay._live.wait()
+        pauses.append(asyncio.get_running_loop().time() - began)
+
+    assert pauses[1] >= 0.01
+    assert pauses[2] >= 0.02
+    assert pauses[3] >= 0.04
+
+
+@pytest.mark.parametrize("way", ["steady", "another stream", "shut down"])
+async def test_whoever_was_wanted_comes_back_at_once(
+    world: MucsWorld, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """A server that is restarted puts out everybody (XEP-0045 §15.6: 332)."""
+    monkeypatch.setattr("bridge.xmpp.stay.REST_S", 60.0 if way == "steady" else 0.01)
+    monkeypatch.setattr("bridge.xmpp.stay.STEADY_S", 0.0 if way == "steady" else 60.0)
+    await world.mucs.visit(MUC)
+    code = 332 if way == "shut down" else 307
+    for _ in range(20):
+        if way == "another stream":
+            world.disconnect()
+            await world.connect()
+        world.server.leaves("Matrix bridge", status=f"<status code='{code}'/>")
+        await world.settle(5)
+        async with asyncio.timeout(1):
+            await world.stay._live.wait()
+
+
 async def test_a_destroyed_room_is_not_made_again(world: MucsWorld) -> None:
     await world.mucs.visit(MUC)
     world.server.exists = False
