@@ -37,7 +37,7 @@ class Interests:
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
         self._known: OrderedDict[tuple[str, str], Watching] = OrderedDict()
-        self._asking: dict[tuple[str, str], asyncio.Future[None]] = {}
+        self._asking: dict[tuple[str, ...], asyncio.Future[None]] = {}
         self._there: OrderedDict[tuple[str, str], Watching] = OrderedDict()
 
     def learn(self, query: Node) -> str:
@@ -84,19 +84,29 @@ class Interests:
             return known
         if not algorithm or len(version) > VERSION_CHARS_MAX:
             return frozenset()
-        flying = self._asking.get(key)
-        if flying is not None:
+        # Whoever was asked first may be silent, though others with that hash are not.
+        for name in (key, (*key, sender)):
+            flying = self._asking.get(name)
+            if flying is None:
+                return await self._learnt(name, found, sender, to)
             await asyncio.wait([flying])
-            return self._known.get(key, frozenset())
-        mine = self._asking[key] = asyncio.get_running_loop().create_future()
+            if key in self._known:
+                return self._known[key]
+        return frozenset()
+
+    async def _learnt(
+        self, name: tuple[str, ...], found: Element, sender: str, to: str
+    ) -> Watching:
+        """Ask *sender*, while others wait for the question *name*."""
+        mine = self._asking[name] = asyncio.get_running_loop().create_future()
         try:
             wanted = await self._resolve(found, sender, to)
         finally:
-            del self._asking[key]
+            del self._asking[name]
             mine.set_result(None)
         if wanted is None:
             return frozenset()
-        self._known[key] = wanted
+        self._known[name[0], name[1]] = wanted
         if len(self._known) > HASHES_MAX:
             self._known.popitem(last=False)
         return wanted

@@ -128,6 +128,35 @@ async def test_nobody_can_say_what_a_hash_means_but_who_has_it(
     assert second == {TUNE}
 
 
+async def test_who_does_not_answer_keeps_nobody_else_from_being_told(
+    interests: Interests, server: Server
+) -> None:
+    """A client on a bad line has the same hash as everybody who runs its version."""
+    real, silent = server.ask, asyncio.Event()
+
+    async def ask(to: str, sender: str, payload: Node) -> Element:
+        if to != ROMEO:
+            await silent.wait()
+            raise TimeoutError
+        return await real(to, sender, payload)
+
+    interests._ask = ask
+    stanza = presence(interests, server)
+    puppets = [f"p{n}@bridge.example" for n in range(20)]
+    async with asyncio.TaskGroup() as tasks:
+        first = tasks.create_task(interests.presence(stanza, "x@y.example/z", ALICE))
+        await asyncio.sleep(0)
+        rest = [
+            tasks.create_task(interests.presence(stanza, ROMEO, one)) for one in puppets
+        ]
+        await asyncio.sleep(0)
+        silent.set()
+
+    assert first.result() == frozenset()
+    assert all(one.result() == {TUNE} for one in rest)
+    assert len(server.asked) == 1
+
+
 async def test_presence_without_caps_wants_nothing(
     interests: Interests, server: Server
 ) -> None:
