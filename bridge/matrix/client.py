@@ -26,6 +26,7 @@ CONNECTIONS_MAX = 16
 RETRY_AFTER_MAX_S = 3600.0
 
 _GATEWAY = (502, 503, 504)
+_PASSING = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.UNAUTHORIZED)
 
 
 class MatrixError(Exception):
@@ -42,6 +43,12 @@ class MatrixError(Exception):
         self.errcode = errcode
         self.message = message
         self.retry_after_s = retry_after_s
+
+    @property
+    def passing(self) -> bool:
+        """Whether the very same may be granted later."""
+        ours_not = self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        return ours_not or self.status in _PASSING
 
 
 class HomeserverDownError(Exception):

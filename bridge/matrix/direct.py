@@ -135,8 +135,7 @@ class Direct:
             return Refusal.NO_SUCH_PERSON
         alias = dm_alias(chat, self._server)
         encrypts = self._encrypts and await self._secrecy.may_encrypt(guest)
-        if encrypts:
-            await self._secrecy.welcome(ghost)
+        encrypts = encrypts and await self._secrecy.welcome(ghost)
         state = [encryption_event()] if encrypts else []
         room = await self._made(alias, ghost, guest, _body(host, state))
         if room is None:

@@ -97,15 +97,28 @@ class Ghosts:
         except MatrixError as error:
             if error.errcode != "M_USER_IN_USE":
                 raise
-        await self._homeserver.request(
-            "PUT",
-            join("devices", DEVICE),
-            user=mxid,
-            body={"display_name": "XMPP bridge"},
-        )
+        await self._add_device(mxid)
         if name:
             path = join("profile", mxid, "displayname")
             await self._homeserver.request(
                 "PUT", path, user=mxid, body={"displayname": name}
             )
         logger.debug("%s is registered", mxid)
+
+    async def _add_device(self, mxid: str) -> None:
+        """Give *mxid* a device, where an appservice may (spec 1.17, MSC4190).
+
+        Elsewhere they are heard all the same in rooms that are not encrypted, twice
+        perhaps if the homeserver and we restart at once.
+        """
+        try:
+            await self._homeserver.request(
+                "PUT",
+                join("devices", DEVICE),
+                user=mxid,
+                body={"display_name": "XMPP bridge"},
+            )
+        except MatrixError as error:
+            if error.passing:
+                raise
+            logger.info("%s can have no device: %s", mxid, error)

@@ -29,9 +29,6 @@ logger = logging.getLogger(__name__)
 
 MADE_BY_US = frozenset((Kind.FOREIGN, Kind.DIRECT))
 
-_OURS_NOT = HTTPStatus.INTERNAL_SERVER_ERROR
-_PASSING = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.UNAUTHORIZED)
-
 
 class Rooms:
     """The rooms in which the bot is our agent."""
@@ -194,7 +191,7 @@ class Rooms:
         try:
             await self._bot.join(place)
         except MatrixError as error:
-            if error.status in _PASSING or error.status >= _OURS_NOT:
+            if error.passing:
                 raise  # people may be in it, and those who come would be elsewhere
             # Everybody has left it: nobody ever can come in again.
             path = join("directory", "room", alias)

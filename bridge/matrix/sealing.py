@@ -10,7 +10,6 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from http import HTTPStatus
 
 import msgspec
 
@@ -43,8 +42,6 @@ UNKNOWN_WAY = "its room is encrypted in a way that the bridge does not know"
 
 _CLEAR = frozenset((ENCRYPTED, "m.reaction", "m.room.redaction"))
 """What is never encrypted: servers and clients have to understand it as it is."""
-_OURS_NOT = HTTPStatus.INTERNAL_SERVER_ERROR
-_PASSING = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.UNAUTHORIZED)
 
 
 class Sealing:
@@ -101,8 +98,7 @@ class Sealing:
         try:
             return await self._seal(parcel, says)
         except MatrixError as error:
-            passing = error.status in _PASSING
-            if passing or error.status >= _OURS_NOT:
+            if error.passing:
                 raise
             logger.warning("room %s: cannot be encrypted for: %s", says.room, error)
             return Refused(Refusal.UNENCRYPTABLE, error.message[:200])
@@ -144,7 +140,7 @@ class Sealing:
         try:
             stated = await self._views.content(room, "m.room.encryption", says.user)
         except MatrixError as error:
-            if error.status in _PASSING or error.status >= _OURS_NOT:
+            if error.passing:
                 raise
             return False  # whoever may not look may not speak, either
         if stated:

@@ -110,16 +110,19 @@ class Secrecy:
             tasks.create_task(self.admissions.run(), name="keys for who came in")
             tasks.create_task(self._sweeping.run(), name="inboxes of ghosts")
 
-    async def welcome(self, user: str) -> None:
+    async def welcome(self, user: str) -> bool:
         """Have *user*, whom people may write to directly, set up for that.
 
-        What is encrypted before a device is there can be read by nobody.
+        What is encrypted before a device is there can be read by nobody. Tell whether
+        there is one, or may be one yet.
         """
         try:
             device = await self.machine.ensure(user, Role.CONTACT)
             await self.feed.expect(user, device)
         except (MatrixError, HomeserverDownError, StoreUnavailableError) as error:
             logger.warning("%s cannot be written to encrypted yet: %s", user, error)
+            return not isinstance(error, MatrixError) or error.passing
+        return True
 
     async def may_encrypt(self, guest: str) -> bool:
         """Tell whether *guest* has a device that could read what is encrypted."""

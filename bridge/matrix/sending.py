@@ -55,8 +55,6 @@ DETAIL_MAX = 200
 TOKEN_PAUSE_S = 30.0
 LIMITED = "the homeserver, which limits us,"
 
-_PASSING = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.UNAUTHORIZED)
-
 
 class Sending:
     """The way out to the homeserver, in order per lane."""
@@ -241,7 +239,7 @@ class Sending:
         try:
             await self._homeserver.request("PUT", path, user=task.user, body=body)
         except MatrixError as error:
-            if _is_passing(error):
+            if error.passing:
                 raise
             # Gone already, or not ours to put out: the room remains as it is.
             logger.info("room %s: %s stays: %s", task.room, task.target, error)
@@ -287,11 +285,6 @@ def _refused(error: MatrixError) -> Refused | Later:
             return Refused(Refusal.TOO_LARGE, detail)
         case _:
             return Refused(Refusal.REJECTED, detail)
-
-
-def _is_passing(error: MatrixError) -> bool:
-    status = error.status
-    return status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _PASSING
 
 
 def _may_be_absent(error: MatrixError) -> bool:

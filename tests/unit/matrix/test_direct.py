@@ -70,6 +70,21 @@ async def test_who_writes_first_invites_to_a_room_of_two(matrix: MatrixWorld) ->
     assert alias["content"] == {}
 
 
+async def test_a_chat_is_not_encrypted_where_ghosts_can_have_no_device(
+    matrix: MatrixWorld,
+) -> None:
+    """Nobody could read what is said there, nor say anything."""
+    algorithms = {"algorithms": ["m.megolm.v1.aes-sha2"]}
+    matrix.server.keys.device_keys[ALICE] = {"PHONE": algorithms}
+    nowhere = {"errcode": "M_NOT_FOUND", "error": "Device not found"}
+    matrix.server.faults.append(Fault("/devices/", 404, nowhere, times=100))
+
+    made = await start(matrix)
+
+    assert isinstance(made, Portal)
+    assert not made.encrypted
+
+
 async def test_nothing_is_said_while_a_guest_accepts_at_once(
     matrix: MatrixWorld,
 ) -> None:

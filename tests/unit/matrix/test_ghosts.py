@@ -5,6 +5,7 @@ import pytest
 from bridge.core.ports import StoreUnavailableError, Unit
 from bridge.matrix.client import HomeserverDownError, MatrixError
 from bridge.matrix.ghosts import DEVICE, remember
+from bridge.model.delivery import Delivered
 from bridge.model.records import Ghost
 from tests.fakes_store import FakeStore
 from tests.homeserver import Fault
@@ -59,6 +60,20 @@ async def test_a_ghost_that_cannot_be_registered_is_tried_again(
     await known.ensure(GHOST)
 
     assert (GHOST, DEVICE) in matrix.server.devices
+
+
+async def test_where_nobody_of_ours_may_have_a_device_a_ghost_goes_without(
+    matrix: MatrixWorld,
+) -> None:
+    """Homeservers without MSC4190: rooms that are not encrypted need none."""
+    nowhere = {"errcode": "M_NOT_FOUND", "error": "Device not found"}
+    matrix.server.faults.append(Fault("/devices/", 404, nowhere, times=100))
+    matrix.room()
+
+    (outcome,) = await matrix.says("hello", matrix.link())
+
+    assert isinstance(outcome, Delivered)
+    assert matrix.server.profiles[GHOST] == {"displayname": "Juliet"}
 
 
 async def test_a_forgotten_ghost_is_registered_again(matrix: MatrixWorld) -> None:
