@@ -1,9 +1,10 @@
 """The device lists and bundles of others: asked for once, kept until they change.
 
-Rules: nobody waits longer than 15 s; who asks for what is being asked for shares the
-answer; what is known to be missing is not asked for again within the hour, unless
-the list changes. A list that some account of ours can read serves all of them, and
-so does a device on no list that one of them has heard from.
+Rules: nobody waits longer than 15 s, and nobody for the server of somebody else; who
+asks for what is being asked for shares the answer; what is known to be missing is not
+asked for again within the hour, unless the list changes. A list that some account of
+ours can read serves all of them, and so does a device on no list that one of them has
+heard from.
 """
 
 import asyncio
@@ -37,11 +38,11 @@ from bridge.xmpp.omemo.names import (
     bundle_item,
     namespace_of,
 )
+from bridge.xmpp.omemo.turns import Turns
 from bridge.xmpp.omemo.used import Used
 
 logger = logging.getLogger(__name__)
 
-ANSWER_S: Final = 15.0
 LIST_KEPT_S: Final = 6 * 3600.0
 UNWATCHED_KEPT_S: Final = 900.0
 MISSING_KEPT_S: Final = 3600.0
@@ -49,11 +50,11 @@ MET_KEPT_S: Final = 30 * 86_400.0
 BUNDLE_KEPT_S: Final = 600.0
 TROUBLE_KEPT_S: Final = 60.0
 KNOWN_MAX: Final = 5000
-AT_ONCE_MAX: Final = 8
 
 _PUBSUB: Final = "http://jabber.org/protocol/pubsub"
 _EVENT: Final = "{http://jabber.org/protocol/pubsub#event}"
 _UNREADABLE: Final = frozenset(("forbidden", "not-authorized"))
+_SILENT: Final = frozenset(("remote-server-not-found", "remote-server-timeout"))
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -69,6 +70,8 @@ class State(Enum):
     MISSING = "missing"
     UNREADABLE = "unreadable"
     TROUBLE = "trouble"
+    SILENT = "silent"
+    """Trouble that all of ours would have, as their server is away."""
 
 
 class Listed(NamedTuple):
@@ -131,14 +134,15 @@ class Remote:
         self._bundles: _Kept[Wanted, Bundle] = _Kept()
         self._missing: _Kept[tuple[str, Wanted], State] = _Kept()
         self._asking: dict[tuple[str, str, str], asyncio.Future[None]] = {}
-        self._gate = asyncio.Semaphore(AT_ONCE_MAX)
+        self._turns = Turns()
 
     def listed(self, account: str, namespace: str, peer: str) -> Listed | None:
         """Return what is known of the devices of *peer*; None if nothing is."""
         devices = self._lists.get((namespace, peer))
         if devices is not None:
             return Listed(State.KNOWN if devices else State.MISSING, devices)
-        state = self._refused.get((account, namespace, peer))
+        place = (namespace, peer)
+        state = self._refused.get((account, *place)) or self._refused.get(("", *place))
         return None if state is None else Listed(state, {})
 
     def met(self, namespace: str, peer: str, device: int) -> None:
@@ -226,7 +230,7 @@ class Remote:
         if account == self.relay:
             helped.update(key[0] for key in (*self._refused, *self._missing))
             helped.discard("")
-        refused = [key for key in self._refused if key[0] in helped]
+        refused = [key for key in self._refused if key[0] in ("", *helped)]
         self._refused.drop(key for key in refused if key[2] == peer)
         missing = [key for key in self._missing if key[0] in helped]
         self._missing.drop(key for key in missing if key[1][1] == peer)
@@ -266,7 +270,8 @@ class Remote:
             self._take_list(namespace, peer, {}, TROUBLE_KEPT_S)
             return
         kept_s = MISSING_KEPT_S if state is State.UNREADABLE else TROUBLE_KEPT_S
-        self._refused.put(place, state, kept_s)
+        whose, state = _of_whom(account, state)
+        self._refused.put((whose, namespace, peer), state, kept_s)
         if state is State.UNREADABLE:
             self._unreadable(account, peer)
 
@@ -302,8 +307,9 @@ class Remote:
         only = "" if item_id == CURRENT else item_id
         item, _ = await self._item(account, peer, name, only)
         if isinstance(item, State) and item is not State.MISSING:
-            self._missing.put((account, wanted), item, TROUBLE_KEPT_S)
-            if item is State.UNREADABLE:
+            whose, state = _of_whom(account, item)
+            self._missing.put((whose, wanted), state, TROUBLE_KEPT_S)
+            if state is State.UNREADABLE:
                 self._unreadable(self._whom_to_let_see(account, wanted), peer)
             return
         if isinstance(item, Element):
@@ -337,7 +343,7 @@ class Remote:
             asked = node("items", {"node": name, "max_items": "1"})
         payload = node("pubsub", {"xmlns": _PUBSUB}, asked)
         try:
-            async with self._gate, asyncio.timeout(ANSWER_S):
+            async with self._turns.turn(peer):
                 answer = await self._ask(peer, account, payload)
         except IqError as error:
             if error.condition == "item-not-found":
@@ -345,8 +351,10 @@ class Remote:
             if error.condition in _UNREADABLE:
                 return State.UNREADABLE
             logger.debug("%s does not tell %s: %s", peer, name, error.condition)
-            return State.TROUBLE
-        except (TimeoutError, OSError):
+            return State.SILENT if error.condition in _SILENT else State.TROUBLE
+        except TimeoutError:
+            return State.SILENT
+        except OSError:
             return State.TROUBLE
         items = answer.findall(
             f"{{{_PUBSUB}}}pubsub/{{{_PUBSUB}}}items/{{{_PUBSUB}}}item"
@@ -369,6 +377,11 @@ class Remote:
         finally:
             del self._asking[what]
             mine.set_result(None)
+
+
+def _of_whom(account: str, state: State) -> tuple[str, State]:
+    """Tell for whom something cannot be had; for all of ours if that is empty."""
+    return ("", State.TROUBLE) if state is State.SILENT else (account, state)
 
 
 async def _together(jobs: Iterable[Awaitable[None]]) -> None:

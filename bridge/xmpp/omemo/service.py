@@ -21,9 +21,10 @@ from bridge.xmpp.omemo.means import OmemoMeans
 from bridge.xmpp.omemo.names import NAMESPACES
 from bridge.xmpp.omemo.opening import Opening
 from bridge.xmpp.omemo.published import Published
-from bridge.xmpp.omemo.remote import ANSWER_S, Remote
+from bridge.xmpp.omemo.remote import Remote
 from bridge.xmpp.omemo.sealing import Sealing, opt_out
 from bridge.xmpp.omemo.subscribing import Subscribing
+from bridge.xmpp.omemo.turns import ANSWER_S
 from bridge.xmpp.omemo.upkeep import Upkeep
 from bridge.xmpp.omemo.used import Used
 

@@ -6,7 +6,7 @@ import pytest
 from bridge.xmpp.codec.xml import Node, node
 from bridge.xmpp.iq import IqError
 from bridge.xmpp.muc.stanza import STREAM
-from bridge.xmpp.omemo import remote as module
+from bridge.xmpp.omemo import remote as module, turns
 from bridge.xmpp.omemo.names import LEGACY, LEGACY_DEVICES, OMEMO2
 from bridge.xmpp.omemo.remote import Remote, State
 from bridge.xmpp.omemo.used import Used
@@ -224,3 +224,97 @@ async def test_what_only_the_relay_may_read_it_reads_for_all(world: World) -> No
     assert read is not None
     assert read.state is State.MISSING
     assert set(begged) == {(ALICE, ROMEO)}
+
+
+class Silent:
+    """Servers some of which never answer."""
+
+    def __init__(self, domain: str = "silent.example") -> None:
+        self.domain = domain
+        self.asked: list[str] = []
+        self.remote = Remote(self._ask, lambda *_: None, Used(FakeStore()))
+
+    async def _ask(self, to: str, sender: str, payload: object) -> Element:
+        self.asked.append(to)
+        if to.endswith(self.domain):
+            await asyncio.Event().wait()
+        raise IqError("item-not-found", "cancel", "")
+
+    def people(self, count: int = 20) -> list[str]:
+        return [f"p{n}@{self.domain}" for n in range(count)]
+
+
+async def test_a_server_that_is_silent_keeps_nobody_from_asking_others() -> None:
+    """The keys of one conversation are no affair of another."""
+    silent = Silent()
+    async with asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(silent.remote.learn(ALICE, silent.people()))
+        await asyncio.sleep(0)
+
+        async with asyncio.timeout(5):
+            await silent.remote.learn(BOB, (ROMEO,))
+
+        assert silent.remote.listed(BOB, LEGACY, ROMEO) is not None
+        assert not waiting.done()
+        waiting.cancel()
+
+
+async def test_who_waits_their_turn_gives_up_with_those_who_were_not_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nobody waits longer than one time-out, however many there are."""
+    monkeypatch.setattr(turns, "ANSWER_S", 0.01)
+    silent = Silent()
+
+    await silent.remote.learn(ALICE, silent.people())
+
+    found = [silent.remote.listed(ALICE, LEGACY, one) for one in silent.people()]
+    assert {one.state for one in found if one is not None} == {State.TROUBLE}
+    assert len(silent.asked) == turns.AT_ONCE_MAX
+
+
+async def test_a_server_that_is_silent_is_so_to_all_of_ours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Or each who speaks in a room would wait for it anew."""
+    monkeypatch.setattr(turns, "ANSWER_S", 0.01)
+    silent = Silent()
+
+    await asyncio.gather(
+        *(silent.remote.learn(one, (silent.people()[0],)) for one in (ALICE, BOB))
+    )
+
+    found = silent.remote.listed(BOB, LEGACY, silent.people()[0])
+    assert found is not None
+    assert found.state is State.TROUBLE
+    assert len(silent.asked) == 2
+
+
+async def test_a_bundle_that_nobody_answers_for_is_asked_for_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(turns, "ANSWER_S", 0.01)
+    silent = Silent()
+    wanted = (LEGACY, silent.people()[0], 7)
+
+    for one in (ALICE, BOB):
+        await silent.remote.fetch(one, [wanted])
+
+    assert silent.remote.lack(BOB, wanted) is State.TROUBLE
+    assert len(silent.asked) == 1
+
+
+async def test_whom_somebody_does_not_answer_keeps_nobody_from_asking(
+    world: World, remote: Remote
+) -> None:
+    """As they are blocked: that says nothing about others of ours."""
+    romeo = await world.person()
+    world.pep.trouble[ROMEO, LEGACY_DEVICES] = "service-unavailable"
+    await remote.learn(ALICE, (ROMEO,))
+    del world.pep.trouble[ROMEO, LEGACY_DEVICES]
+
+    await remote.learn(BOB, (ROMEO,))
+
+    found = remote.listed(BOB, LEGACY, ROMEO)
+    assert found is not None
+    assert list(found.devices) == [romeo.id]
