@@ -179,17 +179,26 @@ class Upkeep:
             account.device.before_history_sync()
             posts = list(account.desk.posts)
         await self._store.commit(unit)
-        self._post(account, posts)
+        for message, peer in posts:
+            self._post(account, message, peer)
 
     async def _repair(self, patient: Patient) -> None:
         jid = patient[0]
         account = await self._accounts.find(jid)
         if account is None:
             return
-        with account.held():
-            await self._treat(account, patient)
+        try:
+            with account.held():
+                healed = await self._treat(account, patient)
+        except StoreUnavailableError:
+            self._repaired.pop(patient, None)
+            raise
+        if not healed:
+            # Whatever is in the way now: the next message asks for it again.
+            self._repaired.pop(patient, None)
 
-    async def _treat(self, account: Account, patient: Patient) -> None:
+    async def _treat(self, account: Account, patient: Patient) -> bool:
+        """Build a session anew; tell whether the other side hears of it."""
         jid, namespace, peer, device = patient
         await self._remote.learn(jid, (peer,))
         await self._remote.fetch(jid, [(namespace, peer, device)])
@@ -199,22 +208,22 @@ class Upkeep:
             bundle = None
         if bundle is None:
             logger.info("the session of %s with %s has no remedy", jid, peer)
-            return
+            return False
         unit = Unit()
         async with account.operation(unit):
             await lists.feed(account, self._remote, peer)
             message = await _rebuild(account, peer, device, bundle)
-        if message is not None:
-            await self._store.commit(unit)
-            logger.info("the session of %s with %s is built anew", jid, peer)
-            self._post(account, [(message, peer)])
+        if message is None:
+            return False
+        await self._store.commit(unit)
+        logger.info("the session of %s with %s is built anew", jid, peer)
+        return self._post(account, message, peer)
 
-    def _post(self, account: Account, posts: list[tuple[Message, str]]) -> None:
-        for message, peer in posts:
-            sealed = envelope.empty(wire.written(message))
-            about = {"type": "chat", "from": account.jid, "to": peer}
-            name = secrets.token_hex(8)
-            self._write(node("message", {**about, "id": name}, *sealed))
+    def _post(self, account: Account, message: Message, peer: str) -> bool:
+        sealed = envelope.empty(wire.written(message))
+        about = {"type": "chat", "from": account.jid, "to": peer}
+        name = secrets.token_hex(8)
+        return self._write(node("message", {**about, "id": name}, *sealed))
 
 
 async def _rebuild(

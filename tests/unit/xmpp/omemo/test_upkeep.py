@@ -4,7 +4,7 @@ from xml.etree.ElementTree import Element
 
 import pytest
 
-from bridge.core.ports import Unit
+from bridge.core.ports import StoreUnavailableError, Unit
 from bridge.xmpp.endtoend import Failed
 from bridge.xmpp.omemo import upkeep as module
 from bridge.xmpp.omemo.names import LEGACY, LEGACY_DEVICES, OMEMO2_DEVICES
@@ -115,13 +115,81 @@ async def test_a_session_that_has_no_remedy_is_left(world: World) -> None:
     assert world.posts == []
 
 
-async def test_a_client_that_was_set_up_anew_is_heard_again(world: World) -> None:
+async def broken(world: World) -> Person:
+    """Return somebody whose client was set up anew, and could not be understood."""
     old = await world.person()
     await world.words(await old.seal(ALICE, "one"))
     await world.omemo.settle()
     world.posts.clear()
     new = await Person(world, ROMEO, (LEGACY,)).start_anew(old.id)
     assert isinstance(await world.read(await new.seal(ALICE, "who am I")), Failed)
+    return new
+
+
+async def test_a_session_is_repaired_once_keys_can_be_had(world: World) -> None:
+    """Its next message says so: nobody has to wait for an hour."""
+    romeo = await broken(world)
+    bundle = f"{LEGACY}.bundles:{romeo.id}"
+    world.pep.trouble[ROMEO, bundle] = "forbidden"
+    await world.omemo.settle()
+    assert world.posts == []
+    del world.pep.trouble[ROMEO, bundle]
+    world.omemo.admitted(ALICE, ROMEO)
+
+    await world.read(await romeo.seal(ALICE, "and now"))
+    await world.omemo.settle()
+
+    assert await romeo.open(ALICE, world.posts[0].children) is None
+    assert await world.words(await romeo.seal(ALICE, "there")) == "there"
+
+
+@pytest.fixture
+async def hasty(world: World, monkeypatch: pytest.MonkeyPatch) -> Person:
+    """Return somebody of whom too many messages are missing to open the next ones."""
+    monkeypatch.setattr("bridge.xmpp.omemo.backends.SKIPPED_MAX", 20)
+    world.restart()
+    romeo = await world.person()
+    await world.words(await romeo.seal(ALICE, "one"))
+    await world.omemo.settle()
+    assert await romeo.open(ALICE, world.posts.pop().children) is None
+    for _ in range(21):
+        await romeo.client.encrypt(frozenset((ALICE,)), {LEGACY: b"lost"})
+    assert isinstance(await world.read(await romeo.seal(ALICE, "gone")), Failed)
+    return romeo
+
+
+async def heal(world: World, romeo: Person) -> None:
+    assert isinstance(await world.read(await romeo.seal(ALICE, "gone, too")), Failed)
+    await world.omemo.settle()
+
+    assert await romeo.open(ALICE, world.posts[0].children) is None
+    assert await world.words(await romeo.seal(ALICE, "there")) == "there"
+
+
+async def test_a_repair_that_could_not_be_told_is_made_again(
+    world: World, hasty: Person
+) -> None:
+    """The stream was lost: the other side knows nothing of the new session."""
+    world.connected = False
+    await world.omemo.settle()
+    world.connected = True
+
+    await heal(world, hasty)
+
+
+async def test_a_repair_that_could_not_be_kept_is_made_again(
+    world: World, hasty: Person
+) -> None:
+    world.store.broken = True
+    with pytest.raises(StoreUnavailableError):
+        await world.omemo.settle()
+    world.store.broken = False
+
+    await heal(world, hasty)
+
+
+async def test_a_client_that_was_set_up_anew_is_heard_again(world: World) -> None:
+    new = await broken(world)
 
     await world.omemo.settle()
 

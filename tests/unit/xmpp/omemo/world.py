@@ -58,6 +58,7 @@ class World:
         self.existing = {ALICE, BOB}
         self.count = 0
         self.relay = ""
+        self.connected = True
         self.omemo = self._service()
 
     def _service(self) -> Omemo:
@@ -81,8 +82,9 @@ class World:
         )
 
     def _write(self, stanza: Node) -> bool:
-        self.posts.append(stanza)
-        return True
+        if self.connected:
+            self.posts.append(stanza)
+        return self.connected
 
     def restart(self) -> None:
         """Forget all that is not on disk."""
