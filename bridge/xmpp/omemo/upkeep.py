@@ -126,9 +126,6 @@ class Upkeep:
 
     async def beat(self) -> None:
         """Do what is due now."""
-        for patient in list(self._patients):
-            del self._patients[patient]
-            await self._repair(patient)
         for jid in list(self._due):
             del self._due[jid]
             await self._send_queued(jid)
@@ -138,8 +135,15 @@ class Upkeep:
                 for name in DEVICES_NODES.values():
                     await self._published(jid, name)
         # The last, and all at once: their servers may be slow, or answer nothing.
+        patients = list(self._patients)
         unlisted, self._unlisted = self._unlisted, {}
-        await self._remote.fetch(self._remote.relay, unlisted)
+        await asyncio.gather(
+            self._remote.fetch(self._remote.relay, unlisted),
+            *(self._examine(patient) for patient in patients),
+        )
+        for patient in patients:
+            del self._patients[patient]
+            await self._repair(patient)
 
     async def renew(self, account: Account) -> None:
         """Renew the signed pre keys of *account* if they are too old."""
@@ -182,6 +186,12 @@ class Upkeep:
         for message, peer in posts:
             self._post(account, message, peer)
 
+    async def _examine(self, patient: Patient) -> None:
+        """Have at hand what is needed to repair a session, or know that it is not."""
+        jid, namespace, peer, device = patient
+        await self._remote.learn(jid, (peer,))
+        await self._remote.fetch(jid, [(namespace, peer, device)])
+
     async def _repair(self, patient: Patient) -> None:
         jid = patient[0]
         account = await self._accounts.find(jid)
@@ -200,8 +210,6 @@ class Upkeep:
     async def _treat(self, account: Account, patient: Patient) -> bool:
         """Build a session anew; tell whether the other side hears of it."""
         jid, namespace, peer, device = patient
-        await self._remote.learn(jid, (peer,))
-        await self._remote.fetch(jid, [(namespace, peer, device)])
         try:
             bundle = self._remote.bundle(jid, (namespace, peer, device))
         except KeyError:

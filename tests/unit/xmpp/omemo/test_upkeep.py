@@ -277,3 +277,29 @@ async def test_nobody_else_looks_for_keys_that_nobody_needs_yet(world: World) ->
     await world.omemo.settle()
 
     assert len(world.pep.asked) == asked
+
+
+async def test_a_silent_server_holds_up_nobody_elses_sessions(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is broken there is repaired when it answers; all else is done before."""
+    account = await world.omemo._accounts.find(ALICE)
+    assert account is not None
+    romeo = await world.person()
+    await world.words(await romeo.seal(ALICE, "hello"))
+    for number in range(3):
+        world.omemo._upkeep.repair(account, LEGACY, f"p{number}@silent.example", 7)
+    done: list[int] = []
+    at_once = asyncio.Barrier(6)
+
+    async def silent(*_: object) -> Element:
+        done.append(len(world.posts))
+        if len(done) <= at_once.parties:
+            await at_once.wait()
+        raise TimeoutError
+
+    monkeypatch.setattr(world.pep, "iq", silent)
+    async with asyncio.timeout(5):
+        await world.omemo.settle()
+
+    assert set(done) == {1}
