@@ -144,6 +144,7 @@ class Direct:
         if room is None:
             return Refusal.REJECTED
         await self._call_by(room, ghost, host, name)
+        await self._guests.begins(room, guest)
         made = await self._rooms.portal(
             Kind.DIRECT, Place(room, (self._server,)), ghost
         )
@@ -255,6 +256,8 @@ class Direct:
         await self._presences.enter(room, ghost, person, known.name if known else "")
         missed = await self._missed(room, ghost, invite.sent_at)
         kind = await self._kind(room, ghost, invite)
+        if kind is Kind.DIRECT:
+            await self._guests.begins(room, invite.sender.id)
         return await self._rooms.portal(kind, place, ghost), missed
 
     async def _decline(self, room: str, ghost: str) -> None:

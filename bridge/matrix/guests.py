@@ -15,7 +15,7 @@ from bridge.model.records import Cursor
 
 logger = logging.getLogger(__name__)
 
-ABSENT = "absent"
+ABSENT, GUEST = "absent", "guest"
 PEACE_S = 3600
 GLANCE_EVENTS = 20
 
@@ -36,6 +36,7 @@ class Guests:
         self._store = store
         self._presences = presences
         self._absent: dict[str, Cursor] = {}
+        self._whose: dict[str, str] = {}
 
     def __contains__(self, room: object) -> bool:
         return room in self._absent
@@ -45,6 +46,18 @@ class Guests:
         for cursor in await self._store.load(Cursor):
             if cursor.kind == ABSENT:
                 self._absent[cursor.key] = cursor
+            elif cursor.kind == GUEST:
+                self._whose[cursor.key] = cursor.value
+
+    async def begins(self, room: str, guest: str) -> None:
+        """Note that the chat in *room* is with *guest*, whoever else comes there."""
+        if self._whose.get(room) != guest:
+            self._whose[room] = guest
+            await remember(self._store, [Cursor(GUEST, room, guest)])
+
+    def whose(self, room: str) -> str | None:
+        """Tell with whom the chat in *room* is; None if that was not noted."""
+        return self._whose.get(room)
 
     async def left(self, room: str, guest: str, *, declined: bool) -> None:
         """Note that *guest* went out of *room*, or did not want to come in."""
@@ -53,10 +66,11 @@ class Guests:
         self._absent[room] = cursor
         await remember(self._store, [cursor])
 
-    async def came(self, room: str) -> None:
-        """Note that the guest is in *room*, or invited."""
-        cursor = self._absent.pop(room, None)
-        if cursor is not None:
+    async def came(self, room: str, guest: str) -> None:
+        """Note that *guest* is in *room*, or invited."""
+        cursor = self._absent.get(room)
+        if cursor is not None and cursor.value.partition(" ")[2] == guest:
+            del self._absent[room]
             await remember(self._store, drop=[cursor])
 
     async def miss(self, room: str, ghost: str, leave: str) -> None:
@@ -89,7 +103,7 @@ class Guests:
         if int(peace_until) > time.time():
             raise DeclinedError
         await self.invite(room, by, guest)
-        await self.came(room)
+        await self.came(room, guest)
 
     async def invite(self, room: str, by: str, guest: str) -> None:
         """Let the ghost *by* invite *guest*, who may be there already."""

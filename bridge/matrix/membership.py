@@ -122,20 +122,33 @@ class Memberships:
         declined = turn.was is Stand.INVITE
         if turn.was is Stand.KNOCK or (declined and turn.sender != turn.target):
             return None  # a request denied, or an invitation taken back
-        await self._miss(turn, declined=declined)
+        declined = await self._miss(turn, declined=declined) and declined
         person = Person(Network.MATRIX, turn.target)
         return await self._left(turn, person, declined=declined)
 
-    async def _miss(self, turn: Turn, *, declined: bool) -> None:
+    async def _miss(self, turn: Turn, *, declined: bool) -> bool:
+        """Note that the guest of a chat is not there; tell whether it is they."""
         portal = self._portal(turn.room)
         if portal is None or portal.kind is not Kind.DIRECT:
-            return
+            return False
+        if not await self._is_guest(turn, declined=declined):
+            return False
         await self._guests.left(turn.room, turn.target, declined=declined)
-        if declined:
-            return
+        if not declined:
+            await self._ask_back(turn, portal.agent)
+        return True
+
+    async def _is_guest(self, turn: Turn, *, declined: bool) -> bool:
+        """Tell whether it is their chat: others may have been asked in since."""
+        whose = self._guests.whose(turn.room)
+        if whose is not None:
+            return whose == turn.target
+        return not declined or not await self._members.of(turn.room)
+
+    async def _ask_back(self, turn: Turn, agent: str) -> None:
         leave = str(turn.event.get("event_id", ""))
         try:
-            await self._guests.miss(turn.room, portal.agent, leave)
+            await self._guests.miss(turn.room, agent, leave)
         except (MatrixError, HomeserverDownError) as error:
             logger.warning(
                 "room %s: its guest cannot be asked back: %s", turn.room, error
@@ -151,7 +164,7 @@ class Memberships:
         self._members.joined(room, target, turn.now.name)
         self._pictures.learn(target, turn.now.picture)
         if self._is_direct(room):
-            await self._guests.came(room)
+            await self._guests.came(room, target)
         kind: type[Join | Rename | Repictured] = Rename if was_in else Join
         if was_in and turn.before and turn.before.name == turn.now.name:
             if turn.before.picture == turn.now.picture:

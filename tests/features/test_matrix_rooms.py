@@ -181,6 +181,19 @@ async def test_who_left_a_chat_is_asked_back_by_the_next_message(
     assert bridge.server.bodies(room)[-1] == "come back"
 
 
+async def test_what_is_written_to_one_does_not_wait_for_another_who_declined(
+    bridge: Bridge,
+) -> None:
+    room = await chat(bridge)
+    declined = bridge.member(room, BOB, BOB, "leave")
+    await bridge.pushes(with_previous(declined, membership="invite"))
+
+    await bridge.writes("are you there?", 2)
+
+    assert bridge.server.bodies(room)[-1] == "are you there?"
+    assert bridge.xmpp.said() == []
+
+
 async def test_a_chat_whose_ghost_was_put_out_begins_anew(bridge: Bridge) -> None:
     """Bifröst #213."""
     room = await chat(bridge)

@@ -4,7 +4,7 @@ from bridge.matrix import guests
 from bridge.matrix.client import MatrixError
 from bridge.matrix.guests import DeclinedError
 from tests.homeserver import Fault
-from tests.unit.matrix.world import ALICE, GHOST, JULIET, MatrixWorld
+from tests.unit.matrix.world import ALICE, BOB, GHOST, JULIET, MatrixWorld
 
 CHAT = "!chat:hs"
 
@@ -62,10 +62,20 @@ async def test_a_guest_who_declined_is_left_in_peace_for_a_while(
 
 async def test_a_guest_who_came_back_needs_no_invitation(matrix: MatrixWorld) -> None:
     await matrix.adapter._guests.left(CHAT, ALICE, declined=False)
-    await matrix.adapter._guests.came(CHAT)
+    await matrix.adapter._guests.came(CHAT, BOB)
+    assert CHAT in matrix.adapter._guests
+    await matrix.adapter._guests.came(CHAT, ALICE)
     await matrix.restarts()
 
     assert CHAT not in matrix.adapter._guests
+
+
+async def test_whose_chat_it_is_is_known_after_a_restart(matrix: MatrixWorld) -> None:
+    assert matrix.adapter._guests.whose(CHAT) is None
+    await matrix.adapter._guests.begins(CHAT, ALICE)
+    await matrix.restarts()
+
+    assert matrix.adapter._guests.whose(CHAT) == ALICE
 
 
 async def test_a_guest_who_is_there_after_all_is_no_error(matrix: MatrixWorld) -> None:

@@ -187,6 +187,36 @@ async def test_a_guest_who_comes_back_is_noted(matrix: MatrixWorld) -> None:
     assert HALL not in matrix.adapter._guests
 
 
+@pytest.mark.parametrize("before", ["invite", "join"])
+async def test_somebody_else_who_does_not_stay_in_a_chat_is_not_asked_back(
+    matrix: MatrixWorld, before: str
+) -> None:
+    """What is written to Alice must not wait for Bob, whom she has asked in."""
+    matrix.room(HALL, GHOST, ALICE)
+    await matrix.adapter._guests.begins(HALL, ALICE)
+    matrix.link(Kind.DIRECT, agent=GHOST)
+
+    left = changes(matrix, BOB, BOB, "leave")
+    event = await matrix.reads(with_previous(left, membership=before))
+
+    assert isinstance(event, Leave)
+    assert not event.declined
+    assert HALL not in matrix.adapter._guests
+
+
+async def test_where_nobody_knows_whose_chat_it_is_it_is_theirs_who_are_there(
+    matrix: MatrixWorld,
+) -> None:
+    matrix.server.users.add(GHOST)
+    matrix.room(HALL, GHOST, ALICE)
+    matrix.link(Kind.DIRECT, agent=GHOST)
+
+    left = changes(matrix, BOB, BOB, "leave")
+    await matrix.reads(with_previous(left, membership="invite"))
+
+    assert HALL not in matrix.adapter._guests
+
+
 @pytest.mark.parametrize("direct", [True, False])
 async def test_a_ghost_is_invited(matrix: MatrixWorld, *, direct: bool) -> None:
     invited = changes(matrix, ALICE, GHOST, "invite", is_direct=direct)
