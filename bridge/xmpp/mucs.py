@@ -386,13 +386,13 @@ class Mucs:
         finally:
             stay.going_in = False
 
-    def _spawn(self, work: Coroutine[None, None, None], name: str) -> None:
+    def _spawn(self, work: Coroutine[None, None, object], name: str) -> None:
         task = self._means.tasks.create_task(_logged(work), name=name)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
 
-async def _logged(work: Coroutine[None, None, None]) -> None:
+async def _logged(work: Coroutine[None, None, object]) -> None:
     try:
         await work
     except Exception:

@@ -3,13 +3,14 @@
 ready -> everybody in -> write -> wait until the MUC has shown all of it
 """
 
+import asyncio
 import logging
 from collections.abc import Sequence
 
 from bridge.model.delivery import Delivered, Later, Outcome, Parcel, Refusal, Refused
 from bridge.xmpp.codec.fault import Fault, refused
 from bridge.xmpp.codec.message import archive_ref
-from bridge.xmpp.confirm import Shown
+from bridge.xmpp.confirm import Batch, Shown
 from bridge.xmpp.hearing import Mark
 from bridge.xmpp.means import Means
 from bridge.xmpp.muc_secrecy import MucSecrecy
@@ -126,21 +127,34 @@ class Saying:
     ) -> None:
         """Write what has not been shown yet, and wait for it."""
         confirmations = self._stay.confirmations
+        # Said before, and nobody knows its fate: it may yet be shown.
+        said = {p.wire.key for p, _ in items if confirmations.waits(p.wire.key)}
         batch = confirmations.expect(parcel.wire.key for parcel, _ in items)
-        unsaid = [item for item in items if item[0].wire.key in batch.open]
+        unsaid = [i for i in items if i[0].wire.key in batch.open - said]
         data = b"".join(speech.stanza for _, speech in unsaid)
         if data and not self._means.stream.write(data, [p.id for p, _ in unsaid]):
             batch.give_up()
-        complete = await batch.wait(SHOWN_S)
-        own = [parcel.wire.key for parcel, speech in unsaid if not speech.mxid]
-        fell_out = any(_is_outside(confirmations.fate(key)) for key in own)
-        if (fell_out or not complete) and self._means.stream.connected:
-            await self._look_for(unsaid)
-        confirmations.forget(batch)
+        silent = await self._is_silent(batch, items)
+        if not silent:
+            confirmations.forget(batch)
         for parcel, speech in items:
             fate = self._judge(parcel.wire.key, speech, last=last)
+            if fate is _NOT_SHOWN and silent:
+                fate = Later(2.0, self._stay.address)
             if fate is not None:
                 fates[parcel.wire.key] = fate
+
+    async def _is_silent(self, batch: Batch, items: Sequence[Item]) -> bool:
+        """Wait until all is shown; tell if instead the room shows no sign of life."""
+        stay, began = self._stay, asyncio.get_running_loop().time()
+        waiting = [item for item in items if item[0].wire.key in batch.open]
+        complete = await batch.wait(SHOWN_S)
+        own = [parcel.wire.key for parcel, speech in waiting if not speech.mxid]
+        fell_out = any(_is_outside(stay.confirmations.fate(key)) for key in own)
+        if (complete and not fell_out) or not self._means.stream.connected:
+            return False
+        alive = stay.heard_at > began
+        return not (await self._look_for(waiting) or alive)
 
     def _judge(self, key: str, speech: Speech, *, last: bool) -> Outcome | Later | None:
         """Tell what became of *key*; None if it is to be said again."""
@@ -163,13 +177,15 @@ class Saying:
             return None
         return _told(fate)
 
-    async def _look_for(self, items: Sequence[Item]) -> None:
+    async def _look_for(self, items: Sequence[Item]) -> bool:
         """Find out whether nothing is shown because we, or the speakers, fell out.
 
-        The answers come after all that was shown before we asked.
+        The answers come after all that was shown before we asked. False if there is
+        none.
         """
         stay = self._stay
-        await stay.check()
+        if not await stay.check():
+            return False
         if not stay.live:
             await stay.ready()
         for mxid in {speech.mxid for _, speech in items}:
@@ -180,6 +196,7 @@ class Saying:
             if await still_in(self._means, address, seat.full) is False:
                 logger.info("%s: %s had fallen out without a word", stay.address, mxid)
                 stay.puppets.lost(seat)
+        return True
 
 
 def _is_outside(fate: Shown | Fault | None) -> bool:

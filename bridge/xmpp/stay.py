@@ -185,16 +185,21 @@ class Stay:
         self.puppets.doubt()
         self.confirmations.interrupt()
 
-    async def check(self) -> None:
-        """Find out whether we are still in, and go in again if not (XEP-0410)."""
+    async def check(self) -> bool:
+        """Find out whether we are still in, and go in again if not (XEP-0410).
+
+        False if nobody can tell: the room gives no answer.
+        """
         if self._phase is not Phase.LIVE:
-            return
+            return True
         self.heard_at = asyncio.get_running_loop().time()
         address = f"{self.address}/{self.hearing.nick}"
-        if await still_in(self._means, address, self._means.listener) is False:
+        inside = await still_in(self._means, address, self._means.listener)
+        if inside is False:
             logger.info("%s: we had fallen out without a word", self.address)
             self._fall_out()
             self._thrown_out(self)
+        return inside is not None
 
     def leave(self) -> bytes:
         """Write what takes the bridge itself out of the room."""

@@ -52,8 +52,9 @@ class Mouth(Saying):
 
     stay: "Stay"
 
-    async def _look_for(self, items: Sequence[Item]) -> None:
+    async def _look_for(self, items: Sequence[Item]) -> bool:
         await self.stay.check()
+        return True
 
 
 class Puppets:
@@ -97,6 +98,7 @@ class Stay:
     ) -> None:
         self.address = address
         self.live = False
+        self.heard_at = 0.0
         self.hearing = Hearing()
         self.confirmations = Confirmations()
         self.puppets = Puppets(self.join)

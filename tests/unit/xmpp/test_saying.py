@@ -1,5 +1,6 @@
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from xml.etree.ElementTree import Element
 
 import pytest
 
@@ -12,6 +13,7 @@ from tests.unit.xmpp.elsewhere import (
     LISTENER,
     MUC,
     ROOM,
+    STANZAS,
     build,
     parcels,
 )
@@ -112,3 +114,85 @@ async def test_what_the_bridge_itself_says_is_said_again_once_it_is_back(
     assert [type(outcome) for outcome in outcomes] == [Delivered]
     assert world.server.heard() == ["words", "words"]
     assert world.server.occupants["Matrix bridge"] == LISTENER
+
+
+@pytest.fixture
+async def thaw(world: MucsWorld, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Freeze the MUC: it answers nothing until this is called."""
+    await world.mucs.send(parcels(world.wires("one")))
+    asked, heard = world.server.iq, world.server._hear
+
+    async def iq(*_: object) -> Element:
+        raise TimeoutError
+
+    monkeypatch.setattr(world.server, "iq", iq)
+    monkeypatch.setattr(world.server, "_hear", lambda *_: None)
+
+    def again() -> None:
+        monkeypatch.setattr(world.server, "iq", asked)
+        monkeypatch.setattr(world.server, "_hear", heard)
+
+    return again
+
+
+async def test_what_a_frozen_room_has_is_neither_given_up_nor_said_twice(
+    world: MucsWorld,
+    thaw: Callable[[], None],
+) -> None:
+    said = parcels(world.wires("two", "$2"))
+
+    outcomes = [await world.mucs.send(said) for _ in range(3)]
+    thaw()
+    world.server.says("Alice", "two", "$2")
+    last = await world.mucs.send(said)
+
+    assert outcomes == [[Later(2.0, MUC)]] * 3
+    assert [type(outcome) for outcome in last] == [Delivered]
+    assert world.server.heard() == ["one", "two"]
+
+
+async def test_what_a_frozen_room_has_lost_is_said_again(
+    world: MucsWorld, thaw: Callable[[], None]
+) -> None:
+    said = parcels(world.wires("two", "$2"))
+    await world.mucs.send(said)
+
+    thaw()
+    world.server.occupants.pop("Alice")
+    outcomes = await world.mucs.send(said)
+
+    assert [type(outcome) for outcome in outcomes] == [Delivered]
+    assert world.server.heard() == ["one", "two", "two"]
+
+
+@pytest.mark.usefixtures("thaw")
+async def test_what_comes_back_late_from_a_frozen_room_is_refused_in_its_words(
+    world: MucsWorld,
+) -> None:
+    said = parcels(world.wires("two", "$2"))
+    await world.mucs.send(said)
+
+    world.server.deliver(
+        f"<message type='error' from='{MUC}' to='{ALICES}' id='$2'>"
+        f"<error type='cancel'><forbidden xmlns='{STANZAS}'/></error></message>"
+    )
+    await world.settle()
+
+    refused = Refused(Refusal.NOT_ALLOWED, "forbidden")
+    assert await world.mucs.send(said) == [refused]
+
+
+@pytest.mark.usefixtures("thaw")
+async def test_a_room_that_only_leaves_us_without_an_answer_is_not_frozen(
+    world: MucsWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.xmpp.saying.SHOWN_S", 0.1)
+    async with asyncio.TaskGroup() as tasks:
+        two = parcels(world.wires("two", "$2"))
+        sending = tasks.create_task(world.mucs.send(two))
+        await asyncio.sleep(0.01)
+        world.server.occupants["Hatter"] = "hatter@wonder.example/tea"
+        world.server.says("Hatter", "tea")
+
+    (refused,) = sending.result()
+    assert isinstance(refused, Refused)
