@@ -41,7 +41,8 @@ from bridge.xmpp.omemo.names import (
     OMEMO2,
 )
 
-HEADER_CHARS_MAX: Final = 64 * 1024
+HEADER_CHARS_MAX: Final = 256 * 1024
+"""As much as servers let a client send: a crowd has many keys."""
 PAYLOAD_CHARS_MAX: Final = 400 * 1024
 KEYS_MAX: Final = 2000
 KEY_CHARS_MAX: Final = 2048
@@ -254,7 +255,10 @@ def _ours(header: Element, ns: str, account: str, number: int) -> Iterator[Eleme
 def _fits(header: Element, payload: Element | None) -> bool:
     size = count = 0
     for part in header.iter():
-        size += len(part.text or "") + len(part.get("jid", ""))
+        chars = len(part.text or "")
+        if chars > KEY_CHARS_MAX:
+            return False
+        size += chars + len(part.get("jid", ""))
         count += 1
     if size > HEADER_CHARS_MAX or count > KEYS_MAX:
         return False

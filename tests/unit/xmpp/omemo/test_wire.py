@@ -114,6 +114,19 @@ async def test_of_many_keys_only_ours_is_looked_at(world: World) -> None:
     assert await world.words(stanza) == "hello"
 
 
+async def test_in_a_room_of_a_hundred_people_ours_is_found(world: World) -> None:
+    """Four devices each; a key that begins a session takes 248 characters."""
+    romeo = await world.person()
+    stanza = await romeo.seal(ALICE, "hello")
+    header = stanza.find(f".//{{{LEGACY}}}header")
+    assert header is not None
+    for number in range(400):
+        key = SubElement(header, f"{{{LEGACY}}}key", {"rid": str(number + 1)})
+        key.text = "A" * 248
+
+    assert await world.words(stanza) == "hello"
+
+
 async def test_a_key_for_somebody_else_of_the_same_number_is_not_ours(
     world: World,
 ) -> None:
