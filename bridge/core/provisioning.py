@@ -95,12 +95,18 @@ class Provisioning:
         if room.network is not Network.MATRIX or self._directory.portal(room):
             return
         for opening in await self._openings.all():
-            guest = self._xmpp.addressee(opening.chat)
-            begun = partial(self._matrix.begun, opening.chat, Kind.DIRECT)
-            if isinstance(guest, Person) and await _sure(begun) == room.address:
-                await self._finish(opening, guest)
+            await self._go_on_opening(opening, room)
         for muc in await self._foundings.all():
             await self._go_on_founding(muc, room)
+
+    async def _go_on_opening(self, opening: Opening, room: Room) -> None:
+        """Have the portal of *opening* if *room* is the one that was made for it."""
+        chat, guest = opening.chat, self._xmpp.addressee(opening.chat)
+        made = await _sure(partial(self._matrix.begun, chat, Kind.DIRECT))
+        if made == room.address and isinstance(guest, Person):
+            await _sure(partial(self._finish, opening, guest))
+        elif not made and not self._alone(chat).locked():
+            await self._abandon(chat, Kind.DIRECT)
 
     async def _go_on_founding(self, muc: Room, room: Room) -> None:
         """Have the portal of *muc* if *room* is the one that was made for it."""
@@ -108,46 +114,44 @@ class Provisioning:
         if made == room.address:
             await self._go_on(muc, room)
         elif not made and not self._alone(muc).locked():
-            await self._abandon(muc)
+            await self._abandon(muc, Kind.FOREIGN)
 
     async def _go_on(self, muc: Room, room: Room) -> None:
         """Have the portal of *muc*, or tell those in *room* why there is none."""
-        made = await self._opened(muc)
-        if made is None:
+        made = await self.open_foreign(muc)
+        if made is Refusal.UNREACHABLE:
             self._dispatch.tell(room, WAITS.format(muc=muc.address))
-            made = await _sure(partial(self._opened, muc))
+            made = await _sure(partial(self.open_foreign, muc))
         if isinstance(made, Refusal):
             words = LOST.format(muc=muc.address, why=made.value)
             self._dispatch.tell(room, words)
 
-    async def _abandon(self, muc: Room) -> None:
-        """Forget that the room of *muc* is being made, unless it was made meanwhile."""
-        async with self._alone(muc):
-            if not await _sure(partial(self._matrix.begun, muc, Kind.FOREIGN)):
+    async def _abandon(self, far: Room, kind: Kind) -> None:
+        """Forget that the room of *far* is being made, unless it was made meanwhile."""
+        async with self._alone(far):
+            if not await _sure(partial(self._matrix.begun, far, kind)):
                 unit = Unit()
-                await self._foundings.end(muc, unit)
+                self._openings.end(far, unit)
+                await self._foundings.end(far, unit)
                 await self._write(unit)
 
-    async def _opened(self, muc: Room) -> Portal | Refusal | None:
-        """Have a portal of *muc*; None if that cannot be now."""
-        made = await self.open_foreign(muc)
-        return None if made is Refusal.UNREACHABLE else made
-
-    async def _finish(self, opening: Opening, guest: Person) -> None:
+    async def _finish(self, opening: Opening, guest: Person) -> Portal | Refusal:
         async with self._alone(opening.chat):
             unit = Unit()
             portal = self._directory.portal(opening.chat)
-            if portal is None:
-                await self._start(opening, guest, unit)
-            else:
+            made = portal or await self._start(opening, guest, unit)
+            if portal is not None:
                 unit.put.append(portal)  # known, but perhaps not written yet
             await self._write(unit)
+            return made
 
     async def _start(
         self, opening: Opening, guest: Person, unit: Unit
     ) -> Portal | Refusal:
         chat = opening.chat
         made = await self._matrix.start_direct(chat, opening.host, guest, opening.name)
+        if made is Refusal.UNREACHABLE:
+            return made  # it may have been made all the same
         self._openings.end(chat, unit)
         if isinstance(made, Refusal):
             return made
@@ -390,6 +394,6 @@ async def _sure(ask: Callable[[], Awaitable[T | None]]) -> T:
     """Return what *ask* returns once it is sure, however long that takes."""
     while True:
         answer = await ask()
-        if answer is not None:
+        if answer is not None and answer is not Refusal.UNREACHABLE:
             return answer
         await sleep(RETRY_S)

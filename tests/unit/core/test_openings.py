@@ -1,14 +1,21 @@
 import asyncio
 from dataclasses import replace
 
-from bridge.core.openings import Opening, Openings
+import pytest
+
+from bridge.core import provisioning
+from bridge.core.openings import KIND, Opening, Openings
 from bridge.core.ports import Unit
+from bridge.model.delivery import Refusal
 from bridge.model.events import Protection
-from bridge.model.places import Network, Room
-from tests.conftest import said
+from bridge.model.places import Network, Person, PortalId, Room
+from bridge.model.records import Cursor, Kind, Portal
+from tests.conftest import World, said
+from tests.fakes import FakeMatrixRooms
 from tests.fakes_store import FakeStore, SlowStore
 
 CHAT = Room(Network.XMPP, "juliet@capulet.example @alice:hs.example")
+NEW = Room(Network.MATRIX, "!new:hs.example")
 FIRST = replace(
     said(CHAT, "hello", sender="juliet@capulet.example"),
     name="Juliet\nof old",
@@ -90,3 +97,105 @@ async def test_what_was_never_begun_ends_nothing() -> None:
     Openings(FakeStore()).end(CHAT, unit)
 
     assert unit.drop == []
+
+
+class Slow(FakeMatrixRooms):
+    """Makes the room at once, and tells so only when the gate opens."""
+
+    unsure: int = 1
+
+    async def begun(self, far: Room, kind: Kind) -> str | None:
+        self.unsure -= 1
+        return None if self.unsure >= 0 else NEW.address
+
+    async def start_direct(
+        self, chat: Room, host: Person, guest: Person, name: str
+    ) -> Portal | Refusal:
+        assert self.gate is not None
+        await self.gate.wait()
+        return Portal(PortalId(0), Kind.DIRECT, NEW.address, chat.address, "@ghost")
+
+
+@pytest.fixture
+def slow(world: World, monkeypatch: pytest.MonkeyPatch) -> Slow:
+    async def at_once(_: float) -> None:
+        await asyncio.sleep(0)
+
+    made = Slow(gate=asyncio.Event())
+    monkeypatch.setattr(world.hub._provisioning, "_matrix", made)
+    monkeypatch.setattr(provisioning, "sleep", at_once)
+    return made
+
+
+async def test_an_answer_may_come_before_the_chat_is_open(
+    world: World, slow: Slow
+) -> None:
+    """The homeserver pushes it while its answer to us is under way."""
+    assert slow.gate is not None
+    await world.comes(said(CHAT, "hello", sender="juliet@capulet.example"))
+    await world.comes(said(NEW, "hello yourself", sender="@alice:hs.example"))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    slow.gate.set()
+    await world.settles()
+
+    assert world.matrix.said() == ["hello"]
+    assert world.xmpp.said() == ["hello yourself"]
+    assert len(await world.store.load(Portal)) == 2
+
+
+async def test_an_answer_may_have_come_before_the_bridge_fell(
+    world: World, slow: Slow
+) -> None:
+    """Only that the chat was being opened is on disk, and the answer."""
+    assert slow.gate is not None
+    slow.gate.set()
+    begun = said(CHAT, "hello", sender="juliet@capulet.example")
+    await Openings(world.store).begin(begun)
+
+    await world.happens(said(NEW, "hello yourself", sender="@alice:hs.example"))
+
+    assert world.xmpp.said() == ["hello yourself"]
+    assert [c for c in await world.store.load(Cursor) if c.kind == KIND] == []
+
+
+@pytest.mark.parametrize("lost", [1, 2])
+async def test_an_answer_may_come_though_nobody_said_that_the_room_was_made(
+    world: World, slow: Slow, monkeypatch: pytest.MonkeyPatch, lost: int
+) -> None:
+    """The homeserver went away as it made it, and stayed so for too long."""
+    start, answers = slow.start_direct, [Refusal.UNREACHABLE] * lost
+
+    async def silent(
+        chat: Room, host: Person, guest: Person, name: str
+    ) -> Portal | Refusal:
+        return answers.pop() if answers else await start(chat, host, guest, name)
+
+    assert slow.gate is not None
+    slow.gate.set()
+    monkeypatch.setattr(slow, "start_direct", silent)
+    await world.happens(said(CHAT, "hello", sender="juliet@capulet.example"))
+    await world.happens(said(NEW, "who is this?", sender="@alice:hs.example"))
+
+    assert world.xmpp.said() == [Refusal.UNREACHABLE.value, "who is this?"]
+    assert await world.hub._provisioning._openings.all() == ()
+
+
+async def test_a_chat_whose_room_was_not_made_is_not_asked_for_for_ever(
+    world: World, slow: Slow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object) -> Refusal:
+        return Refusal.UNREACHABLE
+
+    async def none(*_: object) -> str:
+        return ""
+
+    monkeypatch.setattr(slow, "start_direct", away)
+    monkeypatch.setattr(slow, "begun", none)
+    await world.happens(said(CHAT, "hello", sender="juliet@capulet.example"))
+    assert len(await world.hub._provisioning._openings.all()) == 1
+
+    await world.happens(said(NEW, "elsewhere", sender="@alice:hs.example"))
+
+    assert await world.hub._provisioning._openings.all() == ()
+    assert [c for c in await world.store.load(Cursor) if c.kind == KIND] == []

@@ -6,7 +6,7 @@ import pytest
 
 from bridge.core import provisioning
 from bridge.core.foundings import KIND as FOUNDING, Foundings
-from bridge.core.openings import KIND, Openings
+from bridge.core.openings import KIND
 from bridge.core.ports import Unit
 from bridge.model.delivery import Description, Refusal
 from bridge.model.events import Invite, Replaced
@@ -116,66 +116,6 @@ async def test_a_portal_is_written_down_however_long_it_takes(
     portal = await world.hub._provisioning.plumb(NEW, "pond@muc.example")
 
     assert portal in await world.store.load(Portal)
-
-
-class Slow(FakeMatrixRooms):
-    """Makes the room at once, and tells so only when the gate opens."""
-
-    unsure: int = 1
-
-    async def begun(self, far: Room, kind: Kind) -> str | None:
-        self.unsure -= 1
-        return None if self.unsure >= 0 else NEW.address
-
-    async def start_direct(
-        self, chat: Room, host: Person, guest: Person, name: str
-    ) -> Portal | Refusal:
-        assert self.gate is not None
-        await self.gate.wait()
-        return Portal(PortalId(0), Kind.DIRECT, NEW.address, chat.address, "@ghost")
-
-
-@pytest.fixture
-def slow(world: World, monkeypatch: pytest.MonkeyPatch) -> Slow:
-    async def at_once(_: float) -> None:
-        await asyncio.sleep(0)
-
-    made = Slow(gate=asyncio.Event())
-    monkeypatch.setattr(world.hub._provisioning, "_matrix", made)
-    monkeypatch.setattr(provisioning, "sleep", at_once)
-    return made
-
-
-async def test_an_answer_may_come_before_the_chat_is_open(
-    world: World, slow: Slow
-) -> None:
-    """The homeserver pushes it while its answer to us is under way."""
-    assert slow.gate is not None
-    await world.comes(said(CHAT, "hello", sender="juliet@capulet.example"))
-    await world.comes(said(NEW, "hello yourself", sender="@alice:hs.example"))
-    for _ in range(20):
-        await asyncio.sleep(0)
-    slow.gate.set()
-    await world.settles()
-
-    assert world.matrix.said() == ["hello"]
-    assert world.xmpp.said() == ["hello yourself"]
-    assert len(await world.store.load(Portal)) == 2
-
-
-async def test_an_answer_may_have_come_before_the_bridge_fell(
-    world: World, slow: Slow
-) -> None:
-    """Only that the chat was being opened is on disk, and the answer."""
-    assert slow.gate is not None
-    slow.gate.set()
-    begun = said(CHAT, "hello", sender="juliet@capulet.example")
-    await Openings(world.store).begin(begun)
-
-    await world.happens(said(NEW, "hello yourself", sender="@alice:hs.example"))
-
-    assert world.xmpp.said() == ["hello yourself"]
-    assert [c for c in await world.store.load(Cursor) if c.kind == KIND] == []
 
 
 async def test_a_chat_that_cannot_be_opened_is_not_being_opened(world: World) -> None:
