@@ -13,6 +13,8 @@ from sqlalchemy.exc import DBAPIError
 from bridge.core.ports import StoreUnavailableError
 
 _PROGRAM_LIMIT_EXCEEDED = "54"  # e.g. a key that is too long for PostgreSQL's indexes
+_INSUFFICIENT_PRIVILEGE = "42501"
+_UNDEFINED_TABLE = "42P01"  # e.g. while somebody restores a backup
 
 
 class Cursor(Protocol):
@@ -56,9 +58,11 @@ class Faults:
 
     def is_of_unit(self, error: Exception) -> bool:
         """Tell whether trying again would fail again, and only for one unit."""
+        state = getattr(error, "sqlstate", None) or ""
+        if state in (_INSUFFICIENT_PRIVILEGE, _UNDEFINED_TABLE):
+            return False
         if not isinstance(error, self.database) or isinstance(error, self._unit):
             return True
-        state = getattr(error, "sqlstate", None) or ""
         return state.startswith(_PROGRAM_LIMIT_EXCEEDED)
 
 

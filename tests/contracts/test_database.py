@@ -175,6 +175,25 @@ async def test_a_run_whose_end_is_noticed_late_is_no_second_instance(
         await made(postgresql_url)
 
 
+async def test_what_comes_while_a_table_is_away_waits_until_it_is_back(
+    url: str,
+) -> None:
+    """Somebody restores a backup, say, though the bridge runs."""
+    store = await SqlStore.open(url, KEY)
+    unit = Unit(take=[taken(store, "one")])
+    with admin_of(url).begin() as connection:
+        connection.execute(text("ALTER TABLE inbox RENAME TO elsewhere"))
+    with pytest.raises(StoreUnavailableError):
+        await store.commit(unit)
+
+    with admin_of(url).begin() as connection:
+        connection.execute(text("ALTER TABLE elsewhere RENAME TO inbox"))
+    await store.commit(unit)
+
+    assert await store.waiting([ROOM], 0, 9) == unit.take
+    await store.close()
+
+
 async def test_a_second_instance_is_refused(url: str) -> None:
     store = await SqlStore.open(url, KEY)
 

@@ -36,6 +36,18 @@ def test_a_key_too_long_for_postgresql_is_the_units_fault() -> None:
     assert not faults.is_of_unit(psycopg.errors.AdminShutdown("bye"))
 
 
+@pytest.mark.parametrize(
+    "fault", [psycopg.errors.UndefinedTable, psycopg.errors.InsufficientPrivilege]
+)
+def test_what_somebody_has_done_to_the_database_is_no_units_fault(
+    fault: type[psycopg.Error],
+) -> None:
+    """While a backup is restored, say: all of it waits, and nothing is given up."""
+    faults = Faults(create_engine("postgresql+psycopg://").dialect)
+
+    assert not faults.is_of_unit(fault("not now"))
+
+
 def test_a_reason_is_one_line() -> None:
     cause = psycopg.Error("duplicate key\nDETAIL: what somebody said")
 
