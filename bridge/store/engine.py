@@ -29,7 +29,7 @@ _PRAGMAS = (
     f"wal_autocheckpoint = {LOG_PAGES}",
     "journal_size_limit = 67108864",
 )
-# A server that is gone without a word is noticed within half a minute or so.
+# A server that is gone without a word is noticed within half a minute or so, ...
 _POSTGRESQL = {
     "connect_timeout": 5,
     "keepalives_idle": 10,
@@ -38,6 +38,14 @@ _POSTGRESQL = {
     "tcp_user_timeout": 30000,
     "application_name": "xmpp-matrix-bridge",
 }
+# ... and so is a bridge: else the server would keep its lock for two hours.
+_SESSION = (
+    f"SET lock_timeout = {LOCK_TIMEOUT_MS}",
+    "SET tcp_keepalives_idle = 10",
+    "SET tcp_keepalives_interval = 5",
+    "SET tcp_keepalives_count = 3",
+    "SET tcp_user_timeout = 30000",
+)
 
 
 def parse(text: str) -> URL:
@@ -81,7 +89,7 @@ def writer_engine(url: URL) -> Engine:
         event.listen(engine, "connect", _configure)
         event.listen(engine, "begin", _begin)
     else:
-        event.listen(engine, "connect", _wait_for_no_lock)
+        event.listen(engine, "connect", _hold_no_lock)
     return engine
 
 
@@ -132,9 +140,11 @@ def _configure(connection: Any, _record: object) -> None:  # noqa: ANN401 - any 
         connection.execute(f"PRAGMA {pragma}")
 
 
-def _wait_for_no_lock(connection: Any, _record: object) -> None:  # noqa: ANN401 - any driver's
+def _hold_no_lock(connection: Any, _record: object) -> None:  # noqa: ANN401 - any driver's
+    """Neither wait long for a lock, nor keep one when we are cut off."""
     with connection.cursor() as cursor:
-        cursor.execute(f"SET lock_timeout = {LOCK_TIMEOUT_MS}")
+        for setting in _SESSION:
+            cursor.execute(setting)
     connection.commit()
 
 

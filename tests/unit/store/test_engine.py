@@ -1,8 +1,11 @@
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 import pytest
 from sqlalchemy.exc import OperationalError
 
+from bridge.store import engine
 from bridge.store.engine import (
     LOCK_TIMEOUT_MS,
     file_of,
@@ -43,9 +46,9 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_a_commit_that_has_returned_survives_a_power_failure(tmp_path: Path) -> None:
-    engine = writer_engine(parse(f"sqlite:///{tmp_path}/bridge.db"))
+    made = writer_engine(parse(f"sqlite:///{tmp_path}/bridge.db"))
 
-    with engine.connect() as connection:
+    with made.connect() as connection:
         read = connection.exec_driver_sql
         assert read("PRAGMA journal_mode").scalar() == "wal"
         assert read("PRAGMA synchronous").scalar() == 2
@@ -54,17 +57,49 @@ def test_a_commit_that_has_returned_survives_a_power_failure(tmp_path: Path) -> 
 
 
 def test_a_reader_cannot_write(tmp_path: Path) -> None:
-    engine = reader_engine(parse(f"sqlite:///{tmp_path}/bridge.db"))
+    made = reader_engine(parse(f"sqlite:///{tmp_path}/bridge.db"))
 
-    with engine.connect() as connection, pytest.raises(OperationalError):
+    with made.connect() as connection, pytest.raises(OperationalError):
         connection.exec_driver_sql("CREATE TABLE mine (a)")
-    engine.dispose()
+    made.dispose()
+
+
+@dataclass
+class Session:
+    """A connection, or a cursor, that notes what is said to it."""
+
+    said: list[str] = field(default_factory=list)
+
+    def cursor(self) -> "Session":
+        return self
+
+    def execute(self, sql: str) -> None:
+        self.said.append(sql)
+
+    def commit(self) -> None:
+        self.said.append("COMMIT")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def test_a_bridge_that_is_cut_off_does_not_keep_its_lock_for_hours() -> None:
+    """By itself a PostgreSQL server looks after two hours whether we are there."""
+    session = Session()
+
+    engine._hold_no_lock(session, None)
+
+    assert "SET tcp_keepalives_idle = 10" in session.said
+    assert session.said[-1] == "COMMIT"
 
 
 def test_what_the_url_says_about_the_connection_counts() -> None:
     url = parse("postgresql://bridge@hs/bridge?connect_timeout=99")
 
-    engine = writer_engine(url)
+    made = writer_engine(url)
 
-    arguments = engine.dialect.create_connect_args(url)[1]
+    arguments = made.dialect.create_connect_args(url)[1]
     assert arguments["connect_timeout"] == "99"
