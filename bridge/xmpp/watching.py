@@ -20,6 +20,9 @@ from bridge.xmpp.puppets import Puppets
 SMALL_MAX = 40
 """Up to so many occupants, all of them are told of."""
 
+CROWD_MAX = 50_000
+"""So many occupants are known; whoever comes then can only be heard."""
+
 SPOKEN_MAX = 2_000
 """Beyond so many who have spoken, only those are remembered who are still there."""
 
@@ -84,6 +87,8 @@ class Watching:
         """Take a presence of anybody but the listener."""
         if seen.gone:
             self._gone(seen)
+        elif len(self._occupancy) >= CROWD_MAX and seen.nick not in self._occupancy:
+            return  # no room has so many, but one that means ill
         elif (before := self._occupancy.enter(seen)) is None or self._changed(
             before, seen
         ):

@@ -143,6 +143,21 @@ async def test_only_who_is_there_is_remembered_among_very_many(
     assert world.told() == [(Leave, f"{MUC}//h")]
 
 
+async def test_a_room_that_shows_ever_more_occupants_does_not_fill_our_memory(
+    world: WatchingWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.xmpp.watching.CROWD_MAX", 10)
+    enter(world, HATTER)
+
+    for number in range(100):
+        world.watching.saw(replace(HARE, nick=f"{number}", occupant_id=f"{number}"))
+    world.watching.saw(replace(HATTER, gone=True))
+
+    assert len(world.occupancy) < 10
+    assert len(world.watching._known or ()) <= 10
+    assert (Leave, f"{MUC}//h") in world.told()
+
+
 async def test_nothing_is_told_of_a_room_that_is_not_linked(
     world: WatchingWorld,
 ) -> None:
