@@ -43,12 +43,19 @@ FORGET_S = 7 * 86_400
 OF_ONE_MAX = 100
 CONFIRMING_MAX = 50_000
 EARLY_MAX = 1000
+SENT_MAX = 10_000
 
 OWNER = "unconfirmed"
 _CONFIRMS = "confirms"
 _MESSAGE = f"{{{STREAM}}}message"
 _RECEIVED = (f"{{{RECEIPTS}}}received", f"{{{MARKERS}}}received")
 _DISPLAYED = f"{{{MARKERS}}}displayed"
+
+
+Place = tuple[str, str]
+"""Whom a message is for, and its id."""
+Places = OrderedDict[Place, bool]
+"""Whether a receipt for it shows that they confirm; to have read it does not."""
 
 
 class Kept(msgspec.Struct, frozen=True, array_like=True):
@@ -91,7 +98,8 @@ class Receipts:
         self._means = means
         self._confirming: dict[str, None] = {}
         self._open: dict[str, dict[str, Open]] = {}
-        self._early: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._early: Places = OrderedDict()
+        self._sent: Places = OrderedDict()
         self._timer: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
@@ -109,11 +117,16 @@ class Receipts:
         if post is None or not parcel.receipt:
             return  # nobody waits to hear of it
         bare = post.to.partition("/")[0]
-        if (bare, parcel.wire.key) in self._early:
-            del self._early[bare, parcel.wire.key]
+        place = bare, parcel.wire.key
+        confirms = self._early.pop(place, None)
+        if confirms is not None:
+            if confirms:
+                self._learn(bare)
         elif bare in self._confirming:
             self._watch(parcel, _now())
             self._look_in(KEEP_AFTER_S)
+        else:
+            _put(self._sent, place, SENT_MAX, confirms=True)
 
     def came(self, stanza: Element, sender: Jid) -> None:
         """Look at what somebody sends: it may confirm, and it shows that they live."""
@@ -123,15 +136,23 @@ class Receipts:
             return
         confirmed, displayed = _confirmed(stanza) if message else ("", "")
         if confirmed:
-            self._learn(bare)
-            if not self._drop(bare, confirmed):
-                self._came_early(bare, confirmed)
+            self._confirm(bare, confirmed)
         elif displayed:
             self._read(bare, displayed)
         elif bare in self._open and (message or not stanza.get("type")):
             for one in self._open[bare].values():
                 one.back_at = one.back_at or monotonic()
             self._look_in(QUIET_S)
+
+    def _confirm(self, bare: str, key: str) -> None:
+        """Take note that *key* has come; of what nobody sent, it makes no difference.
+
+        Else strangers could fill the list of those who usually confirm.
+        """
+        if self._sent.pop((bare, key), False):
+            self._learn(bare)
+        elif not self._drop(bare, key):
+            _put(self._early, (bare, key), EARLY_MAX, confirms=True)
 
     def _read(self, bare: str, key: str) -> None:
         """Take note that a message is read, and all before it in that chat.
@@ -142,7 +163,7 @@ class Receipts:
         mine = self._open.get(bare, {})
         last = mine.get(key)
         if last is None:
-            self._came_early(bare, key)
+            _put(self._early, (bare, key), EARLY_MAX, confirms=False)
             return
         for name, one in list(mine.items()):
             if one.parcel.lane == last.parcel.lane:
@@ -166,12 +187,6 @@ class Receipts:
         mine[parcel.wire.key] = Open(parcel, at_s, again=again, kept=kept)
         if len(mine) > OF_ONE_MAX:
             self._drop(bare, next(iter(mine)))
-
-    def _came_early(self, bare: str, key: str) -> None:
-        """Take note that *key* is confirmed, which may not be known as sent yet."""
-        self._early[bare, key] = None
-        if len(self._early) > EARLY_MAX:
-            self._early.popitem(last=False)
 
     def _drop(self, bare: str, key: str) -> bool:
         """Watch over *key* no more; tell whether it was watched."""
@@ -246,6 +261,13 @@ class Receipts:
         stanza = parsed(post.stanza)
         stanza = stanza._replace(children=(*stanza.children, delay))
         return serialise(stanza, self._means.domain)
+
+
+def _put(places: Places, place: Place, most: int, *, confirms: bool) -> None:
+    """Note what is known of a message, but of no more than *most*."""
+    places[place] = confirms
+    if len(places) > most:
+        places.popitem(last=False)
 
 
 def received(device: str, puppet: str, name: str) -> Node:

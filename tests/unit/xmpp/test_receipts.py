@@ -87,6 +87,7 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ReceiptsWorld]
 async def usual(world: ReceiptsWorld) -> None:
     """Let Juliet be known for confirming."""
     await world.receipts.start()
+    world.sent("$0")
     world.confirms("$0")
 
 
@@ -152,6 +153,32 @@ async def test_what_is_confirmed_before_we_know_that_it_was_sent_is_not_sent_aga
     await world.pass_time(QUIET_S + 1)
 
     assert world.ids_written() == []
+
+
+async def test_who_confirms_what_nobody_sent_does_not_fill_the_list_of_who_does(
+    world: ReceiptsWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receipts, "CONFIRMING_MAX", 1)
+    await world.receipts.start()
+    text = f"<message><received xmlns='{receipts.RECEIPTS}' id='$9'/></message>"
+    world.receipts.came(stanza(text), jid("stranger@else.example/x"))
+    await usual(world)
+
+    world.sent("$1")
+    world.came("", "presence")
+    await world.pass_time(QUIET_S + 1)
+
+    assert world.ids_written() == ["$1"]
+
+
+async def test_what_is_sent_is_not_remembered_for_ever(
+    world: ReceiptsWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receipts, "SENT_MAX", 2)
+    for number in range(10):
+        world.sent(f"${number}")
+
+    assert len(world.receipts._sent) == 2
 
 
 async def test_only_so_many_are_remembered_that_come_too_early(
