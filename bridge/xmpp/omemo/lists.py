@@ -124,11 +124,16 @@ def _met(account: Account, remote: Remote, namespace: str, peer: str) -> Sequenc
 
 
 def _prefers_legacy(account: Account, remote: Remote, place: Wanted) -> bool:
+    """Tell whether a device is better written to in the old version, which it has."""
     namespace, peer, device = place
-    if namespace == LEGACY or account.shelf.get(_spoken(peer, device)) != LEGACY:
-        return False
     listed = remote.listed(account.jid, LEGACY, peer)
-    return listed is not None and device in listed.devices
+    if namespace == LEGACY or listed is None or device not in listed.devices:
+        return False
+    if account.shelf.get(_spoken(peer, device)) == LEGACY:
+        return True
+    # Its bundle cannot be had, for whatever reason: the old one may be at hand.
+    begun = account.shelf.holds(session_row(*place))
+    return not begun and remote.lack(account.jid, place) is not None
 
 
 def _capped(

@@ -133,6 +133,34 @@ async def test_a_device_without_the_new_bundle_gets_the_legacy_one(
     assert await romeo.open(ALICE, sealed.children) == "hello"
 
 
+@pytest.mark.parametrize("why", ["forbidden", "internal-server-error", "silence"])
+async def test_a_device_whose_new_bundle_cannot_be_read_gets_the_legacy_one(
+    world: World, why: str
+) -> None:
+    """Its access model is the default one, or its server stumbles over it."""
+    romeo = await world.person(ROMEO, OMEMO2, LEGACY)
+    world.pep.trouble[ROMEO, OMEMO2_BUNDLES] = why
+
+    sealed = await world.send("hello")
+
+    assert namespaces(sealed) == [LEGACY]
+    assert sealed.left_out == ()
+    assert await romeo.open(ALICE, sealed.children) == "hello"
+
+
+async def test_once_the_new_bundle_can_be_read_it_is_used_again(world: World) -> None:
+    romeo = await world.person(ROMEO, OMEMO2, LEGACY)
+    world.pep.trouble[ROMEO, OMEMO2_BUNDLES] = "forbidden"
+    await world.send("hello")
+    del world.pep.trouble[ROMEO, OMEMO2_BUNDLES]
+    world.omemo.admitted(ALICE, ROMEO)
+
+    sealed = await world.send("again")
+
+    assert namespaces(sealed) == [OMEMO2]
+    assert await romeo.open(ALICE, sealed.children) == "again"
+
+
 async def test_a_missing_bundle_is_asked_for_once(world: World) -> None:
     await world.person(ROMEO, OMEMO2, LEGACY)
     del world.pep.items[ROMEO, OMEMO2_BUNDLES]
