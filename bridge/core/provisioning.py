@@ -195,6 +195,7 @@ class Provisioning:
         accepted = await self._matrix.accept(event)
         if isinstance(accepted, Refusal):
             logger.info("invitation to %s: %s", event.room.address, accepted.name)
+            await self._matrix.decline(event)  # it may be in, where nobody would hear
             return ()
         made, missed = accepted
         unit = Unit()

@@ -118,6 +118,29 @@ async def test_a_portal_is_written_down_however_long_it_takes(
     assert portal in await world.store.load(Portal)
 
 
+async def test_whoever_cannot_come_in_declines_so_that_it_is_seen(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The homeserver may have let them in, and have said no more since."""
+    invite = Invite(
+        ref=Ref(Network.MATRIX, "$invite"),
+        room=NEW,
+        sender=Person(Network.MATRIX, "@alice:hs.example"),
+        sent_at=datetime.now(UTC),
+        person=Person(Network.XMPP, "juliet@capulet.example"),
+        direct=True,
+    )
+
+    async def away(_: Invite) -> Refusal:
+        return Refusal.UNREACHABLE
+
+    monkeypatch.setattr(world.matrix_rooms, "accept", away)
+    await world.happens(invite)
+
+    assert world.directory.portal(NEW) is None
+    assert world.matrix_rooms.declined == [invite]
+
+
 async def test_a_chat_that_cannot_be_opened_is_not_being_opened(world: World) -> None:
     await world.happens(said(CHAT, "hello", sender="juliet@capulet.example"))
 
