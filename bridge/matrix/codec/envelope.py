@@ -119,4 +119,5 @@ def _is_id(value: object, sigil: str) -> TypeGuard[str]:
         isinstance(value, str)
         and value.startswith(sigil)
         and 0 < len(value) <= ID_BYTES_MAX
+        and "\0" not in value  # PostgreSQL has none in texts
     )

@@ -85,6 +85,7 @@ def test_an_event_too_deep_to_read_harms_no_neighbour() -> None:
         {"sender": "alice"},
         {"room_id": 5},
         {"room_id": "!" + "x" * 255},
+        {"room_id": "!room\0:hs"},
         {"type": ""},
         {"type": ["m.room.message"]},
         {"state_key": 5},
@@ -98,6 +99,15 @@ def test_a_malformed_event_is_skipped_and_named(changes: dict[str, Any]) -> None
     assert push is not None
     assert [event.event_id for event in push.events] == ["$2"]
     assert push.malformed == ("'$1'",)
+
+
+def test_a_name_that_no_database_takes_does_not_hold_up_all_that_comes() -> None:
+    """PostgreSQL has no NUL in texts: the transaction would come again for ever."""
+    push = open_push(body(said(event_id="$1\0"), said(event_id="$2")))
+
+    assert push is not None
+    assert [event.event_id for event in push.events] == ["$2"]
+    assert push.malformed == ("'$1\\x00'",)
 
 
 @pytest.mark.parametrize("raw", [b"5", b"{}", b"null", b'{"event_id":5}', b"[", b""])
