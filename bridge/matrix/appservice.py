@@ -17,6 +17,7 @@ from aiohttp import web
 
 from bridge.core.ports import StoreUnavailableError
 from bridge.matrix.codec.envelope import Push, RawEvent, open_push
+from bridge.matrix.numbering import Numbering
 from bridge.matrix.queries import PROTOCOL, Queries, ThirdParty
 
 __all__ = ["Appservice", "RawEvent"]
@@ -28,7 +29,6 @@ TRANSACTION_BYTES_MAX = 64 * 1024 * 1024
 TRANSACTIONS_KNOWN_MAX = 256
 CONNECTIONS_KNOWN_MAX = 16
 ROOMS_CERTAIN_MAX = 10_000
-TXN_DIGITS_MAX = 19
 COMPLAINT_EVERY_S = 60
 STOP_TIMEOUT_S = 2.0
 
@@ -65,7 +65,7 @@ class Appservice:
         self._third_party = third_party
         self._ephemeral = ephemeral
         self._reunited = reunited
-        self._number = 0
+        self._numbering = Numbering()
         self._met: deque[object] = deque(maxlen=CONNECTIONS_KNOWN_MAX)
         self._certain: set[str] = set()
         self.on_gap: Callable[[], None] = lambda: None
@@ -158,15 +158,11 @@ class Appservice:
     async def _meet(self, request: web.Request, push: Push) -> None:
         """Look back before the first events of a room after a new connection or a gap.
 
-        Synapse numbers its transactions. One that it makes just when it finds us back
-        can stay with it until the next failure, and later ones overtake it. Nobody
-        knows of which room that was.
+        Nobody knows of which room the transaction was that is missing.
         """
         peer = request.transport and request.transport.get_extra_info("peername")
         txn = request.match_info["txn"]
-        number = int(txn) if txn.isdigit() and len(txn) < TXN_DIGITS_MAX else 0
-        skips = 0 < self._number < number - 1
-        self._number = number
+        skips = self._numbering.skips(txn)
         if skips or peer not in self._met or len(self._certain) > ROOMS_CERTAIN_MAX:
             self._met.append(peer)
             self._certain.clear()

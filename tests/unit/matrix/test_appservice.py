@@ -15,6 +15,7 @@ from yarl import URL
 from bridge.core.ports import StoreUnavailableError
 from bridge.matrix import appservice as module
 from bridge.matrix.appservice import Appservice, RawEvent
+from bridge.matrix.numbering import GAPS_MAX
 from tests.unit.matrix.test_queries import THIRD_PARTY
 
 TOKEN = {"Authorization": "Bearer hs-token"}
@@ -293,6 +294,19 @@ async def test_a_gap_makes_every_room_doubtful_until_it_is_looked_into(
         await town.push(txn, f"${txn}", room=room)
 
     assert town.met == [["$1"], ["$2"], ["$4"], ["$5"]]
+
+
+async def test_a_homeserver_that_counts_for_others_too_is_not_asked_without_end(
+    town: Town,
+) -> None:
+    """Each gap has all rooms read again, twice."""
+    gaps: list[str] = []
+    town.appservice.on_gap = lambda: gaps.append("a gap")
+    for txn in range(1, 101, 2):
+        await town.push(str(txn), f"${txn}")
+
+    assert len(gaps) <= GAPS_MAX
+    assert len(town.met) <= 1 + GAPS_MAX
 
 
 async def test_very_many_rooms_are_looked_into_again(
