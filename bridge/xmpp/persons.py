@@ -68,6 +68,7 @@ class Persons:
         self._means = means
         self._plainly = plainly
         self._busy = 0
+        self._looking = 0
         self._asking: Counter[str] = Counter()
         self._asked: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._known: OrderedDict[str, None] = OrderedDict()
@@ -238,10 +239,11 @@ class Persons:
     def _look(
         self, stanza: Element, sender: Jid, to: Jid, *, ready: bool = False
     ) -> None:
-        if self._busy < AT_ONCE_MAX:
-            self._busy += 1
+        # Who does not tell what their client can do takes no place of those who ask.
+        if self._looking < AT_ONCE_MAX:
+            self._looking += 1
             look = self._see(stanza, sender, to, ready=ready)
-            self._means.tasks.create_task(look).add_done_callback(self._done)
+            self._means.tasks.create_task(look).add_done_callback(self._looked)
 
     async def _see(self, stanza: Element, sender: Jid, to: Jid, *, ready: bool) -> None:
         try:
@@ -256,6 +258,9 @@ class Persons:
         self._asking[asker] -= 1
         if not self._asking[asker]:
             del self._asking[asker]
+
+    def _looked(self, _: "asyncio.Task[None]") -> None:
+        self._looking -= 1
 
     def _done(self, _: "asyncio.Task[None]") -> None:
         self._busy -= 1
