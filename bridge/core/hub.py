@@ -306,7 +306,7 @@ class Hub:
         Some of it may wait itself: pushed since, or left by an earlier run.
         """
         taken = [Taken(self._store.number(), arrival) for arrival in missed]
-        known = await self._store.commit(Unit(take=taken))
+        known = await self._taken(taken)
         rooms = list({item.arrival.room for item in taken}) if known else []
         waits = await self._store.waiting(rooms, 0, WAITING_MAX)
         waiting = {item.arrival.key: item for item in waits}
@@ -319,6 +319,18 @@ class Hub:
                 await self._settled(first, unit, self._dispatch.commit(unit))
                 if first is item:
                     self._ahead.discard(first.seq)
+
+    async def _taken(self, taken: list[Taken]) -> frozenset[int]:
+        """Have *taken* on disk, however long nothing more is taken in.
+
+        Whose step were begun anew would be let in again, which counts as asked again.
+        """
+        while True:
+            try:
+                return await self._store.commit(Unit(take=taken))
+            except StoreUnavailableError:
+                logger.warning("what was missed cannot be kept, will be retried")
+                await sleep(1)
 
     async def _state(self, event: State, unit: Unit) -> None:
         portal = self._directory.portal(event.room)

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from bridge.core import lanes
+from bridge.core import hub, lanes
+from bridge.core.ports import StoreUnavailableError, Unit
 from bridge.model.delivery import Arrival, Refusal, Taken, Wire
 from bridge.model.events import Invite, Leave, Protection
 from bridge.model.places import Network, Person, Ref, Room
@@ -194,3 +195,38 @@ async def test_a_chat_that_moves_while_its_room_is_encrypted_stays_where_it_is(
     assert (portal.matrix, portal.encrypted) == (NEW.address, True)
     found = await world.store.load(Portal)
     assert [one for one in found if one.xmpp == CHAT.address] == [portal]
+
+
+async def test_who_came_in_while_nothing_more_is_taken_in_is_asked_in_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk may be nearly full for hours; asking is counted, and costs much."""
+    world.matrix.script["$early"] = said(NEW, "written while you were invited")
+    world.matrix_rooms.missed.append(Arrival(NEW, "$early", b"raw"))
+    accept, commit = world.matrix_rooms.accept, world.store.commit
+    accepted: list[Invite] = []
+    full = 3
+
+    async def counted(invite: Invite) -> tuple[Portal, Sequence[Arrival]] | Refusal:
+        accepted.append(invite)
+        return await accept(invite)
+
+    def guarded(unit: Unit) -> "asyncio.Future[frozenset[int]]":
+        nonlocal full
+        if [one for one in unit.take if one.arrival.key == "$early"] and full:
+            full -= 1
+            low: asyncio.Future[frozenset[int]] = asyncio.Future()
+            low.set_exception(StoreUnavailableError("the disk is nearly full"))
+            return low
+        return commit(unit)
+
+    async def at_once(_: float) -> None:
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(world.matrix_rooms, "accept", counted)
+    monkeypatch.setattr(world.store, "commit", guarded)
+    monkeypatch.setattr(hub, "sleep", at_once)
+    await world.happens(into(NEW))
+
+    assert world.xmpp.said() == ["written while you were invited"]
+    assert len(accepted) == 1
