@@ -26,11 +26,12 @@ AGAIN_S = 60.0
 class Roster:
     """The people who have joined one room; ghosts of ours are none."""
 
-    __slots__ = ("_holders", "_names", "bot", "expires_at")
+    __slots__ = ("_holders", "_names", "bot", "expires_at", "gone")
 
     def __init__(self) -> None:
         self._names: dict[str, str] = {}
         self._holders: dict[str, int] = {}
+        self.gone: set[str] = set()
         self.bot = False
         self.expires_at = float("inf")
 
@@ -99,6 +100,7 @@ class Members:
         self._ours = ours
         self._bot = bot
         self._rosters: OrderedDict[str, Roster] = OrderedDict()
+        self._asked: dict[str, list[Roster]] = {}
         self._size = 0
 
     async def of(self, room: str) -> Roster:
@@ -152,6 +154,7 @@ class Members:
         """Ask who is in *room*."""
         self.forget(room)
         roster = Roster()
+        self._asked.setdefault(room, []).append(roster)
         try:
             answer = await patiently(
                 lambda: self._homeserver.request(
@@ -169,6 +172,8 @@ class Members:
             roster.expires_at = time.monotonic() + AGAIN_S
         else:
             self._fill(roster, answer.get("joined"))
+        finally:
+            self._answered(room, roster)
         self._keep(room, roster)
         return roster
 
@@ -178,6 +183,8 @@ class Members:
             self._size -= len(roster)
             roster.put(mxid, name)
             self._size += len(roster)
+        for asked in self._asked.get(room, ()):
+            asked.gone.discard(mxid)
 
     def left(self, room: str, mxid: str) -> None:
         """Note that *mxid* is not in *room*."""
@@ -185,6 +192,9 @@ class Members:
             self._size -= len(roster)
             roster.drop(mxid)
             self._size += len(roster)
+        # An answer that is on its way may still list them.
+        for asked in self._asked.get(room, ()):
+            asked.gone.add(mxid)
 
     def forget(self, room: str) -> None:
         """Ask anew when *room* is next used."""
@@ -198,9 +208,14 @@ class Members:
         for mxid, member in joined.items():
             if mxid == self._bot:
                 roster.bot = True
-            elif not self._ours(mxid):
+            elif not self._ours(mxid) and mxid not in roster.gone:
                 name = member.get("display_name") if isinstance(member, dict) else None
                 roster.put(mxid, name if isinstance(name, str) else "")
+
+    def _answered(self, room: str, roster: Roster) -> None:
+        self._asked[room].remove(roster)
+        if not self._asked[room]:
+            del self._asked[room]
 
     def _keep(self, room: str, roster: Roster) -> None:
         self.forget(room)

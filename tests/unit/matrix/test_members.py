@@ -99,6 +99,27 @@ async def test_who_is_asked_for_while_the_roster_is_replaced_keeps_their_name(
     assert asked.result() == "Bob"
 
 
+async def test_who_leaves_while_the_roster_is_asked_for_is_not_in_it(
+    matrix: MatrixWorld,
+) -> None:
+    """The answer may have been given a moment before; XMPP would see them for ever."""
+    matrix.room(HALL, ALICE, BOB)
+    members = matrix.adapter._members
+    hold = asyncio.Event()
+    matrix.server.faults.append(Fault("joined_members", hold=hold))
+
+    async with asyncio.TaskGroup() as tasks:
+        asked = tasks.create_task(members.load(HALL))
+        while not matrix.server.asked("joined_members"):  # noqa: ASYNC110 - a list
+            await asyncio.sleep(0)
+        members.left(HALL, ALICE)
+        members.left(HALL, BOB)
+        members.joined(HALL, BOB, "Bob")
+        hold.set()
+
+    assert list(asked.result()) == [BOB]
+
+
 async def test_somebody_who_left_has_the_name_they_left_with(
     matrix: MatrixWorld,
 ) -> None:
