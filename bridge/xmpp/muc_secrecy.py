@@ -25,6 +25,7 @@ from bridge.xmpp.checking import Company
 from bridge.xmpp.codec.encryption import encryption
 from bridge.xmpp.codec.xml import Node
 from bridge.xmpp.endtoend import (
+    Empty,
     EndToEnd,
     Failed,
     NotForUs,
@@ -149,6 +150,9 @@ class MucSecrecy:
             self.hopes.seen(heard.jid)
             self._heard(heard.muc, unit, sealed=True)
             return wrap("message", dict(stanza.attrib), found.content)
+        if isinstance(found, Empty) and found.words:
+            words = f"{heard.nick}: {found.words}"
+            self._means.host.warn(Room(Network.XMPP, heard.muc), words)
         if isinstance(found, Failed | NotForUs) and not _is_silent(found):
             self.failed += 1
             words = f"A message of {heard.nick} could not be read: {found.words}"

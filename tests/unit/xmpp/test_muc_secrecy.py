@@ -11,7 +11,7 @@ from bridge.model.delivery import (
     Unreadable,
 )
 from bridge.model.events import Message, Protection
-from bridge.xmpp.endtoend import NotForUs
+from bridge.xmpp.endtoend import Empty, NotForUs
 from bridge.xmpp.muc_secrecy import (
     CLEAR_NOW,
     CROWDED,
@@ -98,6 +98,15 @@ async def test_what_nobody_misses_is_not_shown(party: Party, opened: object) -> 
 
     assert await party.hears() == [None]
     assert party.around.host.warned == []
+
+
+async def test_that_somebody_opts_out_is_told(party: Party) -> None:
+    party.cipher.fails = Empty("they want no encrypted messages")
+    party.around.server.says("Hatter", "", more=WORDS)
+
+    assert await party.hears() == [None]
+    ((_, words),) = party.around.host.warned
+    assert words == "Hatter: they want no encrypted messages"
 
 
 async def test_a_puppet_seals_for_all_members_but_those_of_ours(party: Party) -> None:
