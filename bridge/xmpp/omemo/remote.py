@@ -259,10 +259,10 @@ class Remote:
         if isinstance(item, State):
             self._take_refusal(place, item)
             return
-        self.watch(reader, namespace, peer)
         devices = None if item is None else wire.device_list(item, namespace)
         kept_s = LIST_KEPT_S if devices else TROUBLE_KEPT_S
         self._take_list(namespace, peer, devices or {}, kept_s)
+        self.watch(reader, namespace, peer)
 
     def _take_refusal(self, place: tuple[str, str, str], state: State) -> None:
         account, namespace, peer = place

@@ -47,23 +47,27 @@ class Subscribing:
         self._tell = tell
         self._refused = refused
         self._since: OrderedDict[Listing, float] = OrderedDict()
+        self._mute: set[Listing] = set()
         self._due: OrderedDict[Listing, str] = OrderedDict()
         self._wake = asyncio.Event()
 
     def want(self, account: str, namespace: str, peer: str) -> None:
-        """Subscribe soon, as *account*, to a list that it could read."""
+        """Subscribe soon, as *account*, to a list that it has just read."""
         listing = Listing(namespace, peer)
         now = time.monotonic()
         if now - self._since.get(listing, -AGAIN_S) < AGAIN_S:
+            if listing in self._mute:
+                self._refused(*listing)
             return
         self._since.pop(listing, None)
         self._since[listing] = now
+        self._mute.discard(listing)
         if len(self._since) > SUBSCRIBED_MAX:
-            self._since.popitem(last=False)
+            self._mute.discard(self._since.popitem(last=False)[0])
         self._due[listing] = account
         if len(self._due) > SUBSCRIBED_MAX:
             late, _ = self._due.popitem(last=False)
-            self._refused(*late)
+            self._give_up(late)
         self._wake.set()
 
     async def run(self) -> None:
@@ -90,4 +94,10 @@ class Subscribing:
                 await self._tell(listing.peer, account, payload)
         except (IqError, TimeoutError, OSError) as error:
             logger.debug("%s tells no changes of %s: %s", listing.peer, name, error)
-            self._refused(*listing)
+            self._give_up(listing)
+
+    def _give_up(self, listing: Listing) -> None:
+        """Have a list read again soon, this time and until it is subscribed to."""
+        if listing in self._since:
+            self._mute.add(listing)
+        self._refused(*listing)

@@ -1,4 +1,5 @@
 import asyncio
+import time
 from xml.etree.ElementTree import Element
 
 import pytest
@@ -63,10 +64,44 @@ async def test_of_whom_nobody_tells_the_list_is_read_again_soon(
     await world.omemo.settle()
     world.pep.asked.clear()
 
+    monkeypatch.undo()
     await world.send("two")
 
     assert (ALICE, ROMEO, LEGACY_DEVICES) in world.pep.asked
     assert world.pep.subscribed == []
+
+
+async def read_anew(world: World, words: str) -> float:
+    """Have the list read, and tell how long it is believed from then on."""
+    world.omemo._remote.doubt(ROMEO)
+    await world.send(words)
+    await world.omemo.settle()
+    _, until = world.omemo._remote._lists._known[LEGACY, ROMEO]
+    return until - time.monotonic()
+
+
+async def test_it_is_read_again_soon_every_time(world: World) -> None:
+    """Else a new device of theirs would read nothing for six hours."""
+    await world.person()
+    world.pep.private.add((ROMEO, LEGACY_DEVICES))
+
+    kept_s = [await read_anew(world, words) for words in ("one", "two", "three")]
+
+    assert max(kept_s) <= lists.UNWATCHED_KEPT_S
+
+
+async def test_who_tells_changes_after_all_is_believed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.person()
+    world.pep.private.add((ROMEO, LEGACY_DEVICES))
+    await read_anew(world, "one")
+    world.pep.private.clear()
+    with monkeypatch.context() as later:
+        later.setattr(subscribing, "AGAIN_S", 0.0)
+        await read_anew(world, "two")
+
+    assert await read_anew(world, "three") > lists.UNWATCHED_KEPT_S
 
 
 async def test_a_day_later_it_is_done_again(
