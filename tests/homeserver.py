@@ -296,6 +296,8 @@ class FakeHomeserver:
         kind, key = request.match_info["type"], request.match_info["key"]
         content = await request.json()
         joins = kind == "m.room.member" and content.get("membership") == "join"
+        if joins and room not in self.rooms:
+            return _error(404, "M_UNKNOWN")  # it knows no server to join through
         if room not in self.rooms or not (joins or self._joined_to(room, user)):
             return _error(403, "M_FORBIDDEN")
         event = self.add(room, user, kind, content, state_key=key)

@@ -39,16 +39,21 @@ from bridge.model.events import (
     Message,
     Protection,
     Replaced,
+    Vanished,
 )
 from bridge.model.places import Network, Room
-from bridge.model.records import Portal
+from bridge.model.records import Kind, Portal
 
 logger = logging.getLogger(__name__)
 
+DELETED = (
+    "The Matrix room that was linked with this was deleted there; what was said here"
+    " last may have reached nobody. Whoever begins anew, here or there, gets a new one."
+)
 HOMES_MAX = 10_000
 WAITING_MAX = 1000
 
-Item = Taken | State
+Item = Taken | State | Vanished
 Step = tuple[Item, Unit, "asyncio.Future[frozenset[int]]"]
 
 
@@ -115,7 +120,7 @@ class Hub:
         """Count what waits in memory."""
         return self._lanes.depth()
 
-    def tell(self, event: State) -> None:
+    def tell(self, event: State | Vanished) -> None:
         """Take note of how things stand; see ``Host``."""
         self._put(event.room, event)
 
@@ -254,6 +259,8 @@ class Hub:
                 await self._command(event, unit)
             case Replaced():
                 await self._provisioning.replaced(event, unit)
+            case Vanished():
+                await self._vanished(event, unit)
             case _:
                 await self._state(event, unit)
 
@@ -288,6 +295,20 @@ class Hub:
             portal = replace(portal, encrypted=True)
             self._directory.put(portal, unit)
         return portal
+
+    async def _vanished(self, event: Vanished, unit: Unit) -> None:
+        """Let the portal of a Matrix room that is no more be opened anew."""
+        portal = self._directory.portal(event.room)
+        if portal is None:
+            return
+        logger.warning("portal %d: %s is no more", portal.id, portal.matrix)
+        self._dispatch.counters.add("ended", portal.kind.name)
+        if portal.kind is not Kind.HOSTED:  # of ours each is told as they are put out
+            far = self._directory.far(portal, event.room)
+            self._dispatch.add(
+                unit, far, self._adapters[far.network].notice(far, DELETED)
+            )
+        await self._provisioning.unplumb(portal, unit)
 
     async def _command(self, event: Command, unit: Unit) -> None:
         why = self._guard.request(event.sender)

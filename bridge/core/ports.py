@@ -24,6 +24,7 @@ from bridge.model.events import (
     Message,
     Protection,
     State as State,  # noqa: PLC0414 - for others to import
+    Vanished,
 )
 from bridge.model.pictures import Picture
 from bridge.model.places import Network, Person, Room
@@ -331,7 +332,7 @@ class XmppRooms(Protocol):
         """Enter a MUC as the bridge itself, to listen; entering twice is once."""
 
     async def depart(self, portal: Portal) -> Sequence[Wire]:
-        """Write what lets our puppets, and the bridge itself, leave the MUC."""
+        """Write what lets all of us leave a MUC, or puts all out of a room of ours."""
 
     async def invite(self, invite: Invite, portal: Portal) -> Refusal | None:
         """Ask a person of XMPP into a room that we host."""
@@ -347,12 +348,9 @@ class Host(Protocol):
         """Find the portal that *room*, on either network, is a side of."""
 
     def keep(self, arrivals: Sequence[Arrival]) -> Awaitable[None]:
-        """Take charge of *arrivals*: when it returns they are safe on disk.
+        """Have *arrivals* safe on disk, or raise ``StoreUnavailableError``."""
 
-        Raises ``StoreUnavailableError`` if they are not.
-        """
-
-    def tell(self, event: State) -> None:
+    def tell(self, event: State | Vanished) -> None:
         """Take note of how things stand; forgotten in a crash, so say it again."""
 
     def bars(self, person: Person) -> bool:

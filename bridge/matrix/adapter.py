@@ -14,6 +14,7 @@ from bridge.matrix.codec.envelope import RawEvent
 from bridge.matrix.direct import Direct
 from bridge.matrix.doubts import Doubts
 from bridge.matrix.ghosts import Ghosts
+from bridge.matrix.gone import Gone
 from bridge.matrix.guests import Guests
 from bridge.matrix.inbound import Inbound, where
 from bridge.matrix.members import Members
@@ -74,9 +75,8 @@ class MatrixAdapter(Adapter, MatrixRooms):
             homeserver, store, self._ghosts, self.agent, self._members.has_like
         )
         self._guests = Guests(homeserver, store, self._presences)
-        self._sealed = Sealed(store)
-        self._views = Views(homeserver)
-        self._pictures = Pictures(homeserver)
+        self._sealed, self._gone = Sealed(store), Gone(homeserver, lambda: self._host)
+        self._views, self._pictures = Views(homeserver), Pictures(homeserver)
         self._encrypts = encryption.direct
         self._secrecy = self._secrets(homeserver, store, bot, encryption)
         self._bot = self._speaker(homeserver, bot, members_max)
@@ -151,6 +151,7 @@ class MatrixAdapter(Adapter, MatrixRooms):
             audiences=self._secrecy.audiences,
             trials=Trials(homeserver),
             sealing=self._secrecy.sealing,
+            gone=self._gone,
             said=self._secrecy.lates.said,
         )
 
@@ -332,8 +333,7 @@ class MatrixAdapter(Adapter, MatrixRooms):
         accepted = await self._direct.accept(ghost, invite)
         if isinstance(accepted, Refusal):
             return accepted
-        portal, missed = accepted
-        return portal, self._inbound.arrivals(missed)
+        return accepted[0], self._inbound.arrivals(accepted[1])
 
     @override
     async def decline(self, invite: Invite) -> None:

@@ -24,6 +24,7 @@ from bridge.matrix.client import (
     masquerade,
 )
 from bridge.matrix.ghosts import DEVICE, Ghosts
+from bridge.matrix.gone import Gone
 from bridge.matrix.guests import DeclinedError, Guests
 from bridge.matrix.patience import LATER_S, Trials
 from bridge.matrix.presences import Presences
@@ -55,6 +56,9 @@ DETAIL_MAX = 200
 TOKEN_PAUSE_S = 30.0
 LIMITED = "the homeserver, which limits us,"
 
+_DOUBTFUL = (Refusal.NOT_ALLOWED, Refusal.REJECTED, Refusal.UNENCRYPTABLE)
+"""So it also sounds where the room itself is no more."""
+
 
 class Sending:
     """The way out to the homeserver, in order per lane."""
@@ -69,9 +73,11 @@ class Sending:
         audiences: Audiences,
         trials: Trials,
         sealing: Sealing,
+        gone: Gone,
         said: Callable[[str, str], None] = lambda _, __: None,
     ) -> None:
         self._sealing = sealing
+        self._gone = gone
         self._said = said
         self._homeserver = homeserver
         self._ghosts = ghosts
@@ -88,7 +94,7 @@ class Sending:
             until = time.monotonic() + TOGETHER_S
             outcomes: list[Outcome | Later] = []
             for parcel in parcels:
-                outcomes.append(await self._send(parcel))
+                outcomes.append(await self._seen_to(parcel))
                 if not isinstance(outcomes[-1], Delivered) or time.monotonic() > until:
                     break
             return outcomes
@@ -102,6 +108,14 @@ class Sending:
                 yield
         finally:
             await self._slots.acquire()
+
+    async def _seen_to(self, parcel: Parcel) -> Outcome | Later:
+        outcome = await self._send(parcel)
+        if not isinstance(outcome, Refused) or outcome.why not in _DOUBTFUL:
+            return outcome
+        async with self._aside():
+            gone = await self._gone.look(order(parcel.wire.data).room)
+        return Refused(Refusal.NO_SUCH_ROOM) if gone else outcome
 
     async def _send(self, parcel: Parcel) -> Outcome | Later:
         key = parcel.wire.key

@@ -159,7 +159,15 @@ class Replaced(Event):
     address: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vanished(Event):
+    """The room is no more: nobody of ours can speak in it, or come in, ever again.
+
+    The sender is who of ours was in it.
+    """
+
+
 State = Join | Rename | Repictured | Leave | Subject | Retitled
 """Events that say how things stand: applying one twice does no harm."""
 
-AnyEvent = Message | State | Invite | Command | Replaced
+AnyEvent = Message | State | Invite | Command | Replaced | Vanished

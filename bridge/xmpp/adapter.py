@@ -336,10 +336,10 @@ class XmppAdapter:
         return await self._mucs.visit(muc)
 
     async def depart(self, portal: Portal) -> Sequence[Wire]:
-        """Write what takes us out of a MUC; see ``XmppRooms``."""
-        if portal.kind in (Kind.FOREIGN, Kind.PLUMBED):
-            return await self._mucs.depart(portal)
-        return ()
+        """Write what takes us out of a MUC, or all out of ours; see ``XmppRooms``."""
+        if portal.kind is Kind.HOSTED:
+            return self._hosted.depart(portal)
+        return () if portal.kind is Kind.DIRECT else await self._mucs.depart(portal)
 
     async def invite(self, invite: Invite, portal: Portal) -> Refusal | None:
         """Ask somebody of XMPP into a room that we host; see ``XmppRooms``."""

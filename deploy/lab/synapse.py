@@ -5,8 +5,11 @@ import hashlib
 import hmac
 import json
 import secrets
+import time
 import urllib.error
+import urllib.parse
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 
 from deploy.lab import venvs
@@ -59,6 +62,7 @@ handlers: {console: {class: logging.StreamHandler, formatter: plain}}
 root: {level: WARNING, handlers: [console]}
 """
 TIMEOUT_S = 20
+PAUSE_S = 0.2
 
 
 class Synapse:
@@ -67,6 +71,7 @@ class Synapse:
     def __init__(self, folder: Path, ports: Ports, server_name: str) -> None:
         self.server_name = server_name
         self.registrations: list[Path] = []
+        self._admin = ""
         self._folder = folder
         self._port = ports.port("synapse")
         self._secret_file = folder / "secret"
@@ -103,24 +108,43 @@ class Synapse:
         except OSError:
             return False
 
-    def register(self, localpart: str, password: str) -> str:
+    def register(self, localpart: str, password: str, *, admin: bool = False) -> str:
         """Make a user, unless there is one; return the Matrix id.
 
         https://element-hq.github.io/synapse/latest/admin_api/register_api.html
         """
         path = "/_synapse/admin/v1/register"
         nonce = str(self._ask(path)["nonce"])
-        words = [nonce, localpart, password, "notadmin"]
+        words = [nonce, localpart, password, "admin" if admin else "notadmin"]
         mac = hmac.new(self._secret().encode(), "\0".join(words).encode(), hashlib.sha1)
         asked = {
             "nonce": nonce,
             "username": localpart,
             "password": password,
-            "admin": False,
+            "admin": admin,
             "mac": mac.hexdigest(),
         }
         self._ask(path, asked)
         return f"@{localpart}:{self.server_name}"
+
+    def delete(self, room: str, **how: bool) -> None:
+        """Delete a room as the admin of the server does, and wait until it is gone.
+
+        https://element-hq.github.io/synapse/latest/admin_api/rooms.html
+        """
+        if not self._admin:
+            user = self.register("admin", "secret", admin=True)
+            asked = {"type": "m.login.password", "user": user, "password": "secret"}
+            answer = self._ask("/_matrix/client/v3/login", asked)
+            self._admin = str(answer["access_token"])
+        path = f"/_synapse/admin/v2/rooms/{urllib.parse.quote(room)}"
+        number = self._ask(path, how, "DELETE")["delete_id"]
+        status = f"/_synapse/admin/v2/rooms/delete_status/{number}"
+        deadline = time.monotonic() + TIMEOUT_S
+        while (state := self._ask(status)["status"]) != "complete":
+            if state == "failed" or time.monotonic() > deadline:
+                raise LabError(f"Synapse does not delete {room}: {state}")
+            time.sleep(PAUSE_S)
 
     def _config(self) -> str:
         return CONFIG.format(
@@ -141,10 +165,14 @@ class Synapse:
         return self._secret_file.read_text()
 
     def _ask(
-        self, path: str, content: dict[str, object] | None = None
+        self, path: str, content: Mapping[str, object] | None = None, method: str = ""
     ) -> dict[str, object]:
         body = None if content is None else json.dumps(content).encode()
-        request = urllib.request.Request(f"{self.url}{path}", data=body)
+        request = urllib.request.Request(
+            f"{self.url}{path}", data=body, method=method or None
+        )
+        if self._admin:
+            request.add_header("Authorization", f"Bearer {self._admin}")
         try:
             with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
                 return dict(json.load(answer))
@@ -152,4 +180,4 @@ class Synapse:
             answer = json.load(error)
             if answer.get("errcode") == "M_USER_IN_USE":
                 return {}
-            raise LabError(f"Synapse refused to register a user: {answer}") from None
+            raise LabError(f"Synapse refused {path}: {answer}") from None

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from xml.etree.ElementTree import Element
 
 import pytest
@@ -11,9 +12,16 @@ from bridge.core.directory import Directory
 from bridge.core.dispatch import Dispatch
 from bridge.core.hub import Hub
 from bridge.core.ports import Adapter
-from bridge.model.delivery import Arrival, Description, Member, Refusal, Refused
-from bridge.model.events import Join, Leave, Message, Protection, Rename
-from bridge.model.places import Network, Person, PortalId, Room
+from bridge.model.delivery import (
+    Arrival,
+    Description,
+    Member,
+    Refusal,
+    Refused,
+    Wire,
+)
+from bridge.model.events import Join, Leave, Message, Protection, Rename, Vanished
+from bridge.model.places import Network, Person, PortalId, Ref, Room
 from bridge.model.records import Kind, Portal
 from bridge.xmpp.codec.names import parse, room_of
 from bridge.xmpp.inbound import Inbound
@@ -78,11 +86,16 @@ class Rooms(FakeMatrixRooms):
 
 
 class Addresses(FakeXmppRooms):
-    """Reads addresses as the adapter does."""
+    """Reads addresses as the adapter does, and lets the service end its rooms."""
+
+    service: Hosted
 
     def alias(self, address: str) -> str | None:
         jid = parse(address)
         return None if jid is None else room_of(jid.local)
+
+    async def depart(self, portal: Portal) -> Sequence[Wire]:
+        return self.service.depart(portal)
 
 
 @dataclass
@@ -96,6 +109,7 @@ class Bridge:
     dispatch: Dispatch
     rooms: Rooms
     inbound: Inbound
+    directory: Directory = field(default_factory=Directory)
     heard: list[Element] = field(default_factory=list)
 
     async def comes(self, *stanzas: str) -> None:
@@ -164,12 +178,13 @@ async def bridge() -> AsyncIterator[Bridge]:
         )
         inbound = Inbound(hub, Valve())
         service = Service(DOMAIN, stream, hub, store, inbound, tasks)
-        adapters[Network.XMPP] = service
+        adapters[Network.XMPP] = addresses.service = service
         await service.start()
         running = tasks.create_task(inbound.run())
         await hub.start()
         await dispatch.start()
-        yield Bridge(matrix, service, stream, hub, dispatch, rooms, inbound)
+        ours = matrix, service, stream, hub, dispatch, rooms, inbound, directory
+        yield Bridge(*ours)
         running.cancel()
 
 
@@ -266,3 +281,32 @@ async def test_nobody_elses_words_are_mixed_up(bridge: Bridge) -> None:
 
     assert bridge.matrix.said() == ["one", "two", "three", "three"]
     assert all(isinstance(e, Message) for e in bridge.matrix.script.values())
+
+
+async def test_who_was_in_a_room_that_was_deleted_comes_into_the_new_one(
+    bridge: Bridge,
+) -> None:
+    await bridge.comes(join(ROMEO, "romeo"), join(JULIET, "juliet"))
+    await bridge.comes(speak(JULIET, "in the old one", "m1"))
+    old, new = GARDEN, Room(Network.MATRIX, "!orchard:hs.example")
+    was = bridge.rooms.made[TEA]
+    assert isinstance(was, Portal)
+    made = replace(was, matrix=new.address)
+    bridge.rooms.made["#tea:hs.example"] = bridge.rooms.made[TEA] = made
+    bridge.hears(ROMEO)
+
+    ref, by = Ref(Network.MATRIX, "$1"), Person(Network.MATRIX, "@xmppbot:hs.example")
+    bridge.hub.tell(Vanished(ref=ref, room=old, sender=by, sent_at=datetime.now(UTC)))
+    await bridge.rests()
+    (bye,) = bridge.hears(ROMEO)
+    await bridge.comes(speak(ROMEO, "still here?", "m2"))
+    (answer,) = bridge.hears(ROMEO)
+    await bridge.comes(join(ROMEO, "romeo"))
+    await bridge.comes(speak(ROMEO, "in the new one", "m3"))
+
+    assert (bye.get("type"), nick(bye)) == ("unavailable", "romeo")
+    assert condition(answer) == "not-acceptable"
+    assert [portal.matrix for portal in bridge.directory] == [new.address]
+    assert texts(bridge.hears(ROMEO)) == ["in the new one"]
+    said_there = ["in the old one", "the ghosts leave", "in the new one"]
+    assert bridge.matrix.said() == said_there

@@ -94,6 +94,7 @@ async def bridge() -> AsyncIterator[Bridge]:
     homeserver = Homeserver(server.url, AS_TOKEN, "hs")
     store, directory = FakeStore(), Directory()
     matrix = MatrixAdapter(homeserver, store, BOT)
+    matrix._gone.pause_s = 0.0
     xmpp, xmpp_rooms = FakeNetwork(Network.XMPP), FakeXmppRooms()
     adapters: dict[Network, Adapter] = {Network.MATRIX: matrix, Network.XMPP: xmpp}
     async with asyncio.TaskGroup() as tasks:
@@ -347,3 +348,45 @@ async def test_a_homeserver_that_was_away_gets_everything_in_order(
     await bridge.settles()
 
     assert bridge.server.bodies(room)[1:] == [f"number {n}" for n in range(2, 7)]
+
+
+async def test_a_chat_whose_room_was_deleted_begins_anew(bridge: Bridge) -> None:
+    room = await chat(bridge)
+    bridge.server.delete(room)
+
+    await bridge.writes("into the void", 2)
+    assert list(bridge.directory) == []
+    await bridge.writes("hello again", 3)
+
+    assert bridge.only().matrix != room
+    assert bridge.server.bodies(bridge.only().matrix) == ["hello again"]
+    assert bridge.server.membership(bridge.only().matrix, ALICE) == "invite"
+    (words,) = (words for words in bridge.xmpp.said() if "deleted" in words)
+    assert "anew" in words
+    refused = [told for _, told in bridge.xmpp.settled if isinstance(told, Refused)]
+    assert refused == [Refused(Refusal.NO_SUCH_ROOM)]
+
+
+@pytest.mark.parametrize("aliases", [True, False])
+async def test_a_muc_whose_room_was_deleted_is_bridged_anew(
+    bridge: Bridge, *, aliases: bool
+) -> None:
+    bridge.xmpp_rooms.mucs.add(MUC)
+    first = await bridge.hub.open_foreign(TEA)
+    assert isinstance(first, Portal)
+    await bridge.writes("tea?", 1, TEA)
+    bridge.server.delete(first.matrix, aliases=aliases)
+
+    await bridge.writes("is anybody there?", 2, TEA)
+    assert first.alias not in bridge.server.aliases
+    gone = bridge.portal(first.matrix)
+    second = await bridge.hub.open_foreign(TEA)
+    await bridge.writes("tea!", 3, TEA)
+
+    assert gone is None
+    assert isinstance(second, Portal)
+    assert (second.alias, second.matrix != first.matrix) == (first.alias, True)
+    assert bridge.server.bodies(second.matrix) == ["tea!"]
+    assert bridge.xmpp.said()[-1] == "the puppets leave"
+    assert "deleted" in bridge.xmpp.said()[-2]
+    assert bridge.dispatch.counters.counts()["ended FOREIGN"] == 1

@@ -147,6 +147,16 @@ class Rooms:
         self._rooms.pop(room.address, None)
         self._by_portal.pop(room.portal.id, None)
 
+    def abandon(self, address: str) -> None:
+        """Forget a room for good: who is in it, and who may come."""
+        known = self._standings.pop(address, {})
+        drop: list[Record] = [Cursor(STANDING, f"{address} {b}", "") for b in known]
+        room = self._rooms.get(address)
+        if room is not None:
+            drop += [Occupant(address, device, "") for device in room.devices]
+            self.close(room)
+        self._write(Unit(drop=drop))
+
     def enter(self, room: HostedRoom, device: str, nick: str) -> None:
         """Remember that *device* is in *room*."""
         self._idle.pop(room.address, None)

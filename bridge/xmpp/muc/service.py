@@ -38,7 +38,7 @@ from bridge.xmpp.muc.messages import Messages, Spoken
 from bridge.xmpp.muc.news import News
 from bridge.xmpp.muc.packing import Moved, Said, UnknownFormatError, sheet
 from bridge.xmpp.muc.ports import Inbound, Means, Stream
-from bridge.xmpp.muc.presence import MUC_USER
+from bridge.xmpp.muc.presence import MUC_USER, SELF
 from bridge.xmpp.muc.room import HostedRoom
 from bridge.xmpp.muc.rooms import MEMBER, Rooms
 from bridge.xmpp.muc.secrecy import Secrecy
@@ -46,6 +46,18 @@ from bridge.xmpp.muc.stanza import split
 from bridge.xmpp.written import NOTHING, Marks
 
 logger = logging.getLogger(__name__)
+
+DELETED = (
+    "the Matrix room was deleted; what was said here last may have reached nobody."
+    " Who joins again comes into the new one, if there is any"
+)
+_DESTROYED = node(
+    "x",
+    {"xmlns": MUC_USER},
+    node("item", {"affiliation": "none", "role": "none"}),
+    node("destroy", None, node("reason", None, DELETED)),
+    node("status", {"code": str(SELF)}),
+)
 
 
 class Hosted:
@@ -169,6 +181,18 @@ class Hosted:
         stanza = node("message", attributes, node("body", None, words), OWN_WORDS)
         data = sheet(addressed(stanza, self._means.domain))
         return (Wire(f"notice/{secrets.token_hex(12)}", data),)
+
+    def depart(self, portal: Portal) -> Sequence[Wire]:
+        """Put everybody out of a room that is no more (XEP-0045 §10.9); forget it."""
+        address, token = portal.xmpp, secrets.token_hex(12)
+        room = self._rooms.get(address)
+        wires: list[Wire] = []
+        for device, seat in () if room is None else room.devices.items():
+            about = {"from": f"{address}/{seat.nick}", "type": "unavailable"}
+            bye = addressed(node("presence", about, _DESTROYED), self._means.domain)
+            wires.append(Wire(f"{token}/{len(wires)}", sheet(bye, to=(device,))))
+        self._rooms.abandon(address)
+        return wires
 
     async def invite(self, invite: Invite, portal: Portal) -> Refusal | None:
         """Ask somebody of XMPP in, who then may come (XEP-0045 §7.8.2)."""

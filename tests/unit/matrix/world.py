@@ -26,7 +26,7 @@ from bridge.model.delivery import (
     Unreadable,
     Wire,
 )
-from bridge.model.events import AnyEvent, Message, Text
+from bridge.model.events import AnyEvent, Message, Text, Vanished
 from bridge.model.pictures import NO_PICTURE, Picture
 from bridge.model.places import Network, Person, PortalId, Ref, Room
 from bridge.model.records import Kind, Portal, Record
@@ -74,6 +74,12 @@ class StrictHomeserver(KeyHomeserver):
     def bodies(self, room: str) -> list[str]:
         events = self.rooms[room].events
         return [e["content"]["body"] for e in events if e["type"] == "m.room.message"]
+
+    def delete(self, room: str, *, aliases: bool = True) -> None:
+        """Delete *room*, as the admin of a Synapse may, and its *aliases* with it."""
+        del self.rooms[room]
+        if aliases:
+            self.aliases = {a: to for a, to in self.aliases.items() if to != room}
 
     async def _free(self, request: web.Request) -> web.Response:
         self.aliases.pop(request.match_info["alias"], None)
@@ -146,6 +152,7 @@ class FakeHost:
     kept: list[Arrival] = field(default_factory=list)
     barred: set[str] = field(default_factory=set)
     warned: list[tuple[Room, str]] = field(default_factory=list)
+    told: list[State | Vanished] = field(default_factory=list)
 
     def portal(self, room: Room) -> Portal | None:
         return self.portals.get(room.address)
@@ -153,8 +160,8 @@ class FakeHost:
     async def keep(self, arrivals: Sequence[Arrival]) -> None:
         self.kept += arrivals
 
-    def tell(self, event: State) -> None:
-        raise NotImplementedError
+    def tell(self, event: State | Vanished) -> None:
+        self.told.append(event)
 
     def bars(self, person: Person) -> bool:
         return person.id in self.barred
@@ -271,6 +278,7 @@ def adapter_on(homeserver: Homeserver, store: Store) -> MatrixAdapter:
     """Return an adapter that does not wait for those whom it invites."""
     adapter = MatrixAdapter(homeserver, store, BOT)
     adapter._secrecy.audiences.settle_s = 0.0
+    adapter._gone.pause_s = 0.0
     return adapter
 
 

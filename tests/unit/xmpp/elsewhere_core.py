@@ -12,6 +12,7 @@ from bridge.model.delivery import (
     Refused,
     Wire,
 )
+from bridge.model.events import Vanished
 from bridge.model.pictures import NO_PICTURE, Picture
 from bridge.model.places import Person, Room
 from bridge.model.records import Portal, Record
@@ -53,7 +54,8 @@ class Host:
     async def keep(self, arrivals: Sequence[Arrival]) -> None:
         raise NotImplementedError
 
-    def tell(self, event: State) -> None:
+    def tell(self, event: State | Vanished) -> None:
+        assert not isinstance(event, Vanished)
         self.told.append(event)
 
     def bars(self, person: Person) -> bool:

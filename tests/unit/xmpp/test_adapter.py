@@ -299,6 +299,7 @@ async def test_only_a_muc_is_departed_from(world: AdapterWorld) -> None:
 
     assert len(await world.adapter.depart(TEA)) == 1
     assert await world.adapter.depart(DIRECT) == ()
+    assert await world.adapter.depart(HALL) == []
 
 
 async def test_copies_to_puppets_are_not_even_read() -> None:

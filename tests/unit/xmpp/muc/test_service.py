@@ -8,19 +8,25 @@ from bridge.core.ports import Unit
 from bridge.model.delivery import Arrival, Taken
 from bridge.model.events import Invite
 from bridge.model.places import Network, Person, Ref, Room
+from bridge.model.records import Cursor, Occupant
 from bridge.xmpp.codec.names import Jid, parse
+from bridge.xmpp.muc.rooms import OUTCAST, STANDING
 from bridge.xmpp.venue import Venue
 from tests.unit.xmpp.muc.vault import Vault
 from tests.unit.xmpp.muc.world import (
     ALICE,
     DOMAIN,
     JULIET,
+    MUC_USER,
     ROMEO,
     TEA,
     VAULT,
     MucWorld,
     codes,
+    item,
     message,
+    name,
+    nick,
     parsed,
     settled,
 )
@@ -206,3 +212,60 @@ async def test_a_client_that_came_back_before_us_learns_that_it_is_in(
     codes = [status.get("code") for status in told[-2].iterfind("{*}x/{*}status")]
     assert "110" in codes
     assert told[-1].find("{*}subject") is not None
+
+
+async def test_a_room_that_is_no_more_puts_everybody_out(world: MucWorld) -> None:
+    """XEP-0045 §10.9."""
+    phone = ROMEO.replace("garden", "phone")
+    for jid in (ROMEO, phone):
+        await world.joins(jid, "romeo")
+    await world.joins(JULIET, "juliet")
+    world.written()
+
+    await world.sends(world.hosted.depart(world.host.portals.pop(TEA)))
+
+    seen = world.written()
+    assert [(s.get("to"), nick(s)) for s in seen] == [
+        (ROMEO, "romeo"),
+        (phone, "romeo"),
+        (JULIET, "juliet"),
+    ]
+    for stanza in seen:
+        assert (name(stanza), stanza.get("type")) == ("presence", "unavailable")
+        assert codes(stanza) == {"110"}
+        assert item(stanza).attrib == {"affiliation": "none", "role": "none"}
+        (why,) = stanza.iterfind(f"{MUC_USER}x/{MUC_USER}destroy/{MUC_USER}reason")
+        assert "deleted" in (why.text or "")
+
+
+async def test_a_room_that_is_no_more_is_forgotten_whole(world: MucWorld) -> None:
+    await world.joins(ROMEO, "romeo")
+    world.hosted._rooms.set_standing(TEA, "romeo@montague.lit", OUTCAST)
+    await world.joins(JULIET, "juliet")
+
+    await world.sends(world.hosted.depart(world.host.portals.pop(TEA)))
+    await settled()
+
+    assert await world.store.load(Occupant) == []
+    kinds = {cursor.kind for cursor in await world.store.load(Cursor)}
+    assert STANDING not in kinds
+    assert world.hosted._rooms.standing(TEA, "romeo@montague.lit") == ""
+
+
+async def test_who_comes_again_is_in_a_new_room(world: MucWorld) -> None:
+    await world.joins(JULIET, "juliet")
+    world.host.portals["another"] = first = world.host.portals.pop(TEA)
+    await world.sends(world.hosted.depart(first))
+    world.written()
+
+    await world.joins(JULIET, "juliet")
+
+    assert world.hosted._rooms.of_portal(first.id) is None
+    second = world.host.portals[TEA]
+    assert second.id != first.id
+    assert world.hosted._rooms.of_portal(second.id) is not None
+    assert "110" in {code for s in world.written(JULIET) for code in codes(s)}
+
+
+async def test_a_room_that_nobody_is_in_is_no_more_in_silence(world: MucWorld) -> None:
+    assert world.hosted.depart(world.host.make(TEA)) == []

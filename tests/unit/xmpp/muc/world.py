@@ -23,7 +23,7 @@ from bridge.model.delivery import (
     Unreadable,
     Wire,
 )
-from bridge.model.events import AnyEvent, Message, Rank, Text
+from bridge.model.events import AnyEvent, Message, Rank, Text, Vanished
 from bridge.model.pictures import NO_PICTURE, Picture
 from bridge.model.places import Network, Person, PortalId, Ref, Room
 from bridge.model.records import DeadLetter, Kind, Portal, Record, Secret
@@ -156,7 +156,7 @@ class FakeHost:
     async def keep(self, arrivals: Sequence[Arrival]) -> None:
         raise AssertionError
 
-    def tell(self, event: State) -> None:
+    def tell(self, event: State | Vanished) -> None:
         raise AssertionError
 
     def bars(self, person: Person) -> bool:
