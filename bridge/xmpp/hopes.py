@@ -1,7 +1,7 @@
 """Knows what could not be sealed for want of somebody's device, and tries it again.
 
     refused -> (their list changes, they write sealed, are seen, or 5 min pass)
-            -> everybody of them can be sealed for -> sent again
+            -> everybody of them, or one, can be sealed for -> sent again
 
 Rules: what would only be refused once more is not tried; what nobody can know any
 more, as an earlier run had refused it, is tried once.
@@ -35,11 +35,15 @@ PAGE: Final = 100
 
 
 class Lack(NamedTuple):
-    """Who cannot be sealed for by *account*; *stays* if trying again was in vain."""
+    """Who cannot be sealed for by *account*; *stays* if trying again was in vain.
+
+    *one* of them who can be is enough.
+    """
 
     account: str
     jids: frozenset[str]
     stays: bool = False
+    one: bool = False
 
 
 class Hopes:
@@ -64,11 +68,16 @@ class Hopes:
                     peer, account = chat_parts(letter.room) or ("", "")
                     self.refused(letter.room, account, {peer} - {""})
 
-    def refused(self, address: str, account: str, jids: Collection[str]) -> None:
-        """Take note that something for *address* waits until *jids* have a device."""
+    def refused(
+        self, address: str, account: str, jids: Collection[str], *, one: bool = False
+    ) -> None:
+        """Take note that something for *address* waits until *jids* have a device.
+
+        Or *one* of them.
+        """
         lacking = frozenset(jids)
         stays = self._tried.get(address) == lacking
-        _put(self._lacks, address, Lack(account, lacking, stays))
+        _put(self._lacks, address, Lack(account, lacking, stays, one))
 
     def seen(self, peer: str) -> None:
         """Look soon whether *peer*, who did something, can be sealed for by now."""
@@ -114,7 +123,7 @@ class Hopes:
             lack = self._lacks.get(address)
             if lack is None:
                 continue
-            if not await self._has_all(lack):
+            if not await self._may_go(lack):
                 if tries:
                     self._due[address] = tries - 1
             else:
@@ -122,13 +131,13 @@ class Hopes:
                 _put(self._tried, address, lack.jids)
                 self._host.retry(Room(Network.XMPP, address))
 
-    async def _has_all(self, lack: Lack) -> bool:
-        if self._endtoend is None:
+    async def _may_go(self, lack: Lack) -> bool:
+        if self._endtoend is None or not lack.jids:
             return not lack.jids
-        for jid in lack.jids:
-            if not await self._endtoend.capable(lack.account, jid):
-                return False
-        return True
+        capable, account = self._endtoend.capable, lack.account
+        # At once: the servers of those who are away may be silent.
+        found = await asyncio.gather(*(capable(account, jid) for jid in lack.jids))
+        return any(found) if lack.one else all(found)
 
 
 def _put(kept: OrderedDict[str, T], key: str, value: T) -> None:

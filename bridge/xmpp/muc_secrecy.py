@@ -33,7 +33,6 @@ from bridge.xmpp.endtoend import (
     Passage,
     Plain,
     Sealed,
-    Unsealable,
 )
 from bridge.xmpp.gate import StanzaError, serialise
 from bridge.xmpp.hopes import Hopes
@@ -48,7 +47,7 @@ from bridge.xmpp.packing import (
     Speech,
     pack,
 )
-from bridge.xmpp.recipients import in_words, seal_for_all
+from bridge.xmpp.recipients import Lacking, seal_for_all
 from bridge.xmpp.relaying import relayed
 from bridge.xmpp.sealed import AGAIN_S, Finals, Strange, Told, passage
 from bridge.xmpp.stay import Stay
@@ -255,14 +254,15 @@ class MucSecrecy:
         self, stay: Stay, speech: Speech, unit: Unit
     ) -> Speech | Refused | Later:
         stanza = parsed(speech.stanza)
-        made = await self._encrypted(stay, stanza, unit) or Unsealable(NOBODY)
+        made = await self._encrypted(stay, stanza, unit) or Lacking(NOBODY)
         if isinstance(made, Sealed):
             return self._finished(stanza, made, speech)
         if made.passing:
             return Later(AGAIN_S)
         if made.jids and not self._may_be_bare(stay, speech):
-            self.hopes.refused(stay.address, _account(stanza), made.jids)
-        return Refused(Refusal.WOULD_EXPOSE, in_words(made))
+            account = _account(stanza)
+            self.hopes.refused(stay.address, account, made.jids, one=made.away)
+        return Refused(Refusal.WOULD_EXPOSE, made.words)
 
     def _may_be_bare(self, stay: Stay, speech: Speech) -> bool:
         portal = self._means.host.portal(stay.room)
@@ -289,7 +289,7 @@ class MucSecrecy:
 
     async def _encrypted(
         self, stay: Stay, stanza: Node, unit: Unit
-    ) -> Sealed | Unsealable | None:
+    ) -> Sealed | Lacking | None:
         way = Passage(account=_account(stanza), peer="", to=stay.address)
         present = {seen.jid for seen in stay.occupancy}
         people = stay.members.others(), present

@@ -8,7 +8,7 @@ import pytest
 
 from bridge.core.directory import Directory
 from bridge.core.ports import Adapter
-from bridge.model.delivery import Arrival, Description, Refusal, Refused
+from bridge.model.delivery import Arrival, Delivered, Description, Refusal, Refused
 from bridge.model.events import Message, Protection
 from bridge.model.places import Network, PortalId
 from bridge.model.records import Kind, Portal
@@ -164,6 +164,32 @@ async def test_who_cannot_read_it_is_named_and_nobody_is_shown_it(
     await bridge.whispers("without her", 2)
 
     assert [revealed(s) for s in bridge.hears(ROMEO)] == ["without her"]
+
+
+async def test_what_nobody_could_read_as_all_are_away_arrives_once_one_of_them_can(
+    bridge: SecretBridge,
+) -> None:
+    for device in (ROMEO, JULIET):
+        await bridge.comes(
+            f"<presence type='unavailable' from='{device}' to='{TEA}/x'/>"
+        )
+    bridge.cipher.without = {ROMEOS, JULIETS}
+
+    await bridge.whispers("from matrix", 1)
+
+    ((_, outcome),) = bridge.matrix.settled
+    assert isinstance(outcome, Refused)
+    assert outcome.why is Refusal.WOULD_EXPOSE
+    bridge.hears(ROMEO)
+    bridge.cipher.without = {ROMEOS}
+    await bridge.service._secrecy.hopes.look(everywhere=True)
+    await bridge.rests()
+    bridge.hears(JULIET)
+    await bridge.comes(join(JULIET, "juliet"))
+
+    assert [revealed(s) for s in bridge.hears(JULIET) if words(s)] == ["from matrix"]
+    ((_, outcome), (_, again)) = bridge.matrix.settled
+    assert isinstance(again, Delivered)
 
 
 async def test_what_is_not_sealed_for_the_relay_is_refused(

@@ -30,7 +30,6 @@ from bridge.xmpp.endtoend import (
     Passage,
     Plain,
     Sealed,
-    Unsealable,
 )
 from bridge.xmpp.gate import StanzaError, addressed
 from bridge.xmpp.hopes import Hopes
@@ -41,7 +40,7 @@ from bridge.xmpp.muc.rooms import MODE, Rooms
 from bridge.xmpp.muc.stanza import parsed, wrap
 from bridge.xmpp.muc.stencil import OCCUPANT_ID, STANZA_IDS
 from bridge.xmpp.packing import GUARDED
-from bridge.xmpp.recipients import in_words, seal_for_all
+from bridge.xmpp.recipients import Lacking, seal_for_all
 from bridge.xmpp.sealed import AGAIN_S, Finals, Strange, Told, passage
 
 logger = logging.getLogger(__name__)
@@ -71,7 +70,7 @@ HIDDEN: Final = (
 )
 
 _BLANK: Final = Sheet(b"", b"")
-"""For nobody, not even for those who come later."""
+"""For nobody, not even for those who come later: none of XMPP belongs to the room."""
 
 
 class Secrecy:
@@ -220,17 +219,18 @@ class Secrecy:
         made = await self._encrypted(stanza, address, sheet.account, unit)
         if isinstance(made, Sealed):
             return self._finished(stanza, made, sheet)
-        guarded = sheet.guard == GUARDED
-        if made is not None and made.passing:
-            return Later(AGAIN_S)
-        if not guarded or (portal is not None and portal.exposed):
-            return sheet
+        exposed = portal is not None and portal.exposed
+        bare = sheet.guard != GUARDED or exposed
         if made is None:
-            return _BLANK
+            return sheet if bare else _BLANK
+        if made.passing:
+            return Later(AGAIN_S)
+        if bare:
+            return sheet
         logger.info("%s: cannot be sealed: %s", parcel.wire.key, made.words)
         if made.jids:
-            self.hopes.refused(address, sheet.account, made.jids)
-        return Refused(Refusal.WOULD_EXPOSE, in_words(made))
+            self.hopes.refused(address, sheet.account, made.jids, one=made.away)
+        return Refused(Refusal.WOULD_EXPOSE, made.words)
 
     def _close(self, room: HostedRoom, portal: Portal) -> None:
         """Let *room* be one in which people can encrypt, now that Matrix does."""
@@ -239,11 +239,11 @@ class Secrecy:
 
     async def _encrypted(
         self, stanza: Node, address: str, account: str, unit: Unit
-    ) -> Sealed | Unsealable | None:
+    ) -> Sealed | Lacking | None:
         """Seal for all members; None if there are none."""
         endtoend = self._means.endtoend
         if endtoend is None:
-            return Unsealable("the bridge has no OMEMO")
+            return Lacking("the bridge has no OMEMO")
         content = tuple(
             child
             for child in stanza.children

@@ -54,6 +54,21 @@ async def test_it_is_tried_again_once_all_have_a_device(world: Hoping) -> None:
     assert world.tried() == [ROOM]
 
 
+async def test_where_all_are_away_it_is_tried_again_once_one_has_a_device(
+    world: Hoping,
+) -> None:
+    world.hopes.refused(MUC, ALICE, {HATTER, HARE}, one=True)
+    world.hopes.heard(HARE)
+    await world.hopes.look(everywhere=False)
+    assert world.tried() == []
+
+    world.cipher.without = {HARE}
+    world.hopes.heard(HATTER)
+    await world.hopes.look(everywhere=False)
+
+    assert world.tried() == [ROOM]
+
+
 async def test_whoever_is_seen_may_have_a_device_by_now(world: Hoping) -> None:
     """That they had none is known for a minute."""
     world.hopes.seen(HATTER)

@@ -15,6 +15,7 @@ from bridge.xmpp.sealed import AGAIN_S
 from tests.unit.xmpp.muc.cipher import (
     BROKEN,
     FALLBACK,
+    NO_DEVICE,
     REPEATED,
     revealed,
     secret,
@@ -230,6 +231,54 @@ async def test_members_who_are_away_and_have_no_device_hold_up_nobody(
     assert await vault.sends(vault.says("a secret")) == [Delivered()]
 
     assert [s for _, s in vault.cipher.sealed] == [(ROMEOS, JULIETS)]
+
+
+async def test_what_none_of_those_who_are_all_away_could_read_is_refused_in_words(
+    empty: Vault,
+) -> None:
+    for bare in (ROMEOS, JULIETS):
+        empty.around.hosted._rooms.set_standing(VAULT, bare, "member")
+    empty.cipher.without, empty.cipher.away = {ROMEOS}, {JULIETS}
+
+    (outcome,) = await empty.sends(empty.says("a secret"))
+
+    detail = f"{JULIETS}: their server is away; {ROMEOS}: {NO_DEVICE}"
+    assert outcome == Refused(Refusal.WOULD_EXPOSE, detail)
+
+
+async def test_it_is_tried_again_once_one_of_them_can_read_it(empty: Vault) -> None:
+    hopes = empty.around.hosted._secrecy.hopes
+    for bare in (ROMEOS, JULIETS):
+        empty.around.hosted._rooms.set_standing(VAULT, bare, "member")
+    empty.cipher.without = {ROMEOS, JULIETS}
+    parcel = empty.says("a secret")
+    await empty.sends(parcel)
+    await hopes.look(everywhere=True)
+    assert empty.around.host.retried == []
+
+    empty.cipher.without = {ROMEOS}
+    await hopes.look(everywhere=True)
+    outcomes = await empty.sends(parcel)
+
+    assert empty.around.host.retried == [Room(Network.XMPP, VAULT)]
+    assert outcomes == [Delivered()]
+    shown = await empty.enters(JULIET)
+    assert [revealed(s) for s in shown if words(s)] == ["a secret"]
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+async def test_what_may_leave_in_the_clear_is_history_for_those_who_are_all_away(
+    empty: Vault, *, sealed: bool
+) -> None:
+    empty.around.hosted._rooms.set_standing(VAULT, ROMEOS, "member")
+    empty.around.hosted._rooms.sealed.add(VAULT)
+    empty.cipher.away = {ROMEOS}
+    empty.encrypts(exposed=sealed)
+
+    assert await empty.sends(empty.says("no secret", sealed=sealed)) == [Delivered()]
+
+    shown = await empty.enters(ROMEO)
+    assert "no secret" in [words(s) for s in shown]
 
 
 async def test_what_may_be_sealed_later_waits_and_so_does_all_after_it(
