@@ -53,7 +53,7 @@ from bridge.xmpp.packing import (
 from bridge.xmpp.recall import CURSOR
 from bridge.xmpp.saying import Item, Saying
 from bridge.xmpp.stay import Stay
-from bridge.xmpp.turns import Turns
+from bridge.xmpp.turns import ALL_MAX, Turns
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ class Mucs:
         self._means = means
         self._stays: dict[str, Stay] = {}
         self._mouths: dict[str, Saying] = {}
-        self._turns = Turns()
+        self._turns = Turns(ALL_MAX)
         self._running: set[asyncio.Task[None]] = set()
 
     @property
@@ -338,7 +338,7 @@ class Mucs:
     def _stay(self, muc: str) -> Stay:
         stay = self._stays.get(muc)
         if stay is None:
-            stay = Stay(muc, self._means, self._turns.of(muc), self._go_in)
+            stay = Stay(muc, self._means, self._turns, self._go_in)
             self._stays[muc] = stay
             self._mouths[muc] = Saying(self._means, stay, self._secrecy)
         return stay

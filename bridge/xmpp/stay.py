@@ -30,7 +30,7 @@ from bridge.xmpp.occupancy import Occupancy
 from bridge.xmpp.puppets import Puppets
 from bridge.xmpp.recall import CURSOR, Recall
 from bridge.xmpp.selfping import still_in
-from bridge.xmpp.turns import Turn
+from bridge.xmpp.turns import Turns
 from bridge.xmpp.watching import Watching
 
 logger = logging.getLogger(__name__)
@@ -63,14 +63,14 @@ class Phase(enum.Enum):
 class Stay:
     """One MUC and all that is ours in it; *thrown_out* is called when we fall out.
 
-    *turn* is held while it is entered: few are at once.
+    It waits for one of *turns* to be entered: few are at once.
     """
 
     def __init__(
         self,
         address: str,
         means: Means,
-        turn: Turn,
+        turns: Turns,
         thrown_out: Callable[["Stay"], None],
     ) -> None:
         self.address = address
@@ -84,7 +84,7 @@ class Stay:
         self.occupancy = Occupancy(address)
         self.members = Members(address, means)
         self._means = means
-        self._may_enter = turn
+        self._turns = turns
         self._thrown_out = thrown_out
         self._phase = Phase.OUT
         self._turn = asyncio.Lock()
@@ -130,7 +130,7 @@ class Stay:
         """Go in and catch up on what was said; entering twice is once."""
         async with self._turn:
             if self._phase is not Phase.LIVE:
-                async with self._may_enter:
+                async with self._turns.turn(self.address):
                     self.refusal = await self._try_to_enter()
             if self.refusal is not None:
                 return self.refusal

@@ -38,8 +38,8 @@ from bridge.xmpp.omemo.names import (
     bundle_item,
     namespace_of,
 )
-from bridge.xmpp.omemo.turns import Turns
 from bridge.xmpp.omemo.used import Used
+from bridge.xmpp.turns import Turns
 
 logger = logging.getLogger(__name__)
 
@@ -343,7 +343,7 @@ class Remote:
             asked = node("items", {"node": name, "max_items": "1"})
         payload = node("pubsub", {"xmlns": _PUBSUB}, asked)
         try:
-            async with self._turns.turn(peer):
+            async with self._turns.question(peer):
                 answer = await self._ask(peer, account, payload)
         except IqError as error:
             if error.condition == "item-not-found":

@@ -24,9 +24,9 @@ from bridge.xmpp.omemo.published import Published
 from bridge.xmpp.omemo.remote import Remote
 from bridge.xmpp.omemo.sealing import Sealing, opt_out
 from bridge.xmpp.omemo.subscribing import Subscribing
-from bridge.xmpp.omemo.turns import ANSWER_S
 from bridge.xmpp.omemo.upkeep import Upkeep
 from bridge.xmpp.omemo.used import Used
+from bridge.xmpp.turns import ANSWER_S
 
 
 class Omemo:

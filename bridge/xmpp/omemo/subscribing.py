@@ -17,7 +17,7 @@ from bridge.xmpp.codec.xml import node
 from bridge.xmpp.iq import IqError
 from bridge.xmpp.omemo.names import DEVICES_NODES
 from bridge.xmpp.omemo.remote import Ask
-from bridge.xmpp.omemo.turns import ANSWER_S
+from bridge.xmpp.turns import ANSWER_S
 
 logger = logging.getLogger(__name__)
 

@@ -3,10 +3,11 @@ from xml.etree.ElementTree import Element, SubElement
 
 import pytest
 
+from bridge.xmpp import turns
 from bridge.xmpp.codec.xml import Node, node
 from bridge.xmpp.iq import IqError
 from bridge.xmpp.muc.stanza import STREAM
-from bridge.xmpp.omemo import remote as module, turns
+from bridge.xmpp.omemo import remote as module
 from bridge.xmpp.omemo.names import LEGACY, LEGACY_DEVICES, OMEMO2
 from bridge.xmpp.omemo.remote import Remote, State
 from bridge.xmpp.omemo.used import Used
@@ -270,7 +271,7 @@ async def test_who_waits_their_turn_gives_up_with_those_who_were_not_answered(
 
     found = [silent.remote.listed(ALICE, LEGACY, one) for one in silent.people()]
     assert {one.state for one in found if one is not None} == {State.TROUBLE}
-    assert len(silent.asked) == turns.AT_ONCE_MAX
+    assert len(silent.asked) == turns.OF_ONE_MAX
 
 
 async def test_a_server_that_is_silent_is_so_to_all_of_ours(
