@@ -78,6 +78,7 @@ class Direct:
         self._guests = guests
         self._views = views
         self._rooms = rooms
+        rooms.ended = guests.ends
         self._too_large = too_large
         self._tell = tell
         self._told: Recent[str, float] = Recent(TOLD_MAX)

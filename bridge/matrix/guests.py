@@ -55,6 +55,13 @@ class Guests:
             self._whose[room] = guest
             await remember(self._store, [Cursor(GUEST, room, guest)])
 
+    async def ends(self, room: str) -> None:
+        """Forget the chat that was in *room*."""
+        guest, absent = self._whose.pop(room, None), self._absent.pop(room, None)
+        known = None if guest is None else Cursor(GUEST, room, guest)
+        if drop := [cursor for cursor in (known, absent) if cursor is not None]:
+            await remember(self._store, drop=drop)
+
     def whose(self, room: str) -> str | None:
         """Tell with whom the chat in *room* is; None if that was not noted."""
         return self._whose.get(room)

@@ -1,7 +1,7 @@
 """Matrix rooms that the bot enters or makes for XMPP."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -31,7 +31,10 @@ MADE_BY_US = frozenset((Kind.FOREIGN, Kind.DIRECT))
 
 
 class Rooms:
-    """The rooms in which the bot is our agent."""
+    """The rooms in which the bot is our agent.
+
+    *ended* is awaited with every room whose portal ends, also if it was a ghost's.
+    """
 
     def __init__(
         self,
@@ -50,6 +53,7 @@ class Rooms:
         self._members = members
         self._presences = presences
         self._sealed = sealed
+        self.ended: Callable[[str], Awaitable[None]] | None = None
 
     async def enter(self, address: str) -> Portal | Refusal:
         """Let the bot into the room of *address*, to host it; see ``MatrixRooms``."""
@@ -99,6 +103,8 @@ class Rooms:
         leaving = sorted(users)
         if portal.kind in MADE_BY_US and portal.agent == self._bot.mxid:
             leaving.append(self._bot.mxid)
+        if self.ended is not None:
+            await self.ended(room)
         return [wire(Stands(user, room, user, "leave")) for user in leaving]
 
     async def seal(self, room: str, content: object) -> None:

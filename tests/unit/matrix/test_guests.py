@@ -3,6 +3,7 @@ import pytest
 from bridge.matrix import guests
 from bridge.matrix.client import MatrixError
 from bridge.matrix.guests import DeclinedError
+from bridge.model.records import Kind
 from tests.homeserver import Fault
 from tests.unit.matrix.world import ALICE, BOB, GHOST, JULIET, MatrixWorld
 
@@ -76,6 +77,21 @@ async def test_whose_chat_it_is_is_known_after_a_restart(matrix: MatrixWorld) ->
     await matrix.restarts()
 
     assert matrix.adapter._guests.whose(CHAT) == ALICE
+
+
+async def test_whose_a_chat_was_is_forgotten_with_it(matrix: MatrixWorld) -> None:
+    guests, other = matrix.adapter._guests, "!other:hs"
+    for room in (CHAT, other):
+        await guests.begins(room, ALICE)
+        await guests.left(room, ALICE, declined=True)
+
+    await matrix.adapter.depart(matrix.link(Kind.DIRECT, CHAT))
+
+    assert (guests.whose(CHAT), CHAT in guests) == (None, False)
+    await matrix.restarts()
+    guests = matrix.adapter._guests
+    assert (guests.whose(CHAT), CHAT in guests) == (None, False)
+    assert (guests.whose(other), other in guests) == (ALICE, True)
 
 
 async def test_a_guest_who_is_there_after_all_is_no_error(matrix: MatrixWorld) -> None:
