@@ -9,18 +9,23 @@ a homeserver that is ill.
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
 
 from bridge.core.ports import Host
 from bridge.matrix.client import Homeserver, HomeserverDownError, MatrixError, join
+from bridge.matrix.recent import Recent
 from bridge.model.events import Vanished
 from bridge.model.places import Network, Person, Ref, Room
 from bridge.model.records import Kind, Portal
 
 logger = logging.getLogger(__name__)
 
+FRESH_S = 5.0
+"""For so long a room that was still there is so, however much it refuses."""
+ROOMS_MAX = 10_000
 PAUSE_S = 2.0
 LOOKS = 2
 """Workers of a homeserver know of what happened a moment one after another."""
@@ -39,6 +44,7 @@ class Gone:
         self._server = homeserver.server_name
         self._host = host
         self.pause_s = PAUSE_S
+        self._there: Recent[str, float] = Recent(ROOMS_MAX)
 
     async def look(self, room: str) -> bool:
         """Tell whether *room*, which a portal leads to, is gone for good.
@@ -49,15 +55,24 @@ class Gone:
         portal = None if host is None else host.portal(here)
         if host is None or portal is None:
             return False
-        for number in range(LOOKS):
-            await asyncio.sleep(self.pause_s if number else 0)
-            if await self._knows(portal) or await self._admits(portal):
-                return False
+        if await self._is_there(portal):
+            return False
         await self._free(portal)
         agent = Person(Network.MATRIX, portal.agent)
         ref, now = Ref(Network.MATRIX, room), datetime.now(UTC)
         host.tell(Vanished(ref=ref, room=here, sender=agent, sent_at=now))
         return True
+
+    async def _is_there(self, portal: Portal) -> bool:
+        seen_at = self._there.get(portal.matrix)
+        if seen_at is not None and time.monotonic() - seen_at < FRESH_S:
+            return True
+        for number in range(LOOKS):
+            await asyncio.sleep(self.pause_s if number else 0)
+            if await self._knows(portal) or await self._admits(portal):
+                self._there.put(portal.matrix, time.monotonic())
+                return True
+        return False
 
     async def _knows(self, portal: Portal) -> bool:
         """Tell whether our agent can still see how it stands in the room.

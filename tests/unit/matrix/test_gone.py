@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pytest
 
+from bridge.matrix import gone as module
 from bridge.matrix.gone import Gone
 from bridge.model.delivery import Refusal, Refused
 from bridge.model.events import Vanished
@@ -119,6 +120,23 @@ async def test_a_ghost_that_may_not_speak_ends_nothing(
 
     assert outcome == Refused(Refusal.NOT_ALLOWED, "no")
     assert matrix.host.told == []
+
+
+async def test_a_room_that_refuses_much_is_looked_for_once_in_a_while(
+    matrix: MatrixWorld, gone: Gone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = "!other:hs"
+    matrix.room(other, ALICE, GHOST)
+    matrix.link(room=other)
+
+    for room in (HALL, HALL, other, HALL):
+        assert not await gone.look(room)
+    assert len(matrix.server.asked("m.room.member")) == 2
+
+    matrix.server.delete(HALL)
+    assert not await gone.look(HALL)
+    monkeypatch.setattr(module, "FRESH_S", 0.0)
+    assert await gone.look(HALL)
 
 
 @pytest.mark.parametrize("path", [STANDS, JOINS])
