@@ -7,7 +7,9 @@ who have spoken.
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
+from bridge.core.ports import State
 from bridge.model.events import Join, Leave, Rename
 from bridge.model.places import Network, Person, Room
 from bridge.xmpp.calm import Calm
@@ -42,7 +44,7 @@ class Watching:
         self._spoken: set[str] = set()
         self._known: dict[str, Seen] | None = None
         self._entering = False
-        self._calm = Calm(means.host.tell)
+        self._calm = Calm(self._say)
 
     def entering(self) -> None:
         """Take note that all presences will come anew."""
@@ -190,3 +192,7 @@ class Watching:
             self._calm.tell(person.id, event)
         else:
             self._means.host.tell(event)  # who was put out is told so at once
+
+    def _say(self, event: State) -> None:
+        # After what was said before it: whoever speaks is shown as being there.
+        self._means.inbound.after(partial(self._means.host.tell, event))

@@ -104,16 +104,18 @@ def _words(parcel: Parcel) -> str:
 
 
 @asynccontextmanager
-async def joined(
+async def joined(  # noqa: PLR0913 - both sides, and what lies between and outside
     folder: Path,
     portals: Iterable[Portal],
     sides: tuple[Adapter, MatrixRooms],
     tasks: asyncio.TaskGroup,
     store: FakeStore,
     limits: Limits = NO_LIMITS,
+    *,
+    line: Line | None = None,
 ) -> AsyncIterator[Joined]:
-    """Join the XMPP side with a Matrix side, and connect it."""
-    line, directory = Line(), Directory(portals)
+    """Join the XMPP side with a Matrix side, and connect it, perhaps to *line*."""
+    line, directory = line or Line(), Directory(portals)
     matrix, rooms = sides
     xmpp = XmppAdapter(
         domain=DOMAIN,
