@@ -34,13 +34,20 @@ class Calm:
     def __len__(self) -> int:
         return len(self._late)
 
-    def tell(self, person: str, event: State) -> None:
-        """Tell how *person* stands: now, or later if it changes too often."""
+    def __contains__(self, person: str) -> bool:
+        """Tell whether *person* was told of and has not left since."""
+        return person in self._known or person in self._late
+
+    def tell(self, person: str, event: State, *, shown: bool = False) -> None:
+        """Tell how *person* stands: now, or later if it changes too often.
+
+        *shown* says that the far side may hold them to be there, whatever was told.
+        """
         if person not in self._late and self._may(person):
             self._say(person, event)
             return
         before = self._late.pop(person, None)
-        if isinstance(event, Leave) and person not in self._known:
+        if isinstance(event, Leave) and not (shown or person in self._known):
             return  # they came and went, and nobody need know
         if isinstance(event, Rename) and isinstance(before, Join):
             event = replace(before, name=event.name)

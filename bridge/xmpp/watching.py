@@ -2,7 +2,7 @@
 
 A large room is full of people who never say anything; to bring all of them over
 would cost both networks much and tell nobody anything. So there only those count
-who have spoken.
+who have spoken, or were told of when it was smaller.
 """
 
 from dataclasses import replace
@@ -142,7 +142,8 @@ class Watching:
         ours = seen.nick == self.own or self.puppets.bears(seen.nick)
         if ours or seen.jid.endswith("@" + self._means.domain):
             return False
-        return person in self._spoken or len(self._occupancy) <= SMALL_MAX
+        shown = person in self._spoken or person in self._calm
+        return shown or len(self._occupancy) <= SMALL_MAX
 
     def _tell_joined(self, person: str, seen: Seen) -> None:
         if self._counts(person, seen):
@@ -189,7 +190,7 @@ class Watching:
             reason=seen.reason,
         )
         if person.network is Network.XMPP:
-            self._calm.tell(person.id, event)
+            self._calm.tell(person.id, event, shown=person.id in self._spoken)
         else:
             self._means.host.tell(event)  # who was put out is told so at once
 

@@ -25,7 +25,14 @@ class Muc:
         self.clock = Clock()
         self.calm = Calm(self.told.append, self.clock)
 
-    def happens(self, kind: type[Join | Rename | Leave], who: str, name: str) -> None:
+    def happens(
+        self,
+        kind: type[Join | Rename | Leave],
+        who: str,
+        name: str,
+        *,
+        shown: bool = False,
+    ) -> None:
         person = Person(Network.XMPP, who)
         ref = Ref(Network.XMPP, who)
         if kind is Leave:
@@ -34,7 +41,7 @@ class Muc:
             )
         else:
             event = kind(ref=ref, room=ROOM, sender=person, sent_at=AT, name=name)  # type: ignore[call-arg]
-        self.calm.tell(who, event)
+        self.calm.tell(who, event, shown=shown)
 
     def waits(self, seconds: float) -> None:
         for _ in range(int(seconds)):
@@ -105,6 +112,19 @@ def test_who_is_told_of_late_is_told_of_as_they_stand_then() -> None:
     last = muc.told[-1]
     assert isinstance(last, Join)
     assert last.name == "Leah"
+
+
+def test_whoever_is_shown_for_another_reason_is_told_of_when_they_leave() -> None:
+    muc = Muc()
+    for number in range(3 * ALL_PER_MINUTE):
+        muc.happens(Join, f"a{number}", "x")
+
+    muc.happens(Leave, "stranger", "")
+    muc.happens(Leave, "speaker", "", shown=True)
+    muc.waits(300)
+
+    gone = [event.sender.id for event in muc.told if isinstance(event, Leave)]
+    assert gone == ["speaker"]
 
 
 def test_memory_is_bounded() -> None:

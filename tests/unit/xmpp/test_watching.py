@@ -126,6 +126,37 @@ async def test_in_a_crowd_only_those_who_speak_count(
     assert world.told() == [(Leave, f"{MUC}//h")]
 
 
+async def test_of_a_crowd_that_leaves_at_once_all_who_have_spoken_are_gone_in_the_end(
+    world: WatchingWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a server of many is cut off."""
+    monkeypatch.setattr("bridge.xmpp.watching.SMALL_MAX", 0)
+    crowd = [replace(HATTER, nick=f"{n}", occupant_id=f"{n}") for n in range(200)]
+    enter(world, *crowd)
+    for seen in crowd:
+        world.watching.spoke(f"{MUC}//{seen.nick}")
+
+    for seen in crowd:
+        world.watching.saw(replace(seen, gone=True))
+
+    assert len(world.told()) + len(world.watching._calm) == 200
+
+
+async def test_whoever_was_told_of_before_it_became_a_crowd_is_told_of_as_gone(
+    world: WatchingWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.xmpp.watching.SMALL_MAX", 2)
+    enter(world, HATTER)
+    for number in range(5):
+        world.watching.saw(replace(HARE, nick=f"{number}", occupant_id=f"{number}"))
+    assert world.told() == [(Join, f"{MUC}//h")]
+
+    world.watching.saw(replace(HARE, nick="0", gone=True))
+    world.watching.saw(replace(HATTER, gone=True))
+
+    assert world.told() == [(Leave, f"{MUC}//h")]
+
+
 async def test_only_who_is_there_is_remembered_among_very_many(
     world: WatchingWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
