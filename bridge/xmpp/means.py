@@ -14,6 +14,7 @@ from bridge.model.places import Network
 from bridge.model.records import Record
 from bridge.xmpp.codec.xml import Node
 from bridge.xmpp.repeats import Repeats
+from bridge.xmpp.shown import Shown
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +77,8 @@ class Means:
     """What every part of a venue works with.
 
     *written* holds the parcels whose bytes an earlier run had handed to the server;
-    *repeats* names what the network has no name for.
+    *repeats* names what the network has no name for, *shown* whom an earlier run has
+    left on Matrix.
     """
 
     domain: str
@@ -87,6 +89,7 @@ class Means:
     tasks: asyncio.TaskGroup
     written: Container[int] = ()
     repeats: Repeats = field(default_factory=Repeats)
+    shown: Shown = field(default_factory=Shown)
 
     @property
     def bot(self) -> str:

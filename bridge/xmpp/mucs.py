@@ -130,7 +130,8 @@ class Mucs:
             await self._secrecy.follow()
             for stay in tuple(self._stays.values()):
                 self._save(stay)
-                stay.watching.announce_late()
+            for stay in tuple(self._stays.values()):
+                await stay.watching.look()
             if ticks % TICKS == 0:
                 self._look_after_silent()
 
@@ -293,8 +294,7 @@ class Mucs:
         stay = self._stays.get(portal.xmpp)
         if stay is None:
             return ()
-        leaving = [seat.mxid for seat in stay.puppets]
-        token = secrets.token_hex(8)
+        leaving, token = [s.mxid for s in stay.puppets], secrets.token_hex(8)
         return tuple(
             Wire(f"{token}/{mxid}", pack(MUC, Exit(portal.xmpp, mxid)))
             for mxid in (*leaving, "")

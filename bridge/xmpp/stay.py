@@ -339,7 +339,7 @@ class Stay:
                 break
         if answer is None:
             self._means.put(Puppet(self.address, "", self.hearing.nick, joined=True))
-            self.watching.entered()
+            self.watching.entered(about.occupants)
             return None
         if answer.condition == "item-not-found":
             # It was not there, so the service has made it for us: unmake it.
@@ -377,6 +377,7 @@ class Stay:
         self._in_since = asyncio.get_running_loop().time()
         self._recall.release()
         self._live.set()
+        self.watching.inside()
         self._means.host.back(self.address)
         logger.info("%s: we are in, %d occupants", self.address, len(self.occupancy))
 
@@ -385,6 +386,7 @@ class Stay:
             self._out_since = asyncio.get_running_loop().time()
         self._phase = Phase.OUT
         self._live.clear()
+        self.watching.outside()
         self._recall.forget()
         self._tell(Fault("remote-server-timeout", "wait"))
 

@@ -5,17 +5,20 @@ would cost both networks much and tell nobody anything. So there only those coun
 who have spoken, or were told of when it was smaller.
 """
 
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
-from bridge.core.ports import State
+from bridge.core.ports import State, StoreUnavailableError
 from bridge.model.events import Join, Leave, Rename
 from bridge.model.places import Network, Person, Room
+from bridge.model.records import Portal
 from bridge.xmpp.calm import Calm
 from bridge.xmpp.codec.message import origin_ref
 from bridge.xmpp.codec.presence import BANNED, PUT_OUT, Seen
 from bridge.xmpp.means import Means
+from bridge.xmpp.missing import Missing
 from bridge.xmpp.occupancy import Occupancy
 from bridge.xmpp.puppets import Puppets
 
@@ -27,6 +30,8 @@ CROWD_MAX = 50_000
 
 SPOKEN_MAX = 2_000
 """Beyond so many who have spoken, only those are remembered who are still there."""
+
+NOBODY = Seen("", gone=True, statuses=frozenset())
 
 _EVENT = "presence"
 
@@ -45,28 +50,45 @@ class Watching:
         self._known: dict[str, Seen] | None = None
         self._entering = False
         self._calm = Calm(self._say)
+        self._missing = Missing(occupancy)
+        self._recalled = False
 
     def entering(self) -> None:
         """Take note that all presences will come anew."""
         self._occupancy.clear()
         self._entering = True
 
-    def entered(self) -> None:
-        """Take note that everybody who is there has been seen."""
+    def entered(self, occupants: int = 0) -> None:
+        """Take note that everybody who is there has been seen.
+
+        *occupants* is how many there were, if the room has said so.
+        """
         self._entering = False
         self._occupancy.complete()
+        self._missing.entered(occupants)
         self.announce()
 
+    def inside(self) -> None:
+        """Take note that we have heard all that was said while we were away."""
+        self._missing.inside()
+
+    def outside(self) -> None:
+        """Take note that we see nothing until we have entered again."""
+        self._missing.outside()
+
     def announce(self) -> None:
-        """Tell who has come or gone since the core last knew, once it wants to know."""
+        """Tell who has come since the core last knew, once it wants to know.
+
+        Who has gone is told of later: they may only be slower than we to come back.
+        """
         if self._entering or not len(self._occupancy):
             return
         if self._means.host.portal(self._room) is None:
             return
         here = {self._occupancy.person(seen): seen for seen in self._occupancy}
         for person, seen in (self._known or {}).items():
-            if person not in here:
-                self._tell_left(person, seen)
+            if person not in here and self._counts(person, seen):
+                self._missing.doubt(person)
         for person, seen in here.items():
             if person not in (self._known or {}):
                 self._tell_joined(person, seen)
@@ -78,8 +100,25 @@ class Watching:
             self.announce()
         self._calm.flush()
 
+    async def look(self) -> None:
+        """Tell what had to wait, and who has gone while we did not see it.
+
+        One at a time: they are long gone, and may be many.
+        """
+        self.announce_late()
+        portal = self._means.host.portal(self._room) if self._missing.due else None
+        if portal is None:
+            return
+        if not self._recalled:
+            with suppress(StoreUnavailableError):  # to be asked again
+                await self._recall(portal)
+        elif person := self._missing.next():
+            somebody = Person(Network.XMPP, person)
+            self._calm.tell(person, self._left(somebody, somebody, NOBODY), shown=True)
+
     def spoke(self, person: str) -> None:
         """Take note that somebody has said something."""
+        self._missing.spoke(person)
         self._spoken.add(person)
         if len(self._spoken) > SPOKEN_MAX:
             # Who has left counts again when they speak again.
@@ -103,7 +142,9 @@ class Watching:
             return
         actor = self._occupancy.at(seen.actor) if seen.actor else None
         by = self._room.address if actor is None else self._occupancy.person(actor)
-        self._leave(Person(Network.XMPP, by), Person(Network.MATRIX, mxid), seen)
+        sender, puppet = Person(Network.XMPP, by), Person(Network.MATRIX, mxid)
+        # Who was put out is told so at once.
+        self._means.host.tell(self._left(sender, puppet, seen))
 
     @property
     def _quiet(self) -> bool:
@@ -177,10 +218,20 @@ class Watching:
     def _tell_left(self, person: str, seen: Seen) -> None:
         if self._counts(person, seen):
             somebody = Person(Network.XMPP, person)
-            self._leave(somebody, somebody, seen)
+            event = self._left(somebody, somebody, seen)
+            self._calm.tell(person, event, shown=person in self._spoken)
 
-    def _leave(self, sender: Person, person: Person, seen: Seen) -> None:
-        event = Leave(
+    async def _recall(self, portal: Portal) -> None:
+        """Learn whom an earlier run has left on Matrix; they count, as they did."""
+        shown = await self._means.shown.take(self._means.store, portal.matrix)
+        self._recalled = True
+        for person in shown:
+            self._missing.doubt(person)
+            if self._occupancy.holder(person) is not None:
+                self._spoken.add(person)
+
+    def _left(self, sender: Person, person: Person, seen: Seen) -> Leave:
+        return Leave(
             ref=origin_ref(sender, _EVENT),
             room=self._room,
             sender=sender,
@@ -189,10 +240,6 @@ class Watching:
             banned=BANNED in seen.statuses,
             reason=seen.reason,
         )
-        if person.network is Network.XMPP:
-            self._calm.tell(person.id, event, shown=person.id in self._spoken)
-        else:
-            self._means.host.tell(event)  # who was put out is told so at once
 
     def _say(self, event: State) -> None:
         # After what was said before it: whoever speaks is shown as being there.

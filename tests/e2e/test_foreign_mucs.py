@@ -91,6 +91,29 @@ async def test_who_leaves_the_room_leaves_the_muc(
     await juliet.sees_go(muc, "Alice")
 
 
+async def test_who_leaves_the_muc_while_the_bridge_is_down_leaves_the_room(
+    world: World, company: Company, word: str
+) -> None:
+    alice, room, juliet, muc = await gather(world, company, word)
+    romeo = await company.on_xmpp("romeo")
+    await romeo.joins(muc, "Romeo")
+    await romeo.says_in(muc, "a word")
+    ghost = (await alice.hears("a word", "Romeo", room)).sender
+    await romeo.hears("a word", "Romeo", muc)
+
+    await world.end_bridge(10)
+    await romeo.says_in(muc, "my last")
+    await romeo.hears("my last", "Romeo", muc)
+    await romeo.leaves(muc, "Romeo")
+    await world.start_bridge()
+
+    await alice.hears("my last", "Romeo", room)
+    await alice.sees_member(room, ghost, membership="leave", within_s=120)
+    await juliet.says_in(muc, "he is gone")
+    still = (await alice.hears("he is gone", "Juliet", room)).sender
+    assert alice.membership(room, still) == "join"
+
+
 async def test_a_muc_that_does_not_exist_is_said_so(
     world: World, company: Company
 ) -> None:

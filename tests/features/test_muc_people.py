@@ -91,6 +91,7 @@ class Town:
 
 @pytest.fixture
 async def town(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Town]:
+    monkeypatch.setattr("bridge.xmpp.missing.GRACE_S", 0.0)
     monkeypatch.setattr("bridge.xmpp.mucs.TICK_S", 0.0)
     homeserver = StrictHomeserver()
     await homeserver.start()
@@ -98,6 +99,77 @@ async def town(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     made.line.occupants |= {"Hatter": HATTER, "Hare": HARE}
     yield made
     await homeserver.stop()
+
+
+async def test_whoever_left_while_the_bridge_was_down_is_gone_on_matrix(
+    town: Town,
+) -> None:
+    async with town.bridge():
+        assert town.shown() == ["Hare", "Hatter"]
+    town.goes("Hatter")
+
+    async with town.bridge():
+        assert town.shown() == ["Hare"]
+
+
+async def test_whoever_said_goodbye_while_the_bridge_was_down_is_gone_after_it(
+    town: Town,
+) -> None:
+    async with town.bridge():
+        pass
+    town.line.says("Hatter", "goodbye")
+    town.goes("Hatter")
+
+    async with town.bridge():
+        assert town.homeserver.bodies(*town.homeserver.rooms) == ["goodbye"]
+        assert town.shown() == ["Hare"]
+
+
+async def test_whoever_said_goodbye_while_the_stream_was_lost_is_gone_after_it(
+    town: Town,
+) -> None:
+    async with town.bridge() as run:
+        town.cut(run)
+        town.line.says("Hatter", "goodbye")
+        town.goes("Hatter")
+
+        await town.mend(run)
+        await run.settles()
+
+        assert town.homeserver.bodies(*town.homeserver.rooms) == ["goodbye"]
+        assert town.shown() == ["Hare"]
+
+
+async def test_nobody_is_gone_as_long_as_the_muc_does_not_answer(town: Town) -> None:
+    async with town.bridge():
+        pass
+    town.line.exists = False
+
+    async with town.bridge():
+        assert town.shown() == ["Hare", "Hatter"]
+
+
+async def test_nobody_is_gone_as_long_as_we_are_out_again(town: Town) -> None:
+    async with town.bridge() as run:
+        town.cut(run)
+        town.goes("Hatter")
+        await town.mend(run)
+        await run.parts.settles()
+
+        town.cut(run)
+        await run.settles()
+        assert town.shown() == ["Hare", "Hatter"]
+
+
+async def test_nobody_is_gone_from_a_room_so_crowded_that_it_shows_nobody(
+    town: Town,
+) -> None:
+    async with town.bridge():
+        pass
+    town.line.crowded = True
+
+    async with town.bridge():
+        assert town.shown() == ["Hare", "Hatter"]
 
 
 async def test_whoever_speaks_and_leaves_at_once_is_gone_after_it(town: Town) -> None:

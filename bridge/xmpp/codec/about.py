@@ -9,16 +9,19 @@ MAM = "urn:xmpp:mam:2"
 STANZA_IDS = "urn:xmpp:sid:0"
 OCCUPANT_IDS = "urn:xmpp:occupant-id:0"
 
+COUNT_DIGITS_MAX = 9
+
 _DATA = "{jabber:x:data}"
 
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """A MUC before one enters it."""
+    """A MUC before one enters it; *occupants* are 0 if it does not say how many."""
 
     name: str = ""
     description: str = ""
     features: frozenset[str] = frozenset()
+    occupants: int = 0
 
     @property
     def archive(self) -> bool:
@@ -60,7 +63,9 @@ def about(answer: Element) -> About | None:
     if not mine or MUC not in features:
         return None
     description = _field(query, "muc#roominfo_description")
-    return About(mine[0].get("name", ""), description, features)
+    count = _field(query, "muc#roominfo_occupants")[:COUNT_DIGITS_MAX]
+    occupants = int(count) if count.isascii() and count.isdecimal() else 0
+    return About(mine[0].get("name", ""), description, features, occupants)
 
 
 def _field(query: Element, name: str) -> str:

@@ -88,7 +88,10 @@ def parcels(wires: Sequence[Wire], first: int = 1) -> list[Parcel]:
 
 @dataclass
 class Server:
-    """An XMPP server with one MUC; *swallows* are JIDs that it does not listen to."""
+    """An XMPP server with one MUC; *swallows* are JIDs that it does not listen to.
+
+    A MUC that is *crowded* shows nobody to whoever comes in.
+    """
 
     connected: bool = True
     features: tuple[str, ...] = FEATURES
@@ -98,6 +101,7 @@ class Server:
     bounces: dict[str, str] = field(default_factory=dict)
     swallows: set[str] = field(default_factory=set)
     silent: bool = False
+    crowded: bool = False
     members: list[str] = field(default_factory=list)
     archive: list[tuple[str, str]] = field(default_factory=list)
     page_max: int = 50
@@ -237,7 +241,7 @@ class Server:
             renamed = "<status code='303'/>"
             self.leaves(former, status=renamed, item=f"nick={quoteattr(nick)}")
         for other, jid in self.occupants.items():
-            if jid != sender:
+            if jid != sender and not self.crowded:
                 self.deliver(self._presence(other, sender))
         self.occupants[nick] = sender
         for to in self.ours():
@@ -284,7 +288,8 @@ class Server:
         return "", stanza(
             "<iq><query xmlns='http://jabber.org/protocol/disco#info'>"
             f"<identity category='conference' type='text' name='Tea'/>{features}"
-            "</query></iq>"
+            "<x xmlns='jabber:x:data'><field var='muc#roominfo_occupants'>"
+            f"<value>{len(self.occupants)}</value></field></x></query></iq>"
         )
 
     def _belonging(self, query: Element) -> tuple[str, Element]:

@@ -29,6 +29,18 @@ def test_a_room_tells_its_name_and_what_it_is_for() -> None:
 
 
 @pytest.mark.parametrize(
+    ("said", "count"), [("12", 12), ("", 0), ("-1", 0), ("٣", 0), ("9" * 5000, 10**9)]
+)
+def test_a_room_tells_how_many_are_there(said: str, count: int) -> None:
+    field = f"<field var='muc#roominfo_occupants'><value>{said}</value></field>"
+
+    found = about(answer(f"{ROOM}{MUC}<x xmlns='jabber:x:data'>{field}</x>"))
+
+    assert found is not None
+    assert found.occupants == min(count, 10**9 - 1)
+
+
+@pytest.mark.parametrize(
     "inside", ["", ROOM, MUC, "<identity category='gateway' type='x'/>" + MUC]
 )
 def test_what_is_no_room_is_none(inside: str) -> None:
