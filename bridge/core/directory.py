@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import NamedTuple
 
 from bridge.core.ports import State, Unit
 from bridge.model.delivery import Parcel
@@ -10,50 +11,70 @@ from bridge.model.places import Network, PortalId, Room
 from bridge.model.records import Kind, Portal
 
 
+class Place(NamedTuple):
+    """A portal with what is asked about it all the time: its lane, and its sides."""
+
+    portal: Portal
+    lane: str
+    matrix: Room
+    xmpp: Room
+
+    def side(self, network: Network) -> Room:
+        """Name the room on *network*."""
+        return self.matrix if network is Network.MATRIX else self.xmpp
+
+
 class Directory:
     """The portals, by the room on either side."""
 
     def __init__(self, portals: Iterable[Portal] = ()) -> None:
-        self._by_id: dict[PortalId, Portal] = {}
-        self._by_room: dict[Room, Portal] = {}
+        self._by_id: dict[PortalId, Place] = {}
+        self._by_room: dict[Room, Place] = {}
         for portal in portals:
             self._enter(portal)
 
     def __iter__(self) -> Iterator[Portal]:
-        return iter(tuple(self._by_id.values()))
+        return iter([place.portal for place in self._by_id.values()])
 
     def portal(self, room: Room) -> Portal | None:
         """Find the portal that *room*, on either network, is a side of."""
+        place = self._by_room.get(room)
+        return None if place is None else place.portal
+
+    def place(self, room: Room) -> Place | None:
+        """Find the portal that *room* is a side of, and what belongs to it."""
         return self._by_room.get(room)
 
     def far(self, portal: Portal, near: Room) -> Room:
         """Name the other side of *portal*."""
+        place = self._by_id.get(portal.id)
+        if place is not None and place.portal is portal:
+            return place.side(near.network.other)
         return side(portal, near.network.other)
 
     def lane(self, room: Room) -> str:
         """Name the lane of *room*: both sides of a portal share one."""
-        portal = self._by_room.get(room)
-        if portal is not None:
-            return str(portal.id)
-        return unbridged(room)
+        place = self._by_room.get(room)
+        return unbridged(room) if place is None else place.lane
 
     def near_of(self, parcel: Parcel) -> Room:
         """Name the room in which whoever sent *parcel* waits for the outcome."""
-        portal = self._by_id.get(parcel.portal)
-        if portal is None:
+        place = self._by_id.get(parcel.portal)
+        if place is None:
             return Room(parcel.network.other, parcel.lane)
-        return side(portal, parcel.network.other)
+        return place.side(parcel.network.other)
 
     def far_of(self, parcel: Parcel) -> Room:
         """Name the room for which *parcel* is bound."""
-        portal = self._by_id.get(parcel.portal)
-        if portal is None:
+        place = self._by_id.get(parcel.portal)
+        if place is None:
             return Room(parcel.network, parcel.lane)
-        return side(portal, parcel.network)
+        return place.side(parcel.network)
 
     def by_id(self, number: PortalId) -> Portal | None:
         """Find the portal of that *number*."""
-        return self._by_id.get(number)
+        place = self._by_id.get(number)
+        return None if place is None else place.portal
 
     def put(self, portal: Portal, unit: Unit) -> None:
         """Remember *portal*, now and in *unit*."""
@@ -81,18 +102,16 @@ class Directory:
     def _enter(self, portal: Portal) -> None:
         old = self._by_id.get(portal.id)
         if old is not None:
-            self._leave(old)
-        self._by_id[portal.id] = portal
-        for network in Network:
-            self._by_room[side(portal, network)] = portal
+            self._leave(old.portal)
+        matrix, xmpp = side(portal, Network.MATRIX), side(portal, Network.XMPP)
+        place = Place(portal, str(portal.id), matrix, xmpp)
+        self._by_id[portal.id] = self._by_room[matrix] = self._by_room[xmpp] = place
 
     def _leave(self, portal: Portal) -> None:
-        self._by_id.pop(portal.id, None)
-        for network in Network:
-            room = side(portal, network)
-            known = self._by_room.get(room)
+        place = self._by_id.pop(portal.id, None)
+        for room in () if place is None else (place.matrix, place.xmpp):
             # By now another may have come in its place.
-            if known is not None and known.id == portal.id:
+            if self._by_room.get(room) is place:
                 del self._by_room[room]
 
 

@@ -14,13 +14,14 @@ from dataclasses import replace
 from itertools import takewhile
 
 from bridge.core.counters import Counters
-from bridge.core.directory import Directory
+from bridge.core.directory import Directory, unbridged
 from bridge.core.lanes import Lanes
 from bridge.core.letters import Letters
 from bridge.core.outages import Outages
 from bridge.core.parts import is_followed, read_rest, through_part
 from bridge.core.ports import Adapter, Store, StoreUnavailableError, Unit
 from bridge.model.delivery import (
+    NO_PORTAL,
     Delivered,
     Later,
     Outcome,
@@ -30,7 +31,7 @@ from bridge.model.delivery import (
     Wire,
 )
 from bridge.model.events import Protection
-from bridge.model.places import Network, PortalId, Room
+from bridge.model.places import Network, Room
 from bridge.model.records import Alias, Portal, Record
 
 logger = logging.getLogger(__name__)
@@ -122,9 +123,11 @@ class Dispatch:
         seq: int = 0,
     ) -> None:
         """Let *unit* also send *wires* to *room*, which is on the wires' network."""
-        lane = self._directory.lane(room)
-        portal = self._directory.portal(room)
-        number = PortalId(0) if portal is None else portal.id
+        if not wires:
+            return
+        here = self._directory.place(room)
+        lane = unbridged(room) if here is None else here.lane
+        number = NO_PORTAL if here is None else here.portal.id
         for place, wire in enumerate(wires, 1):
             unit.parcels.append(
                 Parcel(
@@ -165,8 +168,7 @@ class Dispatch:
 
     def warn(self, room: Room, words: str) -> None:
         """Tell the people on the far side of *room* what will not reach them."""
-        portal = self._directory.portal(room)
-        if portal is not None:
+        if (portal := self._directory.portal(room)) is not None:
             self.tell(self._directory.far(portal, room), words)
 
     def note(self, *records: Record) -> None:
@@ -390,9 +392,9 @@ class Dispatch:
 
     def _settle(self, unit: Unit, parcel: Parcel, outcome: Outcome) -> None:
         near = self._adapters[parcel.network.other]
-        room = self._directory.near_of(parcel)
         try:
-            self.add(unit, room, near.settle(parcel.receipt, outcome))
+            if wires := near.settle(parcel.receipt, outcome):
+                self.add(unit, self._directory.near_of(parcel), wires)
         except Exception:
             # What its sender cannot be told must not stop the conversation.
             logger.exception("parcel %d cannot be settled", parcel.id)

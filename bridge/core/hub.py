@@ -132,7 +132,10 @@ class Hub:
 
     def _is_idle(self, room: Room) -> bool:
         """Tell whether nothing of what comes later would be overtaken."""
-        return self._lanes.working and not self._lanes.busy(self._lane(room))
+        busy, lane = self._lanes.busy, self._directory.lane(room)
+        # As long as the lane that a room had is busy, it has that one still.
+        known = self._homes.get(room, lane)
+        return self._lanes.working and not busy(lane) and not busy(known)
 
     def _lane(self, room: Room) -> str:
         # Portals come and go while a room's lane is busy: what comes meanwhile must

@@ -118,9 +118,10 @@ async def _written(answers: Sequence[tuple[Answer, Taken | None]]) -> list[Taken
 
     Raises why nothing was written. Whoever gives up waiting stops nothing.
     """
-    if not answers:
-        return []
-    await asyncio.wait([answer for answer, _ in answers])
+    for answer, _ in answers:
+        # Those that are committed together are done together: few are waited for.
+        if not answer.done():
+            await asyncio.wait([answer])
     faults = [(answer.exception(), taken) for answer, taken in answers]
     for fault, taken in faults:
         if isinstance(fault, StoreUnavailableError) or (fault and taken is None):

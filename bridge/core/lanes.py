@@ -154,7 +154,7 @@ class Lanes(Generic[K, T]):
         if not self._begun.is_set():
             await self._begun.wait()
         while not self._closed:
-            if not lane.queue and not await self._fetch(key, lane):
+            if not lane.queue and not (lane.behind and await self._fetch(key, lane)):
                 break
             batch = list(islice(lane.queue, self._batch()))
             try:

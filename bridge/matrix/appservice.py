@@ -5,6 +5,7 @@ and nothing else is done before. Which events came already is known by event id,
 ever, by whoever keeps them; transaction ids are only a shortcut.
 """
 
+import asyncio
 import hmac
 import logging
 import time
@@ -31,6 +32,9 @@ CONNECTIONS_KNOWN_MAX = 16
 ROOMS_CERTAIN_MAX = 10_000
 COMPLAINT_EVERY_S = 60
 STOP_TIMEOUT_S = 2.0
+TURNS_TO_LEAVE = 2
+"""So many turns of the loop what was carried needs to leave: people wait for it, while
+the homeserver is in no hurry to be answered."""
 
 _V1 = "/_matrix/app/v1"
 
@@ -153,6 +157,8 @@ class Appservice:
             return _error(503, "M_UNKNOWN", "nothing can be written at present")
         if push.ephemeral and self._ephemeral is not None:
             self._ephemeral(push.ephemeral)
+        for _ in range(TURNS_TO_LEAVE):
+            await asyncio.sleep(0)
         return _json({})
 
     async def _meet(self, request: web.Request, push: Push) -> None:

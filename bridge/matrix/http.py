@@ -9,12 +9,13 @@ import asyncio
 import ssl
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import cast
 
 import httptools
 from typing_extensions import override
+
+from bridge.model.frozen import dataclass
 
 CONNECT_TIMEOUT_S = 10
 SWEEP_S = 1.0

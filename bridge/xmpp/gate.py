@@ -47,12 +47,11 @@ class StanzaError(ValueError):
 class Addressed:
     """A stanza serialised but for the value of its ``to``."""
 
-    __slots__ = ("_glue", "after", "before")
+    __slots__ = ("after", "before")
 
     def __init__(self, before: bytes, after: bytes) -> None:
         self.before = before
         self.after = after
-        self._glue = after + before
 
     def to(self, jid: str) -> bytes:
         """Write the stanza for *jid*."""
@@ -66,7 +65,7 @@ class Addressed:
             escaped = [_escaped_jids[jid] for jid in jids]
         except KeyError:
             escaped = [_address(jid) for jid in jids]
-        return self.before + self._glue.join(escaped) + self.after
+        return self.before + (self.after + self.before).join(escaped) + self.after
 
 
 def clean(text: str) -> str:
@@ -101,6 +100,11 @@ def element_bytes(element: Node) -> bytes:
     if len(data) > SIZE_BYTES_MAX:
         raise StanzaError(f"the element has {len(data)} bytes")
     return data
+
+
+def text(words: str) -> bytes:
+    """Write *words* as they stand between two tags."""
+    return _encoded((_escaped(words),))
 
 
 def content(children: Sequence[Node]) -> bytes:

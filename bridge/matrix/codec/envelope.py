@@ -1,12 +1,12 @@
 """What a homeserver pushes, opened as far as is needed to keep it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 import msgspec
 
 from bridge.matrix.codec.tolerant import clean, decode, split
+from bridge.model.frozen import dataclass
 
 ID_BYTES_MAX = 255
 _EVENTS = "events"

@@ -130,18 +130,28 @@ def _words(body: str, signs: dict[str, Element]) -> RichText:
 
 def encode(content: Content) -> list[list[Node]]:
     """Write *content* as what is in a stanza, or in several if it is too long."""
+    return [[words(body.text), *around(styled=body.styled)] for body in bodies(content)]
+
+
+def bodies(content: Content) -> list[text.Body]:
+    """Write *content* as a body, or as several if it is too long for one."""
     match content:
         case Text(body, manner):
             if manner is Manner.ACTION:
                 body = prefixed(_ME, body)
-            return [_part(part) for part in _parts(body)]
+            return _parts(body)
         case _:
             assert_never(content)
 
 
-def _part(body: text.Body) -> list[Node]:
-    words = Node("body", _ATTRIBUTES, (body.text,))
-    return [words] if body.styled else [words, _UNSTYLED]
+def words(body: str) -> Node:
+    """Write a body."""
+    return Node("body", _ATTRIBUTES, (body,))
+
+
+def around(*, styled: bool) -> tuple[Node, ...]:
+    """Write what stands beside a body and says how it is to be read (XEP-0393 §5)."""
+    return () if styled else (_UNSTYLED,)
 
 
 def _parts(body: RichText) -> list[text.Body]:
@@ -200,7 +210,7 @@ def about(event: Message) -> tuple[Node, ...]:
     That one bridge more has carried it, so that none goes in circles; and when it was
     said, if that is a while ago (XEP-0203).
     """
-    carried = _carried(event.hops + 1)
+    carried = carried_by(event.hops + 1)
     if datetime.now(UTC) - event.sent_at < LATE:
         return (carried,)
     return (carried, _delay(event.sent_at.replace(microsecond=0)))
@@ -217,7 +227,8 @@ def _delay(when: datetime) -> Node:
 
 
 @lru_cache(maxsize=2 * HOPS_MAX)
-def _carried(count: int) -> Node:
+def carried_by(count: int) -> Node:
+    """Write that so many bridges of our kind have carried a message."""
     return Node("hops", {"xmlns": HOPS, "count": str(count)})
 
 

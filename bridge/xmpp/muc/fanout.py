@@ -101,23 +101,24 @@ class Fanout:
         self, parcel: Parcel, sheet: Sheet
     ) -> tuple[Addressed, Sequence[str]]:
         """Write *sheet* as those are to have it whom it is for."""
+        stanza = sheet.stanza
         if sheet.to:
-            return sheet.stanza, sheet.to
+            return stanza, sheet.to
         room = self._rooms.of_portal(parcel.portal)
         if room is None:
-            return sheet.stanza, ()
+            return stanza, ()
         devices = list(room.devices)
         if not sheet.at_ms:
-            return sheet.stanza, devices
+            return stanza, devices
         # Whoever comes in from now on reads it in the history.
-        said = Said(parcel.id, sheet.at_ms, sheet.stanza, parcel.wire.key)
+        said = Said(parcel.id, sheet.at_ms, stanza, parcel.wire.key)
         if not room.history.add(said):
             # So has, meanwhile, who came in since it was first written.
             told = room.told
             devices = [one for one in devices if told.get(one, 0) < parcel.id]
         if parcel.id in self._doubted:
             return room.history.delayed(said), devices
-        return sheet.stanza, devices
+        return stanza, devices
 
 
 def _read(parcel: Parcel) -> Sheet | Refused:

@@ -2,11 +2,11 @@
 
 from collections import deque
 from collections.abc import Container, Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Self
 from xml.etree.ElementTree import Element
 
+from bridge.model.frozen import dataclass
 from bridge.xmpp.codec.xml import node
 from bridge.xmpp.gate import Addressed, addressed
 from bridge.xmpp.muc.contents import Contents

@@ -17,7 +17,7 @@ from bridge.model.events import (
     Subject,
 )
 from bridge.model.places import Network
-from bridge.xmpp.codec.message import about, encode
+from bridge.xmpp.codec.message import LATE, about, around, bodies, words
 from bridge.xmpp.codec.names import puppet_jid
 from bridge.xmpp.codec.nicks import safe_nick
 from bridge.xmpp.codec.xml import Node, node
@@ -40,6 +40,8 @@ from bridge.xmpp.muc.rooms import OUTCAST, Rooms
 from bridge.xmpp.packing import AS_IT_IS, AS_THE_CHAT, GUARDED
 
 logger = logging.getLogger(__name__)
+
+LATE_MS = LATE.total_seconds() * 1000
 
 
 class News:
@@ -101,19 +103,23 @@ class News:
     def _said(
         self, event: Message, address: str, sender: tuple[str, str]
     ) -> list[Wire]:
-        at_ms = min(_ms(event.sent_at), now_ms())
+        now, domain = now_ms(), self._means.domain
+        at_ms = min(_ms(event.sent_at), now)
         guard = self._guard(event, address)
+        late = now - at_ms >= LATE_MS
         wires: list[Wire] = []
-        for number, part in enumerate(encode(event.content), 1):
+        for number, body in enumerate(bodies(event.content), 1):
             name = event.ref.id if number == 1 else f"{event.ref.id}/{number}"
-            words = (*part, *about(event))
-            stanza = stencil.said(
-                address, sender, (name, name), words, self._means.domain
-            )
+            if late:
+                inside = words(body.text), *around(styled=body.styled), *about(event)
+                stanza = stencil.said(address, sender, (name, name), inside, domain)
+            else:
+                hops = event.hops + 1
+                stanza = stencil.spoken(address, sender, name, body, hops, domain)
             if guard == AS_IT_IS:
                 data = sheet(stanza, at_ms)
             else:
-                account = puppet_jid(event.sender.id, self._means.domain)
+                account = puppet_jid(event.sender.id, domain)
                 data = guarded(stanza, at_ms, guard, account)
             wires.append(Wire(name, data, archived=True))
         return wires

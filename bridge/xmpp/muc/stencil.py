@@ -9,13 +9,16 @@ import secrets
 from collections.abc import Sequence
 from functools import lru_cache
 
-from bridge.xmpp.codec.xml import Node, node
+from bridge.xmpp.codec.message import around, carried_by, words
+from bridge.xmpp.codec.text import Body
+from bridge.xmpp.codec.xml import Child, Node, node
 from bridge.xmpp.gate import (
     SIZE_BYTES_MAX,
     Addressed,
     StanzaError,
     addressed,
     content,
+    text,
 )
 
 OCCUPANT_ID = "urn:xmpp:occupant-id:0"
@@ -66,23 +69,54 @@ def said(
     return whole
 
 
+def spoken(
+    room: str, sender: tuple[str, str], name: str, body: Body, hops: int, domain: str
+) -> Addressed:
+    """Write plain words as ``said`` does, both names of which are *name*.
+
+    All but the words is known from the last time; so it takes a fifth of the time.
+    """
+    before, after = _spoken_frame(room, *sender, body.styled, hops, domain)
+    named = quoted(name)
+    whole = Addressed(before % named, after % (text(body.text), named))
+    if len(whole.before) + len(whole.after) > SIZE_BYTES_MAX:
+        raise StanzaError("the stanza is too large")
+    return whole
+
+
+@lru_cache(maxsize=4096)
+def _spoken_frame(
+    room: str,
+    nick: str,
+    occupant: str,
+    styled: object,
+    hops: int,
+    domain: str,
+) -> tuple[bytes, bytes]:
+    inside = words(BLANK), *around(styled=bool(styled)), carried_by(hops)
+    return formats(_groupchat(room, (nick, occupant), BLANK, inside), domain)
+
+
 @lru_cache(maxsize=4096)
 def _frame(
     room: str, nick: str, occupant: str, has_id: object, domain: str
 ) -> tuple[bytes, bytes]:
-    stanza = node(
+    given = BLANK if has_id else ""
+    return formats(_groupchat(room, (nick, occupant), given, (BLANK,)), domain)
+
+
+def _groupchat(
+    room: str, sender: tuple[str, str], given: str, inside: Sequence[Child]
+) -> Node:
+    nick, occupant = sender
+    return node(
         "message",
-        {
-            "type": "groupchat",
-            "from": f"{room}/{nick}",
-            "id": BLANK if has_id else "",
-        },
-        BLANK,
+        {"type": "groupchat", "from": f"{room}/{nick}", "id": given},
+        *inside,
         node("occupant-id", {"xmlns": OCCUPANT_ID, "id": occupant}),
         node("stanza-id", {"xmlns": STANZA_IDS, "by": room, "id": BLANK}),
         _STORE,
     )
-    return formats(stanza, domain)
 
 
 def _format(part: bytes) -> bytes:

@@ -41,7 +41,7 @@ async def test_a_plain_message_crosses_at_once(world: World) -> None:
 async def test_what_is_said_where_nothing_is_bridged_needs_the_whole_chain(
     world: World,
 ) -> None:
-    elsewhere = replace(TEA_MATRIX, address="!other:hs.example")
+    elsewhere = TEA_MATRIX._replace(address="!other:hs.example")
 
     assert crossing(world).at_once(taken(world, said(elsewhere, "hello"))) is None
 

@@ -1,5 +1,7 @@
 import pytest
 
+from bridge.xmpp.codec.message import around, carried_by, words
+from bridge.xmpp.codec.text import Body
 from bridge.xmpp.codec.xml import Node, node
 from bridge.xmpp.gate import StanzaError, addressed
 from bridge.xmpp.muc import stencil
@@ -32,6 +34,25 @@ def test_what_is_put_together_is_what_the_gate_would_write(
     assert [(e.tag, e.attrib, e.text) for e in one.iter()] == [
         (e.tag, e.attrib, e.text) for e in other.iter()
     ]
+
+
+@pytest.mark.parametrize("styled", [True, False])
+@pytest.mark.parametrize("text", ["50 % <off> & \U0001f98a \x07 \r", "]]>", "%b %%"])
+@pytest.mark.parametrize("name", ["$event:hs", "'><forged/>"])
+def test_plain_words_are_written_as_the_gate_would_write_them(
+    name: str, text: str, styled: object
+) -> None:
+    body = Body(text, styled=bool(styled))
+    inside = words(text), *around(styled=body.styled), carried_by(2)
+
+    quick = stencil.spoken(TEA, ("100 %", "0f"), name, body, 2, DOMAIN)
+    slow = stencil.said(TEA, ("100 %", "0f"), (name, name), inside, DOMAIN)
+    assert quick.to(ROMEO) == slow.to(ROMEO)
+
+
+def test_plain_words_are_not_more_than_the_gate_allows() -> None:
+    with pytest.raises(StanzaError):
+        stencil.spoken(TEA, ("romeo", "0f"), "$e", Body("x" * 199_900), 1, DOMAIN)
 
 
 def test_the_whole_is_not_larger_than_the_gate_allows() -> None:
