@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 GROUP_MAX = 500
 
-PACE_S = 0.002
+PACE_S = 0.004
 """How far apart commits are, on average, when there is always something to commit."""
 BURST = 4.0
 """How many may follow each other at once after a rest: what a message or two need."""
@@ -119,32 +119,41 @@ class Writer:
         going = True
         pace = Pace()
         while going:
-            batch = self._queue.get()
-            wait_s = pace.wait_s(_rows(batch)) if batch else 0.0
-            if wait_s:
-                time.sleep(wait_s)
-            group, going = self._join(batch)
+            group, going = self._join(self._gather(pace))
             if self._away:
                 self._fail(group)
             elif group:
                 self._commit(group)
 
-    def _join(self, batch: Batch | None) -> tuple[Batch, bool]:
-        """Join *batch* and those behind it; also tell whether more may come."""
+    def _gather(self, pace: Pace) -> list[Batch | None]:
+        """Wait for a batch, and as *pace* says for others, until there is enough."""
+        batches = [self._queue.get()]
+        rows = _rows(batches[0]) if batches[0] else ENOUGH_ROWS
+        until = time.monotonic() + (pace.wait_s(rows) if batches[0] else 0.0)
+        while rows < ENOUGH_ROWS and (left_s := until - time.monotonic()) > 0:
+            try:
+                batch = self._queue.get(timeout=left_s)
+            except Empty:
+                break
+            batches.append(batch)
+            rows += _rows(batch) if batch else ENOUGH_ROWS
+        return batches
+
+    def _join(self, batches: list[Batch | None]) -> tuple[Batch, bool]:
+        """Join *batches* and those behind them; also tell whether more may come."""
         group: Batch = []
-        while batch is not None:
+        while batches:
+            batch = batches.pop(0)
+            if batch is None:
+                return group, False
             if not batch:
                 # Whoever hands in what follows knows what has failed.
                 self._fail(group)
                 group, self._away = [], False
             group += batch
-            if len(group) >= GROUP_MAX:
-                break
-            try:
-                batch = self._queue.get_nowait()
-            except Empty:
-                break
-        return group, batch is not None
+            if not batches and len(group) < GROUP_MAX and not self._queue.empty():
+                batches.append(self._queue.get())
+        return group, True
 
     def _fail(self, group: Batch) -> None:
         """Fail what was handed in before it was known that nothing can be written."""

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from bridge.core.ports import StoreUnavailableError, Unit
+from bridge.store import writer as writing
 from bridge.store.commits import Result
 from bridge.store.writer import BURST, ENOUGH_ROWS, GROUP_MAX, PACE_S, Pace, Writer
 
@@ -186,3 +187,23 @@ def test_what_holds_enough_waits_for_nothing_more() -> None:
         pace.wait_s(1)
 
     assert pace.wait_s(ENOUGH_ROWS) == 0.0
+
+
+async def test_what_holds_much_does_not_wait_behind_what_waits_for_company(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(writing, "PACE_S", 60.0)
+    slow = Slow()
+    slow.go.release(99)
+    writer = Writer(slow, slow.note)
+    for number in range(int(BURST)):
+        await writer.commit(Unit(done=[number]))
+
+    alone = writer.commit(Unit(done=[7]))
+    await asyncio.sleep(0)
+    many = [writer.commit(Unit(done=[n])) for n in range(10, 10 + ENOUGH_ROWS)]
+    async with asyncio.timeout(10):
+        await asyncio.gather(alone, *many)
+
+    assert len(slow.groups[-1]) == 1 + ENOUGH_ROWS
+    await writer.close()
