@@ -254,7 +254,7 @@ class Dispatch:
     def _release(self, unit: Unit, done: "asyncio.Future[frozenset[int]]") -> None:
         if done.cancelled() or done.exception() is not None:
             return
-        if unit.is_void(done.result()):
+        if (known := done.result()) and unit.is_void(known):
             return
         for parcel in unit.parcels:
             self._lanes.put((parcel.network, parcel.lane), parcel)

@@ -71,13 +71,13 @@ class Lanes(Generic[K, T]):
         self._empty = asyncio.Event()
         self._empty.set()
         self._begun = asyncio.Event()
-        if not held:
-            self._begun.set()
+        self._held = held
         self._closed = False
         self._depth = 0
 
     def begin(self) -> None:
         """Work off what there is, and what comes."""
+        self._held = False
         self._begun.set()
 
     def put(self, key: K, item: T) -> None:
@@ -109,7 +109,7 @@ class Lanes(Generic[K, T]):
     @property
     def working(self) -> bool:
         """Whether lanes are worked off: not before *begin*, not after *close*."""
-        return self._begun.is_set() and not self._closed
+        return not self._held and not self._closed
 
     def busy(self, key: K) -> bool:
         """Tell whether *key* has work."""
@@ -126,13 +126,13 @@ class Lanes(Generic[K, T]):
     def close(self) -> None:
         """Begin nothing more: what is left stays on disk."""
         self._closed = True
-        self._begun.set()
+        self.begin()
 
     def _leaves(self, lane: Lane[T]) -> bool:
         """Tell whether *lane* leaves on disk what it will read on to."""
         depth_max = DEPTH_MAX if self._depth < TOTAL_MAX else SHARE_MIN
         full = lane.behind or len(lane.queue) >= depth_max
-        return full or not self._begun.is_set()
+        return full or self._held
 
     def _share(self) -> int:
         """Tell how many items a lane may read from disk at once."""
@@ -151,7 +151,7 @@ class Lanes(Generic[K, T]):
         return lane
 
     async def _drain(self, key: K, lane: Lane[T]) -> None:
-        if not self._begun.is_set():
+        if self._held:
             await self._begun.wait()
         while not self._closed:
             if not lane.queue and not (lane.behind and await self._fetch(key, lane)):

@@ -14,7 +14,7 @@ def through_part(parcels: Sequence[Parcel]) -> Sequence[Parcel]:
     What is sent together is refused too late to keep the rest back.
     """
     for place, parcel in enumerate(parcels, 1):
-        if is_followed(parcel):
+        if not parcel.last and is_followed(parcel):
             return parcels[:place]
     return parcels
 

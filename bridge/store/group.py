@@ -8,6 +8,7 @@ from bridge.model.places import Network
 from bridge.model.records import Portal, Record
 from bridge.store import inbox, outbox
 from bridge.store.records import SHELVES
+from bridge.store.schema import WORDS
 from bridge.store.seal import Seal
 
 Row = tuple[object, ...]
@@ -44,7 +45,7 @@ class Group:
         for parcel in unit.sent:
             if parcel.wire.archived:
                 self.keep.append(parcel.id)
-                self.kept_lanes.append((parcel.network.value, parcel.lane))
+                self.kept_lanes.append((WORDS[parcel.network], parcel.lane))
             else:
                 self.sent.append(parcel.id)
         for parcel in unit.final:

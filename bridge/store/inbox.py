@@ -18,7 +18,7 @@ from sqlalchemy import (
 from bridge.model.delivery import Arrival, Taken
 from bridge.model.places import Network, Room
 from bridge.store.bulk import Bulk, among, insert
-from bridge.store.schema import inbox, is_waiting
+from bridge.store.schema import WORDS, inbox, is_waiting
 from bridge.store.seal import Seal
 
 LABEL = b"inbox.raw"
@@ -73,7 +73,7 @@ def values(taken: Taken, seal: Seal | None) -> tuple[object, ...]:
     arrival = taken.arrival
     room = arrival.room
     raw = None if seal is None else seal.close(LABEL, arrival.raw)
-    return (taken.seq, room.network.value, arrival.key, room.address, raw)
+    return (taken.seq, WORDS[room.network], arrival.key, room.address, raw)
 
 
 def rooms_waiting(connection: Connection) -> Sequence[Room]:

@@ -24,7 +24,7 @@ from bridge.model.delivery import Parcel, Wire
 from bridge.model.places import Network, PortalId
 from bridge.store.bulk import Bulk, among, insert
 from bridge.store.driver import Cursor
-from bridge.store.schema import is_kept, is_pending, outbox
+from bridge.store.schema import WORDS, is_kept, is_pending, outbox
 from bridge.store.seal import Seal
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def values(parcel: Parcel, seal: Seal) -> tuple[object, ...]:
     receipt = parcel.receipt
     return (
         parcel.id,
-        parcel.network.value,
+        WORDS[parcel.network],
         parcel.lane,
         wire.key,
         seal.close(DATA, wire.data),

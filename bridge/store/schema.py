@@ -19,6 +19,11 @@ from sqlalchemy import (
     true,
 )
 
+from bridge.model.places import Network
+
+WORDS = {network: network.value for network in Network}
+"""What each network is called in the tables; asking an enum takes far longer."""
+
 metadata = MetaData()
 
 # In SQLite only a column of this very type is the table itself and not one more tree.

@@ -67,7 +67,7 @@ class SqlStore:
         return cls(database, Reader(where), seal, space)
 
     def _note(self, unit: Unit, known: frozenset[int]) -> None:
-        if not unit.is_void(known):
+        if not (known and unit.is_void(known)):
             self._recent.note(unit)
         self._commits.told(unit)
 
