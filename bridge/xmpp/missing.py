@@ -15,6 +15,10 @@ DOUBTED_MAX = 10_000
 """So many are asked after; others are again when the bridge starts next."""
 
 
+FEW = 40
+"""Rooms of so many hide nobody; some count people once for each of their devices."""
+
+
 class Missing:
     """The people of one MUC of whom it is in doubt whether they are there."""
 
@@ -40,7 +44,7 @@ class Missing:
         *occupants* is how many there were before us, as it said. If it shows fewer, as
         crowded rooms do, nobody is gone only because they are not to be seen.
         """
-        self._complete = len(self._occupancy) >= occupants
+        self._complete = occupants <= max(len(self._occupancy), FEW)
 
     def inside(self) -> None:
         """Take note that all that was said before has been heard."""

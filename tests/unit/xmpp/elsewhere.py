@@ -86,11 +86,14 @@ def parcels(wires: Sequence[Wire], first: int = 1) -> list[Parcel]:
     return [Parcel(n, Network.XMPP, "7", w) for n, w in enumerate(wires, first)]
 
 
+CROWD = 500
+
+
 @dataclass
 class Server:
     """An XMPP server with one MUC; *swallows* are JIDs that it does not listen to.
 
-    A MUC that is *crowded* shows nobody to whoever comes in.
+    A MUC that is *crowded* has many more, and shows nobody to whoever comes in.
     """
 
     connected: bool = True
@@ -285,11 +288,12 @@ class Server:
         if query.tag.startswith("{urn:xmpp:mam:2}"):
             return self._archived(query, sender)
         features = "".join(f"<feature var='{name}'/>" for name in self.features)
+        there = len(self.occupants) + (CROWD if self.crowded else 0)
         return "", stanza(
             "<iq><query xmlns='http://jabber.org/protocol/disco#info'>"
             f"<identity category='conference' type='text' name='Tea'/>{features}"
             "<x xmlns='jabber:x:data'><field var='muc#roominfo_occupants'>"
-            f"<value>{len(self.occupants)}</value></field></x></query></iq>"
+            f"<value>{there}</value></field></x></query></iq>"
         )
 
     def _belonging(self, query: Element) -> tuple[str, Element]:

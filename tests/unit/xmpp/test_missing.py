@@ -70,7 +70,7 @@ async def test_a_room_that_hides_somebody_tells_of_nobody() -> None:
     muc = Muc()
     muc.missing.doubt(HATTER)
 
-    muc.let_in(2)
+    muc.let_in(1000)
     muc.missing.spoke(f"{MUC}/Hare")
 
     assert not muc.missing.due

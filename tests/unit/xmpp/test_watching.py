@@ -163,6 +163,18 @@ async def test_nobody_is_gone_from_a_room_that_does_not_show_all(
     assert (Leave, f"{MUC}//h") in world.told()
 
 
+async def test_whoever_is_gone_from_a_small_room_that_counts_devices_is_told_of(
+    world: WatchingWorld,
+) -> None:
+    enter(world, HATTER, HARE, occupants=2)
+    world.told()
+
+    enter(world, HARE, occupants=3)
+    await world.looks(50)
+
+    assert (Leave, f"{MUC}//h") in world.told()
+
+
 async def test_nobody_is_gone_as_long_as_we_are_out(world: WatchingWorld) -> None:
     await world.has_shown(f"{MUC}//h")
     enter(world)
