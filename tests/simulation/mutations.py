@@ -68,8 +68,8 @@ MUTATIONS: dict[str, Mutation] = {
     "what nobody waits for any more is left on disk": Mutation(
         intake,
         "_written",
-        "await asyncio.wait([answer for answer, _ in answers])",
-        "[await answer for answer, _ in answers]",
+        "await asyncio.wait([answer])",
+        "await answer",
     ),
     "what is carried at once overtakes what waits": Mutation(
         Intake, "_carried", "or not self._idle(room)", ""
@@ -78,7 +78,7 @@ MUTATIONS: dict[str, Mutation] = {
         FakeStore, "_commit", "if unit.is_void(known):", "if False:"
     ),
     "what was carried before is released again": Mutation(
-        Dispatch, "_release", "if unit.is_void(done.result()):", "if False:"
+        Dispatch, "_release", "unit.is_void(known):", "False:"
     ),
     "the same arrival is taken again": Mutation(
         FakeStore, "_take", "key not in self.disk.known", "True"
@@ -121,15 +121,15 @@ MUTATIONS: dict[str, Mutation] = {
     "nobody is told how it went": Mutation(
         Dispatch,
         "_settle",
-        "self.add(unit, room, near.settle(",
-        "(unit, room, near.settle(",
+        "self.add(unit, self._directory",
+        "(unit, self._directory",
     ),
     "senders are told in a commit of its own": Mutation(
         Dispatch,
         "_settle",
-        "self.add(unit, room, near.settle(parcel.receipt, outcome))",
-        "asyncio.get_running_loop().call_later(0.05, self.later, room,"
-        " near.settle(parcel.receipt, outcome))",
+        "self.add(unit, self._directory.near_of(parcel), wires)",
+        "asyncio.get_running_loop().call_later(0.05, self.later,"
+        " self._directory.near_of(parcel), wires)",
     ),
     "what an earlier run had not sent is forgotten": Mutation(
         Dispatch, "start", "self._lanes.wake(key)", "pass"
@@ -175,7 +175,7 @@ MUTATIONS: dict[str, Mutation] = {
         Lanes, "_fetch", "elif not meanwhile:", "else:"
     ),
     "the new is carried before the old": Mutation(
-        Lanes, "__init__", "if not held:", "if True:"
+        Lanes, "__init__", "self._held = held", "self._held = False"
     ),
     "nobody is fenced": Mutation(
         FakeStore, "_fault", "if self.epoch != self.disk.epoch:", "if False:"
